@@ -1,0 +1,18 @@
+"""Wording shared by all errors about names: what is known, and what was probably meant."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = ["nearest", "unknown"]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint such as ``"did you mean 'eca' or 'se'? "``, or nothing where no name is near."""
+    matches = get_close_matches(name.lower(), list(known), n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(repr(match) for match in matches)}? " if matches else ""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
+    """Return the error for a name that no registry entry has: the nearest names, then the whole list."""
+    known = list(known)
+    return ValueError(f"unknown {kind} {name!r}: {nearest(name, known)}known: {', '.join(known)}")

@@ -1,0 +1,186 @@
+"""What a comparison leaves behind: one small JSON file per run, one for all costs; written whole or not at all."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Self, get_origin, get_type_hints
+
+__all__ = ["CostRecord", "RunRecord", "read_json", "write_bytes", "write_json"]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The result of one run: one arm trained with one seed.
+
+    Attributes:
+        id: hash of everything that determines the result (`Plan.run_id`).
+        arm: the attention, as in "saam,heads=4".
+        model: name of the backbone; ``model_options`` are its options.
+        data: how results on this data set are labelled; ``data_options`` are its options.
+        recipe: every setting of the training.
+        where: placement of the attention in the backbone; ``start`` is how it starts.
+        seed: of the initial weights, the batch order and every augmentation draw.
+        test: "accuracy" (%), "loss" (mean negative log-likelihood, nats) and "count", measured once, after the last epoch.
+        validation: the same on the validation images.
+        curve: one mapping per epoch.
+        parameters: number of trainable parameters.
+        seconds: wall time of the training.
+        environment: versions, machine and threads.
+        finished: UTC time, ISO 8601.
+    """
+
+    id: str
+    arm: str
+    model: str
+    model_options: dict[str, Any]
+    data: str
+    data_options: dict[str, Any]
+    recipe: dict[str, Any]
+    where: str
+    start: str
+    seed: int
+    test: dict[str, float]
+    validation: dict[str, float]
+    curve: tuple[dict[str, Any], ...]
+    parameters: int
+    seconds: float
+    environment: dict[str, Any]
+    finished: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as plain JSON values; numbers that are not finite (a diverged loss) become null."""
+        record: dict[str, Any] = _finite(asdict(self))
+        return record
+
+    @classmethod
+    def from_json(cls, values: object) -> Self:
+        """Return the record that `to_json` wrote; a null among the scores is NaN.
+
+        Raises:
+            ValueError: fields are missing, unknown or of another type.
+        """
+        record = _checked(cls, values)
+        for name in ("test", "validation"):
+            scores = {key: math.nan if score is None else score for key, score in record[name].items()}
+            if not {"accuracy", "loss", "count"} <= scores.keys():
+                raise ValueError(f"field {name!r} must hold accuracy, loss and count, got {sorted(scores)}")
+            if not all(isinstance(score, int | float) for score in scores.values()):
+                raise ValueError(f"field {name!r} must hold numbers, got {scores}")
+            record[name] = scores
+        return cls(**record)
+
+
+@dataclass(frozen=True)
+class CostRecord:
+    """What one arm costs, against the plain backbone measured beside it in the same process.
+
+    Attributes:
+        arm: the attention; "none" is the plain backbone.
+        parameters: number of trainable parameters; ``extra_parameters`` is the number above the plain backbone's.
+        macs: multiply-accumulates of one forward pass of one image (what counts as one: `saam.comparison.cost`).
+        train_step_ms: median time of forward, loss, backward and optimizer step on one batch; inference_ms: of a
+            forward pass without gradient. Their ``spread`` is the interquartile range, their ``ratio`` the median over
+            rounds of the time divided by the plain backbone's time in the same round.
+        peak_memory_mb: most memory (10^6 bytes) that tensors held at once during a training step, weights, gradients and
+            optimizer state included.
+        batch_size: images in the batch; ``image_size`` is their (height, width).
+        threads: of the process that measured.
+        device: on which it ran.
+    """
+
+    arm: str
+    parameters: int
+    extra_parameters: int
+    macs: int
+    macs_ratio: float
+    train_step_ms: float
+    train_step_spread_ms: float
+    train_step_ratio: float
+    inference_ms: float
+    inference_spread_ms: float
+    inference_ratio: float
+    peak_memory_mb: float
+    peak_memory_ratio: float
+    batch_size: int
+    image_size: tuple[int, int]
+    threads: int
+    device: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: object) -> Self:
+        """Return the record that `to_json` wrote.
+
+        Raises:
+            ValueError: fields are missing, unknown or of another type.
+        """
+        return cls(**_checked(cls, values))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: to a temporary neighbour first, which then takes the name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, values: object) -> None:
+    """Write JSON values to a file, whole or not at all.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    write_bytes(path, (json.dumps(values, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Return the JSON values of a file.
+
+    Raises:
+        ValueError: the file is not JSON; the error names it.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are both
+        raise ValueError(f"{path} is not a JSON file ({error}); delete it, and it will be made again") from None
+
+
+def _finite(value: Any) -> Any:
+    """Replace, at any depth, numbers that JSON cannot hold by None."""
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _checked(cls: type[Any], values: object) -> dict[str, Any]:
+    """Return the fields of a record after a check of names and types; lists become tuples where the field is one."""
+    if not isinstance(values, dict):
+        raise ValueError(f"expected the fields of a {cls.__name__}, got {type(values).__name__}")
+    names = [field.name for field in fields(cls)]
+    missing, unknown = [name for name in names if name not in values], sorted(values.keys() - set(names))
+    if missing or unknown:
+        raise ValueError(f"fields of {cls.__name__}: missing {missing}, unknown {unknown}")
+    record = {}
+    for name, hint in get_type_hints(cls).items():
+        kind = get_origin(hint) or hint
+        value = tuple(values[name]) if kind is tuple and isinstance(values[name], list) else values[name]
+        if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool):
+            raise ValueError(f"field {name!r} must be {hint}, got {value!r}")
+        record[name] = value
+    return record

@@ -1,0 +1,16 @@
+"""Where a score squeeze looks: score maps, pictures of them, and measures against a mask."""
+
+from saam.explain.localisation import area_share, mass_share, pointing_game, relative_mass
+from saam.explain.overlay import ScoreMapStrip, overlay, strip
+from saam.explain.score_maps import score_maps
+
+__all__ = [
+    "ScoreMapStrip",
+    "area_share",
+    "mass_share",
+    "overlay",
+    "pointing_game",
+    "relative_mass",
+    "score_maps",
+    "strip",
+]

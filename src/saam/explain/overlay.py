@@ -1,0 +1,172 @@
+"""Pictures of score maps: one map over its image, and a strip of images with the maps of several sites.
+
+Colour shows how much weight a pixel has against mean pooling, which gives every pixel 1 / (h * w): a map is drawn as
+map * h * w, from 0 (dark) to a ceiling (bright) that the caller, or the strip's row label, names. A map that looks
+everywhere alike is therefore flat, not stretched until it seems to say something.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["ScoreMapStrip", "overlay", "strip"]
+
+_COLOURS = torch.tensor(  # seventeen steps of matplotlib's perceptually uniform "inferno" (CC0)
+    [
+        (0, 0, 4), (11, 7, 36), (33, 12, 74), (60, 9, 101), (87, 16, 110), (111, 25, 110), (137, 34, 106),
+        (161, 43, 98), (187, 55, 84), (209, 70, 68), (229, 92, 48), (243, 118, 27), (251, 154, 6),
+        (251, 185, 31), (247, 217, 72), (242, 242, 125), (252, 255, 164),
+    ],
+    dtype=torch.float32,
+)  # fmt: skip
+_FLATTEST = 2.0  # the least ceiling: a uniform map is drawn at half height or lower
+
+
+@dataclass(frozen=True)
+class ScoreMapStrip:
+    """A grid of pictures: a row of images, then for each site a row of its maps over them.
+
+    Attributes:
+        png: the picture.
+        width, height: of the picture, in pixels.
+        title: whose maps these are, for a caption.
+        sites: name of each row of maps, from the top.
+        ceilings: for each of these rows, the weight of the brightest colour, in times that of mean pooling.
+    """
+
+    png: bytes
+    width: int
+    height: int
+    title: str
+    sites: tuple[str, ...]
+    ceilings: tuple[float, ...]
+
+
+def overlay(image: Tensor, score_map: Tensor, *, ceiling: float | None = None, opacity: float = 0.7) -> Tensor:
+    """Draw a score map over its image, made grey.
+
+    Args:
+        image: (3, H, W) uint8.
+        score_map: (h, w), sums to one; bilinearly enlarged to the image.
+        ceiling: weight, in times that of mean pooling, drawn brightest; None: the map's own largest, at least 2.
+        opacity: of the map, 0 to 1.
+
+    Returns:
+        (3, H, W) uint8.
+
+    Raises:
+        ValueError: wrong shapes, image not uint8, or opacity outside [0, 1].
+    """
+    if image.dim() != 3 or image.shape[0] != 3 or image.dtype != torch.uint8 or score_map.dim() != 2:
+        raise ValueError(
+            f"expected an image (3, H, W) of uint8 and a map (h, w), got {tuple(image.shape)} of {image.dtype} "
+            f"and {tuple(score_map.shape)}; average the heads of a map with .mean(0)"
+        )
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"expected opacity between 0 and 1, got {opacity}")
+    relative = _relative(score_map.detach().float().cpu())
+    top = ceiling if ceiling is not None else _ceiling(relative)
+    size = (image.shape[1], image.shape[2])
+    shown = F.interpolate((relative / top)[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
+    grey = (image.cpu().float() * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(dim=0)
+    return ((1 - opacity) * grey + opacity * _colour(shown)).round().clamp(0, 255).to(torch.uint8)
+
+
+def strip(
+    images: Tensor,
+    maps: Mapping[str, Tensor],
+    *,
+    sites: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    title: str = "",
+    cell: int = 112,
+) -> ScoreMapStrip:
+    """Draw images in a row and under it, for each site, its maps over the images (mean over the heads).
+
+    Args:
+        images: (B, 3, H, W) uint8.
+        maps: site name -> (B, G, h, w), as `score_maps` gives them.
+        sites: rows to draw, from the top; None: up to four sites, evenly from first to last.
+        labels: a text over each image; None: none.
+        title: whose maps these are.
+        cell: longer side of one picture, in pixels.
+
+    Returns:
+        The strip; all maps of a row share one ceiling, so that they can be compared.
+
+    Raises:
+        ValueError: an unknown site, or shapes and lengths that do not fit.
+    """
+    chosen = list(sites) if sites is not None else _spread(list(maps), 4)
+    if unknown := [site for site in chosen if site not in maps]:
+        raise ValueError(f"expected sites among {', '.join(maps)}; got {', '.join(unknown)}")
+    if not chosen or images.dim() != 4 or any(len(maps[site]) != len(images) for site in chosen):
+        shapes = ", ".join(f"{site} {tuple(maps[site].shape)}" for site in chosen) or "none"
+        raise ValueError(f"expected images (B, 3, H, W) and maps (B, G, h, w), got {tuple(images.shape)} and {shapes}")
+    if labels is not None and len(labels) != len(images):
+        raise ValueError(f"expected one label for each of {len(images)} images, got {len(labels)}")
+    means = [maps[site].detach().float().cpu().mean(dim=1) for site in chosen]
+    ceilings = [_ceiling(_relative(rows)) for rows in means]
+    pictures = [list(images.cpu())] + [
+        [overlay(image, row, ceiling=top) for image, row in zip(images, rows, strict=True)]
+        for rows, top in zip(means, ceilings, strict=True)
+    ]
+    names = ["image"] + [f"{site}\nup to {top:.1f} ×" for site, top in zip(chosen, ceilings, strict=True)]
+    grid = _grid(pictures, names, labels, cell)
+    buffer = io.BytesIO()
+    grid.save(buffer, format="PNG", optimize=True)
+    return ScoreMapStrip(buffer.getvalue(), grid.width, grid.height, title, tuple(chosen), tuple(ceilings))
+
+
+def _relative(maps: Tensor) -> Tensor:
+    """Weights in times the weight that mean pooling gives: (..., h, w) -> same, mean 1 over the pixels."""
+    return maps * (maps.shape[-2] * maps.shape[-1])
+
+
+def _ceiling(relative: Tensor) -> float:
+    return max(_FLATTEST, float(relative.max()))
+
+
+def _colour(value: Tensor) -> Tensor:
+    """Look up the colour table, linear between its steps: (H, W) in [0, 1] -> (3, H, W) in [0, 255]."""
+    position = value.clamp(0, 1) * (len(_COLOURS) - 1)
+    low = position.floor().long().clamp(max=len(_COLOURS) - 2)
+    return torch.lerp(_COLOURS[low], _COLOURS[low + 1], (position - low).unsqueeze(-1)).permute(2, 0, 1)
+
+
+def _spread(sites: list[str], count: int) -> list[str]:
+    """Pick up to `count` sites, evenly from the first to the last."""
+    if len(sites) <= count:
+        return sites
+    return [sites[round(i * (len(sites) - 1) / (count - 1))] for i in range(count)]
+
+
+def _grid(
+    pictures: Sequence[Sequence[Tensor]], names: Sequence[str], labels: Sequence[str] | None, cell: int
+) -> Image.Image:
+    """Lay pictures out on white: names of the rows on the left, labels on top."""
+    font = ImageFont.load_default(size=max(10, cell // 8))
+    gap, line = cell // 16, cell // 5
+    left = max(int(font.getbbox(part)[2]) for name in names for part in name.split("\n")) + 2 * gap
+    top = line if labels is not None else 0
+    height, width = pictures[0][0].shape[1:]
+    scale = cell / max(height, width)
+    tile = (round(width * scale), round(height * scale))
+    resample = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS
+    size = (left + len(pictures[0]) * (tile[0] + gap) - gap, top + len(pictures) * (tile[1] + gap) - gap)
+    canvas = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(canvas)
+    for column, label in enumerate(labels or ()):
+        draw.text((left + column * (tile[0] + gap), 0), label, fill=(70, 70, 70), font=font)
+    for row, (name, line_of_pictures) in enumerate(zip(names, pictures, strict=True)):
+        y = top + row * (tile[1] + gap)
+        draw.multiline_text((0, y + tile[1] // 2), name, fill=(70, 70, 70), font=font, anchor="lm", spacing=gap)
+        for column, picture in enumerate(line_of_pictures):
+            drawn = Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).resize(tile, resample)
+            canvas.paste(drawn, (left + column * (tile[0] + gap), y))
+    return canvas

@@ -1,0 +1,82 @@
+"""The score maps of a network: what weight each pixel had when a score squeeze pooled its feature map."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from saam.nn import ChannelAttention, ScorePool2d
+
+__all__ = ["score_maps"]
+
+
+def score_maps(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """Run the model once in eval mode and collect the map of every score squeeze in it.
+
+    Modes are put back, hooks removed and no gradient is recorded. A site that runs more than once keeps its last map.
+
+    Args:
+        model: any network with `ScorePool2d` in it, in a `ChannelAttention` or alone.
+        x: (B, C, H, W) input of the model, on the model's device.
+
+    Returns:
+        Site name -> (B, G, h, w) weights, G heads at that site's resolution; each map sums to one over its pixels.
+        Sites come in the order of `model.named_modules()` and are called as the module that the attention follows.
+
+    Raises:
+        ValueError: the model has no score squeeze.
+    """
+    pools = dict(_score_pools(model))
+    if not pools:
+        raise ValueError(
+            f"expected a model with a score squeeze (ScorePool2d), found none in {type(model).__name__}; "
+            "attach one, e.g. saam.attach(model, 'saam'), or upgrade its attention with saam.upgrade(model)"
+        )
+    maps: dict[str, Tensor] = {}
+    hooks = [module.register_forward_pre_hook(_keep(maps, site, pool)) for site, (module, pool) in pools.items()]
+    try:
+        with _eval_mode(model), torch.no_grad():
+            model(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {site: maps[site] for site in pools if site in maps}
+
+
+def _score_pools(model: nn.Module) -> Iterator[tuple[str, tuple[nn.Module, ScorePool2d]]]:
+    """Yield (site, (module whose input is pooled, its pool)).
+
+    A fused path never calls the squeeze, so the attention that owns one is watched in its place.
+    """
+    owned: set[ScorePool2d] = set()
+    for name, module in model.named_modules():
+        if isinstance(module, ChannelAttention) and isinstance(module.squeeze, ScorePool2d):
+            owned.add(module.squeeze)
+            yield _site(name), (module, module.squeeze)
+        elif isinstance(module, ScorePool2d) and module not in owned:
+            yield _site(name), (module, module)
+
+
+def _site(name: str) -> str:
+    """Give `layer1.0.bn2` for `layer1.0.bn2.attention`, and `model` for the model itself."""
+    return ("." + name).removesuffix(".attention").lstrip(".") or "model"
+
+
+def _keep(maps: dict[str, Tensor], site: str, pool: ScorePool2d) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        maps[site] = pool.score_map(inputs[0])
+
+    return hook
+
+
+@contextmanager
+def _eval_mode(model: nn.Module) -> Iterator[None]:
+    """Switch to eval mode; afterwards every module has its own former mode, also where they were mixed."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,7 @@
+"""The operations on feature maps. Eager PyTorch is their definition; a fused backend computes the same faster."""
+
+from saam.functional.aggregate import score_aggregate, score_weights
+from saam.functional.combine import rescale, shift
+from saam.functional.statistics import channel_max, channel_mean, channel_std
+
+__all__ = ["channel_max", "channel_mean", "channel_std", "rescale", "score_aggregate", "score_weights", "shift"]

@@ -1,0 +1,24 @@
+"""What every operation on a feature map asks of its input."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["accumulator", "require_map"]
+
+
+def require_map(x: Tensor, name: str = "x") -> None:
+    """Raise unless ``x`` is a floating (B, C, H, W) tensor with at least one channel and one pixel."""
+    if x.ndim != 4:
+        raise ValueError(
+            f"{name} must be a feature map of shape (B, C, H, W), got {tuple(x.shape)}; "
+            "a single image needs a batch axis: x[None]"
+        )
+    if not x.is_floating_point():
+        raise TypeError(f"{name} must have a floating dtype, got {x.dtype}; convert it with .float()")
+    if x.shape[1] == 0 or x.shape[2] == 0 or x.shape[3] == 0:
+        raise ValueError(f"{name} must have at least one channel and one pixel, got {tuple(x.shape)}")
+
+
+def accumulator(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype in which sums over pixels are taken: float32 for half types, else the type itself."""
+    return torch.promote_types(dtype, torch.float32)

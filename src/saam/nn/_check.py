@@ -1,0 +1,20 @@
+"""Checks that the modules share."""
+
+from torch import Tensor
+
+from saam.functional._check import require_map
+
+__all__ = ["require_channels"]
+
+
+def require_channels(channels: int, x: Tensor | None = None) -> None:
+    """Raise unless ``channels`` is a positive whole number and ``x``, where given, is a map of so many channels."""
+    if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
+        raise ValueError(f"channels must be a whole number above 0, got {channels!r}")
+    if x is not None:
+        require_map(x)
+        if x.shape[1] != channels:
+            raise ValueError(
+                f"this module was built for {channels} channels, got an input of shape {tuple(x.shape)} (B, C, H, W); "
+                f"build it with channels={x.shape[1]}"
+            )

@@ -1,0 +1,52 @@
+"""The grammar of channel attention: ``x * gate(excitation(squeeze(x)))``."""
+
+import torch
+from torch import Tensor, nn
+
+from saam.functional import rescale, shift
+from saam.functional._check import require_map
+
+__all__ = ["ChannelAttention"]
+
+
+class ChannelAttention(nn.Module):
+    """Scale every channel of a feature map by a factor computed from all channels.
+
+    Args:
+        squeeze: (B, C, H, W) -> statistics (B, C) or (B, K, C), see :mod:`saam.nn.squeeze`.
+        excitation: statistics -> logits (B, C), see :mod:`saam.nn.excitation`.
+        gate: logits -> factor (B, C), any elementwise module, see :mod:`saam.nn.gate`; one that has ``adds = True``
+            gives an addend instead.
+
+    Shape:
+        (B, C, H, W) -> (B, C, H, W), in the dtype and memory layout of the input.
+
+    Example:
+        >>> from saam.nn import BottleneckMLP, ScorePool2d
+        >>> attention = ChannelAttention(ScorePool2d(64, heads=4), BottleneckMLP(64, 8), nn.Sigmoid())
+        >>> attention(torch.randn(2, 64, 8, 8)).shape
+        torch.Size([2, 64, 8, 8])
+    """
+
+    def __init__(self, squeeze: nn.Module, excitation: nn.Module, gate: nn.Module) -> None:
+        super().__init__()
+        self.squeeze = squeeze
+        self.excitation = excitation
+        self.gate = gate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend to ``x``."""
+        require_map(x)
+        value = self.respond(self.squeeze(x))
+        return shift(x, value) if getattr(self.gate, "adds", False) else rescale(x, value)
+
+    def respond(self, statistics: Tensor) -> Tensor:
+        """Return the value of every channel (B, C) for statistics (B, C) or (B, K, C).
+
+        It is computed in the dtype of the excitation's parameters, also under autocast: these tensors are tiny, and
+        float16 overflows in them.
+        """
+        parameter = next(self.excitation.parameters(), statistics)
+        with torch.autocast(statistics.device.type, enabled=False):
+            value: Tensor = self.gate(self.excitation(statistics.to(parameter.dtype)))
+        return value

@@ -1,0 +1,191 @@
+"""The channel attention modules of the literature, each one line of composition.
+
+Every preset takes the channels first, timm's ``rd_ratio``, ``rd_channels`` and ``rd_divisor`` where it has a
+bottleneck, ``squeeze`` to swap its squeeze, and ``device`` and ``dtype`` last. All map (B, C, H, W) to the same shape.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from saam.nn._check import require_channels
+from saam.nn.channel_attention import ChannelAttention
+from saam.nn.excitation import BottleneckMLP, ChannelConv1d, ContextTransform, SharedMLP
+from saam.nn.gate import Add
+from saam.nn.score_pool import ScorePool2d, Scorer
+from saam.nn.squeeze import Squeeze, create_squeeze
+
+__all__ = ["SAAM", "cbam_channel", "eca", "eca_kernel_size", "gc", "reduced", "se"]
+
+
+def reduced(channels: int, rd_ratio: float, rd_channels: int | None, rd_divisor: int) -> int:
+    """Return the width of a bottleneck: ``rd_channels``, or C * rd_ratio to the nearest multiple of ``rd_divisor``.
+
+    It is never below one ``rd_divisor``, so that few channels still have a bottleneck.
+
+    Raises:
+        ValueError: a ratio, width or divisor that is not above 0.
+    """
+    require_channels(channels)
+    if rd_channels is not None:
+        if rd_channels < 1:
+            raise ValueError(f"rd_channels must be 1 or more, got {rd_channels}")
+        return rd_channels
+    if not rd_ratio > 0 or rd_divisor < 1:
+        raise ValueError(f"rd_ratio must be above 0 and rd_divisor 1 or more, got {rd_ratio} and {rd_divisor}")
+    return max(rd_divisor, int(channels * rd_ratio + rd_divisor / 2) // rd_divisor * rd_divisor)
+
+
+def se(
+    channels: int,
+    *,
+    rd_ratio: float = 1 / 16,
+    rd_channels: int | None = None,
+    rd_divisor: int = 1,
+    bias: bool = True,
+    squeeze: Squeeze = "mean",
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> ChannelAttention:
+    """Build Squeeze-and-Excitation: ``x * sigmoid(fc2(relu(fc1(mean(x)))))`` (Hu et al., arXiv:1709.01507)."""
+    hidden = reduced(channels, rd_ratio, rd_channels, rd_divisor)
+    pool = create_squeeze(squeeze, channels, device=device, dtype=dtype)
+    statistics = getattr(pool, "statistics", 1)
+    mlp = BottleneckMLP(channels, hidden, statistics=statistics, bias=bias, device=device, dtype=dtype)
+    return ChannelAttention(pool, mlp, nn.Sigmoid())
+
+
+class SAAM(ChannelAttention):
+    """Score-based Aggregated Attention Module: the excitation of ``se``, squeezed by learned scores.
+
+    ``x * sigmoid(fc2(relu(fc1(context))))`` with ``context`` from :class:`saam.ScorePool2d`. The scorer starts at zero,
+    so a new SAAM computes what an ``se`` with the same excitation does. After Lee & Chung, TIME-E 2019
+    (doi 10.1109/TIME-E47986.2019.9353302), of which only the abstract is public: scorer, reduction and placement are
+    our reconstruction.
+
+    Args:
+        channels: C.
+        rd_ratio, rd_channels, rd_divisor: the bottleneck's width, as in timm; here C/16 by default.
+        heads, scorer, kernel_size, temperature: of the scorer, see :class:`saam.ScorePool2d`.
+        squeeze: "score", or another squeeze in its place.
+        device, dtype: of the parameters.
+
+    Shape:
+        (B, C, H, W) -> (B, C, H, W).
+
+    Raises:
+        ValueError: heads that do not divide the channels, or another option out of its range.
+
+    Example:
+        >>> SAAM(64)(torch.randn(2, 64, 8, 8)).shape
+        torch.Size([2, 64, 8, 8])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        rd_ratio: float = 1 / 16,
+        rd_channels: int | None = None,
+        rd_divisor: int = 1,
+        heads: int = 1,
+        scorer: Scorer = "pixel",
+        kernel_size: int = 1,
+        temperature: float | None = None,
+        squeeze: Squeeze = "score",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        scoring: dict[str, Any] = {
+            "heads": heads,
+            "scorer": scorer,
+            "kernel_size": kernel_size,
+            "temperature": temperature,
+        }
+        if squeeze == "score":
+            squeeze = ScorePool2d(channels, **scoring, device=device, dtype=dtype)
+        elif scoring != {"heads": 1, "scorer": "pixel", "kernel_size": 1, "temperature": None}:
+            raise ValueError(f"{', '.join(scoring)} belong to squeeze='score'; leave them out with squeeze={squeeze!r}")
+        body = se(
+            channels,
+            rd_ratio=rd_ratio,
+            rd_channels=rd_channels,
+            rd_divisor=rd_divisor,
+            squeeze=squeeze,
+            device=device,
+            dtype=dtype,
+        )
+        super().__init__(body.squeeze, body.excitation, body.gate)
+
+
+def cbam_channel(
+    channels: int,
+    *,
+    rd_ratio: float = 1 / 16,
+    rd_channels: int | None = None,
+    rd_divisor: int = 1,
+    squeeze: Squeeze = "mean+max",
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> ChannelAttention:
+    """Build the channel part of CBAM: ``x * sigmoid(mlp(mean(x)) + mlp(max(x)))`` (Woo et al., arXiv:1807.06521)."""
+    hidden = reduced(channels, rd_ratio, rd_channels, rd_divisor)
+    pool = create_squeeze(squeeze, channels, device=device, dtype=dtype)
+    return ChannelAttention(pool, SharedMLP(channels, hidden, device=device, dtype=dtype), nn.Sigmoid())
+
+
+def eca_kernel_size(channels: int, *, gamma: float = 2, beta: float = 1) -> int:
+    """Return ECA's kernel size: ``(log2 C + beta) / gamma`` cut to a whole number, and the next odd one if even."""
+    size = int(abs((math.log2(channels) + beta) / gamma))
+    return size if size % 2 else size + 1
+
+
+def eca(
+    channels: int,
+    *,
+    kernel_size: int | None = None,
+    squeeze: Squeeze = "mean",
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> ChannelAttention:
+    """Build Efficient Channel Attention: ``x * sigmoid(conv1d(mean(x)))`` (Wang et al., arXiv:1910.03151).
+
+    ``kernel_size`` None takes the paper's formula, :func:`eca_kernel_size`.
+    """
+    require_channels(channels)
+    pool = create_squeeze(squeeze, channels, device=device, dtype=dtype)
+    size = eca_kernel_size(channels) if kernel_size is None else kernel_size
+    conv = ChannelConv1d(size, statistics=getattr(pool, "statistics", 1), device=device, dtype=dtype)
+    return ChannelAttention(pool, conv, nn.Sigmoid())
+
+
+def gc(
+    channels: int,
+    *,
+    rd_ratio: float = 1 / 16,
+    rd_channels: int | None = None,
+    rd_divisor: int = 1,
+    fusion: str = "add",
+    squeeze: Squeeze = "score",
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> ChannelAttention:
+    """Build GCNet's context block: ``x + transform(attention_pool(x))`` (Cao et al., arXiv:1904.11492).
+
+    The attention pool is a one-head pixel scorer with bias, temperature 1 and a random start, as in the official code.
+    ``fusion="mul"`` scales by ``sigmoid(transform(...))`` instead; there a new module halves its input.
+    """
+    if fusion not in ("add", "mul"):
+        raise ValueError(f"fusion must be 'add' or 'mul', got {fusion!r}")
+    hidden = reduced(channels, rd_ratio, rd_channels, rd_divisor)
+    pool: nn.Module
+    if squeeze == "score":
+        pool = ScorePool2d(channels, temperature=1, bias=True, device=device, dtype=dtype)
+        nn.init.kaiming_normal_(pool.weight, mode="fan_in")
+    else:
+        pool = create_squeeze(squeeze, channels, device=device, dtype=dtype)
+    statistics = getattr(pool, "statistics", 1)
+    transform = ContextTransform(channels, hidden, statistics=statistics, device=device, dtype=dtype)
+    return ChannelAttention(pool, transform, Add() if fusion == "add" else nn.Sigmoid())

@@ -1,0 +1,137 @@
+"""Attention by name: one frozen record for each module, and the functions that look them up."""
+
+import ast
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from saam._errors import nearest, unknown
+
+__all__ = ["AttentionRecord", "attention_record", "create_attention", "list_attentions", "parse_attention", "register"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionRecord:
+    """What saam knows of one attention module."""
+
+    name: str
+    """Registry name; variants follow a colon, as in ``se:timm``."""
+    build: Callable[..., nn.Module]
+    """Function of the channels and keyword options."""
+    description: str
+    """One line."""
+    paper: str
+    """Authors, title, venue."""
+    arxiv: str = ""
+    """arXiv number, where there is one."""
+    source: str
+    """Where the authors' code is, or who defined the variant."""
+    placement: str = "residual"
+    """Where the paper puts the module."""
+    parameters: Callable[[int], int]
+    """Number of parameters with default options, from C."""
+    formula: str = ""
+    """The same in words of C, p = C/r and k."""
+    weight_decay: str = "on all weights, not on biases and norms"
+    """The authors' rule for weight decay."""
+    fixed_size: bool = False
+    """True where a module takes maps of one size only, given as the option ``size``."""
+    notes: str = ""
+    """How it differs from its variants, and what to look out for."""
+
+
+_RECORDS: dict[str, AttentionRecord] = {}
+
+
+def register(record: AttentionRecord) -> None:
+    """Make a module known by its name.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    if record.name in _RECORDS:
+        raise ValueError(f"attention {record.name!r} is registered already; choose another name")
+    _RECORDS[record.name] = record
+
+
+def list_attentions() -> list[str]:
+    """Return the registered names, in the order of the catalog.
+
+    Example:
+        >>> "saam" in list_attentions()
+        True
+    """
+    return list(_RECORDS)
+
+
+def attention_record(name: str) -> AttentionRecord:
+    """Return the record of a registered attention.
+
+    Raises:
+        ValueError: no such name; the message has the nearest ones.
+    """
+    if name not in _RECORDS:
+        raise unknown("attention", name, _RECORDS)
+    return _RECORDS[name]
+
+
+def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
+    """Build a registered attention for a number of channels.
+
+    Args:
+        name: see :func:`list_attentions`.
+        channels: C of the feature map.
+        options: the module's own, such as ``rd_ratio`` or ``squeeze="score"``.
+
+    Returns:
+        A module (B, C, H, W) -> (B, C, H, W).
+
+    Raises:
+        ValueError: no such name, or an option out of its range.
+        TypeError: an option that this module does not have.
+
+    Example:
+        >>> create_attention("eca", 64, squeeze="score").squeeze
+        ScorePool2d(64, heads=1, scorer='pixel', kernel_size=1, temperature=8)
+    """
+    build = attention_record(name).build
+    known = [key for key, value in inspect.signature(build).parameters.items() if value.kind is value.KEYWORD_ONLY]
+    for option in options:
+        if option not in known:
+            raise TypeError(
+                f"attention {name!r} has no option {option!r}: {nearest(option, known)}it takes {', '.join(known)}"
+            )
+    return build(channels, **options)
+
+
+def parse_attention(text: str) -> tuple[str, dict[str, Any]]:
+    """Split ``"name,option=value,..."``, as the command line takes it, into name and options.
+
+    Values are Python literals; what is none is a string.
+
+    Raises:
+        ValueError: no such name, or a part that is not ``option=value``.
+
+    Example:
+        >>> parse_attention("saam,heads=4,scorer=pixel")
+        ('saam', {'heads': 4, 'scorer': 'pixel'})
+    """
+    name, *parts = (part.strip() for part in text.split(","))
+    attention_record(name)
+    options: dict[str, Any] = {}
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip() or not value.strip():
+            raise ValueError(f"expected 'name,option=value,...', got {part!r} in {text!r}")
+        options[key.strip()] = _literal(value.strip())
+    return name, options
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
