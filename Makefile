@@ -9,12 +9,14 @@ READY := .venv/.ready
 
 setup: $(READY)
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml $(wildcard native/*.py native/*.toml native/src/*)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2])' || \
 		{ echo "saam needs Python 3.11 or newer; call e.g. 'make PYTHON=python3.12 $(MAKECMDGOALS)'" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --editable '.[all]' --group dev
+	@command -v $(CXX) > /dev/null && $(BIN)/pip install --quiet --no-build-isolation ./native || \
+		echo 'the fused operations were not built; saam computes in eager PyTorch' >&2
 	@touch $(READY)
 
 demo: $(READY)

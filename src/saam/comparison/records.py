@@ -1,14 +1,13 @@
-"""What a comparison leaves behind: one small JSON file per run, one for all costs; written whole or not at all."""
+"""What a comparison leaves behind: one small JSON file for each run, and one for all costs."""
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self, get_origin, get_type_hints
 
-__all__ = ["CostRecord", "RunRecord", "read_json", "write_bytes", "write_json"]
+__all__ = ["CostRecord", "RunRecord", "read_json"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class RunRecord:
         recipe: every setting of the training.
         where: placement of the attention in the backbone; ``start`` is how it starts.
         seed: of the initial weights, the batch order and every augmentation draw.
-        test: "accuracy" (%), "loss" (mean negative log-likelihood, nats) and "count", measured once, after the last epoch.
+        test: "accuracy" (%), "loss" (mean negative log-likelihood, nats) and "count", once, after the last epoch.
         validation: the same on the validation images.
         curve: one mapping per epoch.
         parameters: number of trainable parameters.
@@ -80,12 +79,12 @@ class CostRecord:
     Attributes:
         arm: the attention; "none" is the plain backbone.
         parameters: number of trainable parameters; ``extra_parameters`` is the number above the plain backbone's.
-        macs: multiply-accumulates of one forward pass of one image (what counts as one: `saam.comparison.cost`).
+        macs: multiply-accumulates of one forward pass of one image (what counts as one: `saam.comparison.macs`).
         train_step_ms: median time of forward, loss, backward and optimizer step on one batch; inference_ms: of a
             forward pass without gradient. Their ``spread`` is the interquartile range, their ``ratio`` the median over
             rounds of the time divided by the plain backbone's time in the same round.
-        peak_memory_mb: most memory (10^6 bytes) that tensors held at once during a training step, weights, gradients and
-            optimizer state included.
+        peak_memory_mb: most memory (10^6 bytes) that tensors held at once during a training step: weights, gradients,
+            optimizer state and activations.
         batch_size: images in the batch; ``image_size`` is their (height, width).
         threads: of the process that measured.
         device: on which it ran.
@@ -121,29 +120,6 @@ class CostRecord:
             ValueError: fields are missing, unknown or of another type.
         """
         return cls(**_checked(cls, values))
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: to a temporary neighbour first, which then takes the name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, values: object) -> None:
-    """Write JSON values to a file, whole or not at all.
-
-    Raises:
-        ValueError: a number is not finite.
-    """
-    write_bytes(path, (json.dumps(values, indent=1, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:

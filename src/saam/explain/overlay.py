@@ -1,18 +1,22 @@
 """Pictures of score maps: one map over its image, and a strip of images with the maps of several sites.
 
 Colour shows how much weight a pixel has against mean pooling, which gives every pixel 1 / (h * w): a map is drawn as
-map * h * w, from 0 (dark) to a ceiling (bright) that the caller, or the strip's row label, names. A map that looks
-everywhere alike is therefore flat, not stretched until it seems to say something.
+map * h * w, from 0 (dark) to a ceiling (bright, as all above it) that the caller, or the strip's row label, names.
+A map that looks everywhere alike is therefore flat, not stretched until it seems to say something.
 """
 
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
+from typing import TYPE_CHECKING
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 __all__ = ["ScoreMapStrip", "overlay", "strip"]
 
@@ -24,7 +28,7 @@ _COLOURS = torch.tensor(  # seventeen steps of matplotlib's perceptually uniform
     ],
     dtype=torch.float32,
 )  # fmt: skip
-_FLATTEST = 2.0  # the least ceiling: a uniform map is drawn at half height or lower
+_FLATTEST = 2.0  # the least ceiling: a uniform map has the middle colour at most
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class ScoreMapStrip:
         width, height: of the picture, in pixels.
         title: whose maps these are, for a caption.
         sites: name of each row of maps, from the top.
-        ceilings: for each of these rows, the weight of the brightest colour, in times that of mean pooling.
+        ceilings: for each of these rows, the weight drawn brightest, in times that of mean pooling.
     """
 
     png: bytes
@@ -47,13 +51,14 @@ class ScoreMapStrip:
     ceilings: tuple[float, ...]
 
 
-def overlay(image: Tensor, score_map: Tensor, *, ceiling: float | None = None, opacity: float = 0.7) -> Tensor:
+def overlay(image: Tensor, score_map: Tensor, *, ceiling: float | None = None, opacity: float = 0.6) -> Tensor:
     """Draw a score map over its image, made grey.
 
     Args:
         image: (3, H, W) uint8.
         score_map: (h, w), sums to one; bilinearly enlarged to the image.
-        ceiling: weight, in times that of mean pooling, drawn brightest; None: the map's own largest, at least 2.
+        ceiling: weight, in times that of mean pooling, drawn brightest; None: that of the map's top 1 % of pixels,
+            but at least 2.
         opacity: of the map, 0 to 1.
 
     Returns:
@@ -84,7 +89,7 @@ def strip(
     sites: Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
     title: str = "",
-    cell: int = 112,
+    cell: int = 128,
 ) -> ScoreMapStrip:
     """Draw images in a row and under it, for each site, its maps over the images (mean over the heads).
 
@@ -116,7 +121,7 @@ def strip(
         [overlay(image, row, ceiling=top) for image, row in zip(images, rows, strict=True)]
         for rows, top in zip(means, ceilings, strict=True)
     ]
-    names = ["image"] + [f"{site}\nup to {top:.1f} ×" for site, top in zip(chosen, ceilings, strict=True)]
+    names = ["image"] + [f"{site}\nbright: {top:.1f}x" for site, top in zip(chosen, ceilings, strict=True)]
     grid = _grid(pictures, names, labels, cell)
     buffer = io.BytesIO()
     grid.save(buffer, format="PNG", optimize=True)
@@ -129,7 +134,8 @@ def _relative(maps: Tensor) -> Tensor:
 
 
 def _ceiling(relative: Tensor) -> float:
-    return max(_FLATTEST, float(relative.max()))
+    """The 99 % quantile, so that one pixel does not leave all others dark; 2 or more."""
+    return max(_FLATTEST, float(relative.flatten().quantile(0.99)))
 
 
 def _colour(value: Tensor) -> Tensor:
@@ -148,12 +154,15 @@ def _spread(sites: list[str], count: int) -> list[str]:
 
 def _grid(
     pictures: Sequence[Sequence[Tensor]], names: Sequence[str], labels: Sequence[str] | None, cell: int
-) -> Image.Image:
+) -> "Image":
     """Lay pictures out on white: names of the rows on the left, labels on top."""
+    from PIL import Image, ImageDraw, ImageFont
+
     font = ImageFont.load_default(size=max(10, cell // 8))
-    gap, line = cell // 16, cell // 5
+    gap, line = cell // 16, cell // 6
     left = max(int(font.getbbox(part)[2]) for name in names for part in name.split("\n")) + 2 * gap
-    top = line if labels is not None else 0
+    heads = [wrap(label, int(cell / font.getlength("n"))) for label in labels or ()]
+    top = max(map(len, heads), default=0) * line + gap // 2
     height, width = pictures[0][0].shape[1:]
     scale = cell / max(height, width)
     tile = (round(width * scale), round(height * scale))
@@ -161,8 +170,9 @@ def _grid(
     size = (left + len(pictures[0]) * (tile[0] + gap) - gap, top + len(pictures) * (tile[1] + gap) - gap)
     canvas = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(canvas)
-    for column, label in enumerate(labels or ()):
-        draw.text((left + column * (tile[0] + gap), 0), label, fill=(70, 70, 70), font=font)
+    for column, head in enumerate(heads):
+        for place, text in enumerate(head):
+            draw.text((left + column * (tile[0] + gap), place * line), text, fill=(70, 70, 70), font=font)
     for row, (name, line_of_pictures) in enumerate(zip(names, pictures, strict=True)):
         y = top + row * (tile[1] + gap)
         draw.multiline_text((0, y + tile[1] // 2), name, fill=(70, 70, 70), font=font, anchor="lm", spacing=gap)

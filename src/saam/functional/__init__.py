@@ -2,6 +2,26 @@
 
 from saam.functional.aggregate import score_aggregate, score_weights
 from saam.functional.combine import rescale, shift
-from saam.functional.statistics import channel_max, channel_mean, channel_std
+from saam.functional.statistics import (
+    channel_covariance,
+    channel_gem,
+    channel_l2,
+    channel_logsumexp,
+    channel_max,
+    channel_mean,
+    channel_std,
+)
 
-__all__ = ["channel_max", "channel_mean", "channel_std", "rescale", "score_aggregate", "score_weights", "shift"]
+__all__ = [
+    "channel_covariance",
+    "channel_gem",
+    "channel_l2",
+    "channel_logsumexp",
+    "channel_max",
+    "channel_mean",
+    "channel_std",
+    "rescale",
+    "score_aggregate",
+    "score_weights",
+    "shift",
+]

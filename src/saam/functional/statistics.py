@@ -1,10 +1,23 @@
-"""Fixed statistics of each channel over its pixels. Half types are accumulated in float32."""
+"""Statistics of each channel over its pixels. Half types are accumulated in float32.
 
+What lies between the smallest and the largest value of its channel comes back in the dtype of the input; what can grow
+beyond (:func:`channel_l2`, :func:`channel_covariance`) in float32 or wider, where it cannot overflow.
+"""
+
+import torch
 from torch import Tensor
 
 from saam.functional._check import accumulator, require_map
 
-__all__ = ["channel_max", "channel_mean", "channel_std"]
+__all__ = [
+    "channel_covariance",
+    "channel_gem",
+    "channel_l2",
+    "channel_logsumexp",
+    "channel_max",
+    "channel_mean",
+    "channel_std",
+]
 
 
 def channel_mean(x: Tensor) -> Tensor:
@@ -42,3 +55,83 @@ def channel_std(x: Tensor, *, epsilon: float = 1e-5) -> Tensor:
     pixels = x.shape[2] * x.shape[3]
     variance = x.to(accumulator(x.dtype)).var((2, 3), correction=1 if pixels > 1 else 0)
     return (variance + epsilon).sqrt().to(x.dtype)
+
+
+def channel_l2(x: Tensor, *, epsilon: float = 1e-5) -> Tensor:
+    """Return ``sqrt(sum of squares + epsilon)`` over the pixels: (B, C, H, W) -> (B, C), in float32 or wider.
+
+    Raises:
+        ValueError: ``x`` is not (B, C, H, W).
+        TypeError: ``x`` is not floating.
+    """
+    require_map(x)
+    return (x.to(accumulator(x.dtype)).square().sum((2, 3)) + epsilon).sqrt()
+
+
+def channel_gem(x: Tensor, exponent: Tensor | float = 3.0, *, epsilon: float = 1e-6) -> Tensor:
+    """Return the generalised mean over the pixels, ``mean(max(x, epsilon)^p)^(1/p)``: (B, C, H, W) -> (B, C).
+
+    From the mean of what is positive at p = 1 towards the maximum as p grows (Radenovic, Tolias, Chum: Fine-tuning CNN
+    Image Retrieval with No Human Annotation, TPAMI 2018, arXiv:1711.02512). Computed by logarithms, so that no power
+    overflows.
+
+    Args:
+        x: feature map; its values below ``epsilon`` count as ``epsilon`` and get no gradient.
+        exponent: p, above 0; a number or a tensor of one element.
+        epsilon: above 0.
+
+    Returns:
+        (B, C), in the dtype of ``x``.
+
+    Raises:
+        ValueError: ``x`` is not (B, C, H, W).
+        TypeError: ``x`` is not floating.
+    """
+    require_map(x)
+    wide = accumulator(x.dtype)
+    if isinstance(exponent, Tensor):
+        exponent = exponent.to(wide)
+    logs = x.to(wide).clamp(min=epsilon).log() * exponent
+    return (_log_mean_exp(logs) / exponent).exp().to(x.dtype)
+
+
+def channel_logsumexp(x: Tensor, *, sharpness: float = 1.0) -> Tensor:
+    """Return ``log(mean(exp(r x))) / r`` over the pixels: (B, C, H, W) -> (B, C), in the dtype of ``x``.
+
+    A smooth maximum: from the mean as r goes to 0 to the maximum as r grows (Pinheiro, Collobert: From Image-level to
+    Pixel-level Labeling with Convolutional Networks, CVPR 2015, arXiv:1411.6228).
+
+    Args:
+        x: feature map.
+        sharpness: r, above 0.
+
+    Raises:
+        ValueError: ``x`` is not (B, C, H, W), or the sharpness is not above 0.
+        TypeError: ``x`` is not floating.
+    """
+    require_map(x)
+    if not sharpness > 0:
+        raise ValueError(f"sharpness must be above 0, got {sharpness}")
+    return (_log_mean_exp(x.to(accumulator(x.dtype)) * sharpness) / sharpness).to(x.dtype)
+
+
+def channel_covariance(x: Tensor) -> Tensor:
+    """Return the covariances of the channels over the pixels: (B, C, H, W) -> (B, C, C), in float32 or wider.
+
+    Divided by the number of pixels, as in GSoP; a map of one pixel has covariance 0.
+
+    Raises:
+        ValueError: ``x`` is not (B, C, H, W).
+        TypeError: ``x`` is not floating.
+    """
+    require_map(x)
+    pixels = x.to(accumulator(x.dtype)).flatten(2)
+    centred = pixels - pixels.mean(2, keepdim=True)
+    with torch.autocast(x.device.type, enabled=False):
+        return centred @ centred.mT / pixels.shape[2]
+
+
+def _log_mean_exp(x: Tensor) -> Tensor:
+    """Return ``log(mean(exp(x)))`` over the pixels, (B, C, H, W) -> (B, C), without overflow."""
+    highest = x.detach().amax((2, 3), keepdim=True)
+    return (x - highest).exp().mean((2, 3)).log() + highest[:, :, 0, 0]

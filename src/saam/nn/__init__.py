@@ -2,8 +2,21 @@
 
 import saam.nn.catalog  # noqa: F401  fills the registry
 from saam.nn.channel_attention import ChannelAttention
-from saam.nn.excitation import BottleneckMLP, ChannelConv1d, ContextTransform, NoExcitation, SharedMLP
-from saam.nn.gate import Add, Doubled, OnePlusTanh
+from saam.nn.excitation import (
+    BatchNormMLP,
+    BottleneckMLP,
+    ChannelConv1d,
+    ChannelNormalization,
+    ContextTransform,
+    FullLinear,
+    NoExcitation,
+    NormedMLP,
+    PerChannelLinear,
+    PerChannelNorm,
+    RowTransform,
+    SharedMLP,
+)
+from saam.nn.gate import Add, Doubled, OnePlusSigmoid, OnePlusTanh
 from saam.nn.presets import SAAM
 from saam.nn.registry import (
     AttentionRecord,
@@ -14,25 +27,54 @@ from saam.nn.registry import (
     register,
 )
 from saam.nn.score_pool import ScorePool2d
-from saam.nn.squeeze import Max, Mean, MeanMax, MeanStd, create_squeeze, list_squeezes
+from saam.nn.squeeze import (
+    DCT,
+    L2,
+    Covariance,
+    DepthwiseConv,
+    GeM,
+    LogSumExp,
+    Max,
+    Mean,
+    MeanMax,
+    MeanStd,
+    SoftPool,
+    create_squeeze,
+    list_squeezes,
+)
 
 __all__ = [
+    "DCT",
+    "L2",
     "SAAM",
     "Add",
     "AttentionRecord",
+    "BatchNormMLP",
     "BottleneckMLP",
     "ChannelAttention",
     "ChannelConv1d",
+    "ChannelNormalization",
     "ContextTransform",
+    "Covariance",
+    "DepthwiseConv",
     "Doubled",
+    "FullLinear",
+    "GeM",
+    "LogSumExp",
     "Max",
     "Mean",
     "MeanMax",
     "MeanStd",
     "NoExcitation",
+    "NormedMLP",
+    "OnePlusSigmoid",
     "OnePlusTanh",
+    "PerChannelLinear",
+    "PerChannelNorm",
+    "RowTransform",
     "ScorePool2d",
     "SharedMLP",
+    "SoftPool",
     "attention_record",
     "create_attention",
     "create_squeeze",

@@ -50,3 +50,8 @@ class ChannelAttention(nn.Module):
         with torch.autocast(statistics.device.type, enabled=False):
             value: Tensor = self.gate(self.excitation(statistics.to(parameter.dtype)))
         return value
+
+    def no_weight_decay(self) -> set[str]:
+        """Return the names of the parameters that the excitation's authors train without weight decay (timm's name)."""
+        exempt = getattr(self.excitation, "no_weight_decay", set)
+        return {f"excitation.{name}" for name in exempt()}

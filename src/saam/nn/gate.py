@@ -5,7 +5,7 @@ A gate's value multiplies its channel; a gate whose attribute ``adds`` is true a
 
 from torch import Tensor, nn
 
-__all__ = ["Add", "Doubled", "OnePlusTanh"]
+__all__ = ["Add", "Doubled", "OnePlusSigmoid", "OnePlusTanh"]
 
 
 class Add(nn.Module):
@@ -16,6 +16,14 @@ class Add(nn.Module):
     def forward(self, logits: Tensor) -> Tensor:
         """Return the addend (B, C)."""
         return logits
+
+
+class OnePlusSigmoid(nn.Module):
+    """``1 + sigmoid(logits)`` (BAM): between 1 and 2, so that it only ever enlarges, and 1.5 at zero."""
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Return the factor (B, C)."""
+        return 1 + logits.sigmoid()
 
 
 class OnePlusTanh(nn.Module):

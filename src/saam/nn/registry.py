@@ -1,6 +1,5 @@
 """Attention by name: one frozen record for each module, and the functions that look them up."""
 
-import ast
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from saam._errors import nearest, unknown
+from saam._options import parse_options
 
 __all__ = ["AttentionRecord", "attention_record", "create_attention", "list_attentions", "parse_attention", "register"]
 
@@ -31,14 +31,16 @@ class AttentionRecord:
     """Where the authors' code is, or who defined the variant."""
     placement: str = "residual"
     """Where the paper puts the module."""
-    parameters: Callable[[int], int]
-    """Number of parameters with default options, from C."""
+    parameters: Callable[..., int]
+    """Number of parameters with default options, from C and the options ``size`` (7) or ``stage`` (1) where needed."""
     formula: str = ""
-    """The same in words of C, p = C/r and k."""
+    """The same in words of C, p = C/16, k, H and W."""
     weight_decay: str = "on all weights, not on biases and norms"
     """The authors' rule for weight decay."""
     fixed_size: bool = False
-    """True where a module takes maps of one size only, given as the option ``size``."""
+    """True where a module takes maps of one size only, given as the option ``size``: (H, W), or a number for both."""
+    per_stage: bool = False
+    """True where a module depends on the stage of the network it stands in, given as the option ``stage``, from 1."""
     notes: str = ""
     """How it differs from its variants, and what to look out for."""
 
@@ -68,11 +70,17 @@ def list_attentions() -> list[str]:
 
 
 def attention_record(name: str) -> AttentionRecord:
-    """Return the record of a registered attention.
+    """Return the record of a registered attention, or for ``timm:NAME`` of an attention of timm.
 
     Raises:
         ValueError: no such name; the message has the nearest ones.
+        ModuleNotFoundError: a name of timm, which is not installed.
+        RuntimeError: an attention that the installed timm cannot build.
     """
+    if name.startswith("timm:"):
+        from saam.nn.peers.timm_attention import timm_record
+
+        return timm_record(name)
     if name not in _RECORDS:
         raise unknown("attention", name, _RECORDS)
     return _RECORDS[name]
@@ -82,7 +90,7 @@ def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
     """Build a registered attention for a number of channels.
 
     Args:
-        name: see :func:`list_attentions`.
+        name: see :func:`list_attentions`; ``timm:NAME`` builds what timm calls NAME.
         channels: C of the feature map.
         options: the module's own, such as ``rd_ratio`` or ``squeeze="score"``.
 
@@ -110,7 +118,7 @@ def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
 def parse_attention(text: str) -> tuple[str, dict[str, Any]]:
     """Split ``"name,option=value,..."``, as the command line takes it, into name and options.
 
-    Values are Python literals; what is none is a string.
+    Values are Python literals, and what is none is a string.
 
     Raises:
         ValueError: no such name, or a part that is not ``option=value``.
@@ -119,19 +127,6 @@ def parse_attention(text: str) -> tuple[str, dict[str, Any]]:
         >>> parse_attention("saam,heads=4,scorer=pixel")
         ('saam', {'heads': 4, 'scorer': 'pixel'})
     """
-    name, *parts = (part.strip() for part in text.split(","))
+    name, options = parse_options(text)
     attention_record(name)
-    options: dict[str, Any] = {}
-    for part in parts:
-        key, equals, value = part.partition("=")
-        if not equals or not key.strip() or not value.strip():
-            raise ValueError(f"expected 'name,option=value,...', got {part!r} in {text!r}")
-        options[key.strip()] = _literal(value.strip())
     return name, options
-
-
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text

@@ -1,18 +1,12 @@
-"""Excitations: how the statistics of all channels become one logit per channel.
-
-Each takes (B, C) or (B, K, C) with the K that it was built for, and gives (B, C). ``zero_last_`` sets the last layer to
-zero, so that all logits are zero whatever the input.
-"""
+"""Excitations in which every channel sees all channels through fully connected layers."""
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["BottleneckMLP", "ChannelConv1d", "ContextTransform", "NoExcitation", "SharedMLP", "stacked"]
+from saam.nn.excitation._parts import batch_norm, require_statistics, zero_
+from saam.nn.excitation.channelwise import PerChannelNorm
 
-
-def stacked(statistics: Tensor) -> Tensor:
-    """Return the statistics with their axis K: (B, C) -> (B, 1, C); (B, K, C) stays."""
-    return statistics if statistics.ndim == 3 else statistics[:, None]
+__all__ = ["BatchNormMLP", "BottleneckMLP", "ContextTransform", "FullLinear", "NormedMLP", "SharedMLP"]
 
 
 class BottleneckMLP(nn.Module):
@@ -37,17 +31,19 @@ class BottleneckMLP(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        self.statistics = statistics
         self.fc1 = nn.Linear(statistics * channels, hidden, bias=bias, device=device, dtype=dtype)
         self.fc2 = nn.Linear(hidden, channels, bias=bias, device=device, dtype=dtype)
 
     def forward(self, statistics: Tensor) -> Tensor:
         """Return the logits (B, C)."""
+        statistics = require_statistics(statistics, self.fc2.out_features, self.statistics)
         logits: Tensor = self.fc2(self.fc1(statistics.flatten(1)).relu())
         return logits
 
     def zero_last_(self) -> None:
         """Make all logits zero."""
-        _zero_(self.fc2)
+        zero_(self.fc2)
 
 
 class SharedMLP(nn.Module):
@@ -73,45 +69,51 @@ class SharedMLP(nn.Module):
 
     def forward(self, statistics: Tensor) -> Tensor:
         """Return the logits (B, C)."""
-        logits: Tensor = self.fc2(self.fc1(stacked(statistics)).relu()).sum(1)
+        statistics = require_statistics(statistics, self.fc2.out_features)
+        logits: Tensor = self.fc2(self.fc1(statistics).relu()).sum(1)
         return logits
 
     def zero_last_(self) -> None:
         """Make all logits zero."""
-        _zero_(self.fc2)
+        zero_(self.fc2)
 
 
-class ChannelConv1d(nn.Module):
-    """A convolution over the channel axis, without bias (ECA): each channel sees its ``kernel_size`` neighbours.
+class BatchNormMLP(nn.Module):
+    """C -> hidden, batch norm, ReLU, -> C (the channel branch of BAM); K statistics enter side by side.
+
+    In training it norms over the batch, which must be 2 or more.
 
     Args:
-        kernel_size: odd.
-        statistics: K, the convolution's input planes.
+        channels: C.
+        hidden: width of the bottleneck.
+        statistics: K.
         device, dtype: of the parameters.
     """
 
     def __init__(
         self,
-        kernel_size: int,
+        channels: int,
+        hidden: int,
         *,
         statistics: int = 1,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, got {kernel_size}")
-        padding = kernel_size // 2
-        self.conv = nn.Conv1d(statistics, 1, kernel_size, padding=padding, bias=False, device=device, dtype=dtype)
+        self.statistics = statistics
+        self.fc1 = nn.Linear(statistics * channels, hidden, device=device, dtype=dtype)
+        self.norm = nn.BatchNorm1d(hidden, device=device, dtype=dtype)
+        self.fc2 = nn.Linear(hidden, channels, device=device, dtype=dtype)
 
     def forward(self, statistics: Tensor) -> Tensor:
         """Return the logits (B, C)."""
-        logits: Tensor = self.conv(stacked(statistics))
-        return logits[:, 0]
+        statistics = require_statistics(statistics, self.fc2.out_features, self.statistics)
+        logits: Tensor = self.fc2(batch_norm(self.norm, self.fc1(statistics.flatten(1))).relu())
+        return logits
 
     def zero_last_(self) -> None:
         """Make all logits zero."""
-        _zero_(self.conv)
+        zero_(self.fc2)
 
 
 class ContextTransform(nn.Module):
@@ -136,6 +138,7 @@ class ContextTransform(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        self.statistics = statistics
         self.fc1 = nn.Linear(statistics * channels, hidden, device=device, dtype=dtype)
         self.norm = nn.LayerNorm(hidden, device=device, dtype=dtype)
         self.fc2 = nn.Linear(hidden, channels, device=device, dtype=dtype)
@@ -143,23 +146,75 @@ class ContextTransform(nn.Module):
 
     def forward(self, statistics: Tensor) -> Tensor:
         """Return the logits (B, C)."""
+        statistics = require_statistics(statistics, self.fc2.out_features, self.statistics)
         logits: Tensor = self.fc2(self.norm(self.fc1(statistics.flatten(1))).relu())
         return logits
 
     def zero_last_(self) -> None:
         """Make all logits zero."""
-        _zero_(self.fc2)
+        zero_(self.fc2)
 
 
-class NoExcitation(nn.Module):
-    """The mean of the K statistics is the logit (GE without parameters)."""
+class FullLinear(nn.Module):
+    """C -> C without a bottleneck (eSE); K statistics enter side by side.
+
+    Args:
+        channels: C.
+        statistics: K.
+        device, dtype: of the parameters.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        statistics: int = 1,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.statistics = statistics
+        self.fc = nn.Linear(statistics * channels, channels, device=device, dtype=dtype)
 
     def forward(self, statistics: Tensor) -> Tensor:
         """Return the logits (B, C)."""
-        return stacked(statistics).mean(1)
+        statistics = require_statistics(statistics, self.fc.out_features, self.statistics)
+        logits: Tensor = self.fc(statistics.flatten(1))
+        return logits
+
+    def zero_last_(self) -> None:
+        """Make all logits zero."""
+        zero_(self.fc)
 
 
-def _zero_(layer: nn.Linear | nn.Conv1d) -> None:
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
+class NormedMLP(nn.Module):
+    """Batch norm on the mean of the K statistics, ReLU, then C -> hidden -> C with a ReLU between (GE-plus).
+
+    In training it norms over the batch, which must be 2 or more.
+
+    Args:
+        channels: C.
+        hidden: width of the bottleneck.
+        device, dtype: of the parameters.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        hidden: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.norm = PerChannelNorm(channels, device=device, dtype=dtype)
+        self.mlp = BottleneckMLP(channels, hidden, device=device, dtype=dtype)
+
+    def forward(self, statistics: Tensor) -> Tensor:
+        """Return the logits (B, C)."""
+        logits: Tensor = self.mlp(self.norm(statistics).relu())
+        return logits
+
+    def zero_last_(self) -> None:
+        """Make all logits zero."""
+        self.mlp.zero_last_()

@@ -1,10 +1,5 @@
-"""The channel attention modules of the literature, each one line of composition.
+"""Presets in which fully connected layers excite: se, ese, saam, cbam-channel, bam-channel, gc."""
 
-Every preset takes the channels first, timm's ``rd_ratio``, ``rd_channels`` and ``rd_divisor`` where it has a
-bottleneck, ``squeeze`` to swap its squeeze, and ``device`` and ``dtype`` last. All map (B, C, H, W) to the same shape.
-"""
-
-import math
 from typing import Any
 
 import torch
@@ -12,30 +7,13 @@ from torch import nn
 
 from saam.nn._check import require_channels
 from saam.nn.channel_attention import ChannelAttention
-from saam.nn.excitation import BottleneckMLP, ChannelConv1d, ContextTransform, SharedMLP
-from saam.nn.gate import Add
+from saam.nn.excitation import BatchNormMLP, BottleneckMLP, ContextTransform, FullLinear, SharedMLP
+from saam.nn.gate import Add, OnePlusSigmoid
+from saam.nn.presets.width import reduced
 from saam.nn.score_pool import ScorePool2d, Scorer
-from saam.nn.squeeze import Squeeze, create_squeeze
+from saam.nn.squeeze import Squeeze, create_squeeze, statistics_of
 
-__all__ = ["SAAM", "cbam_channel", "eca", "eca_kernel_size", "gc", "reduced", "se"]
-
-
-def reduced(channels: int, rd_ratio: float, rd_channels: int | None, rd_divisor: int) -> int:
-    """Return the width of a bottleneck: ``rd_channels``, or C * rd_ratio to the nearest multiple of ``rd_divisor``.
-
-    It is never below one ``rd_divisor``, so that few channels still have a bottleneck.
-
-    Raises:
-        ValueError: a ratio, width or divisor that is not above 0.
-    """
-    require_channels(channels)
-    if rd_channels is not None:
-        if rd_channels < 1:
-            raise ValueError(f"rd_channels must be 1 or more, got {rd_channels}")
-        return rd_channels
-    if not rd_ratio > 0 or rd_divisor < 1:
-        raise ValueError(f"rd_ratio must be above 0 and rd_divisor 1 or more, got {rd_ratio} and {rd_divisor}")
-    return max(rd_divisor, int(channels * rd_ratio + rd_divisor / 2) // rd_divisor * rd_divisor)
+__all__ = ["SAAM", "bam_channel", "cbam_channel", "ese", "gc", "se"]
 
 
 def se(
@@ -52,7 +30,7 @@ def se(
     """Build Squeeze-and-Excitation: ``x * sigmoid(fc2(relu(fc1(mean(x)))))`` (Hu et al., arXiv:1709.01507)."""
     hidden = reduced(channels, rd_ratio, rd_channels, rd_divisor)
     pool = create_squeeze(squeeze, channels, device=device, dtype=dtype)
-    statistics = getattr(pool, "statistics", 1)
+    statistics = statistics_of(pool, channels)
     mlp = BottleneckMLP(channels, hidden, statistics=statistics, bias=bias, device=device, dtype=dtype)
     return ChannelAttention(pool, mlp, nn.Sigmoid())
 
@@ -120,6 +98,20 @@ class SAAM(ChannelAttention):
         super().__init__(body.squeeze, body.excitation, body.gate)
 
 
+def ese(
+    channels: int,
+    *,
+    squeeze: Squeeze = "mean",
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> ChannelAttention:
+    """Build effective Squeeze-and-Excitation: ``x * hardsigmoid(fc(mean(x)))`` (Lee & Park, arXiv:1911.06667)."""
+    require_channels(channels)
+    pool = create_squeeze(squeeze, channels, device=device, dtype=dtype)
+    linear = FullLinear(channels, statistics=statistics_of(pool, channels), device=device, dtype=dtype)
+    return ChannelAttention(pool, linear, nn.Hardsigmoid())
+
+
 def cbam_channel(
     channels: int,
     *,
@@ -133,32 +125,29 @@ def cbam_channel(
     """Build the channel part of CBAM: ``x * sigmoid(mlp(mean(x)) + mlp(max(x)))`` (Woo et al., arXiv:1807.06521)."""
     hidden = reduced(channels, rd_ratio, rd_channels, rd_divisor)
     pool = create_squeeze(squeeze, channels, device=device, dtype=dtype)
+    statistics_of(pool, channels)
     return ChannelAttention(pool, SharedMLP(channels, hidden, device=device, dtype=dtype), nn.Sigmoid())
 
 
-def eca_kernel_size(channels: int, *, gamma: float = 2, beta: float = 1) -> int:
-    """Return ECA's kernel size: ``(log2 C + beta) / gamma`` cut to a whole number, and the next odd one if even."""
-    size = int(abs((math.log2(channels) + beta) / gamma))
-    return size if size % 2 else size + 1
-
-
-def eca(
+def bam_channel(
     channels: int,
     *,
-    kernel_size: int | None = None,
+    rd_ratio: float = 1 / 16,
+    rd_channels: int | None = None,
+    rd_divisor: int = 1,
     squeeze: Squeeze = "mean",
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> ChannelAttention:
-    """Build Efficient Channel Attention: ``x * sigmoid(conv1d(mean(x)))`` (Wang et al., arXiv:1910.03151).
+    """Build BAM's channel branch: ``x * (1 + sigmoid(fc2(relu(norm(fc1(mean(x)))))))`` (Park et al., arXiv:1807.06514).
 
-    ``kernel_size`` None takes the paper's formula, :func:`eca_kernel_size`.
+    The batch norm stands where the official code has it, on the bottleneck.
     """
-    require_channels(channels)
+    hidden = reduced(channels, rd_ratio, rd_channels, rd_divisor)
     pool = create_squeeze(squeeze, channels, device=device, dtype=dtype)
-    size = eca_kernel_size(channels) if kernel_size is None else kernel_size
-    conv = ChannelConv1d(size, statistics=getattr(pool, "statistics", 1), device=device, dtype=dtype)
-    return ChannelAttention(pool, conv, nn.Sigmoid())
+    statistics = statistics_of(pool, channels)
+    mlp = BatchNormMLP(channels, hidden, statistics=statistics, device=device, dtype=dtype)
+    return ChannelAttention(pool, mlp, OnePlusSigmoid())
 
 
 def gc(
@@ -186,6 +175,6 @@ def gc(
         nn.init.kaiming_normal_(pool.weight, mode="fan_in")
     else:
         pool = create_squeeze(squeeze, channels, device=device, dtype=dtype)
-    statistics = getattr(pool, "statistics", 1)
+    statistics = statistics_of(pool, channels)
     transform = ContextTransform(channels, hidden, statistics=statistics, device=device, dtype=dtype)
     return ChannelAttention(pool, transform, Add() if fusion == "add" else nn.Sigmoid())

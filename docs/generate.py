@@ -1,0 +1,130 @@
+"""Write docs/attentions/ from the registry, so that the pages cannot drift from the code.
+
+python docs/generate.py
+"""
+
+import inspect
+from pathlib import Path
+
+from saam.nn import AttentionRecord, ChannelAttention, attention_record, create_attention, list_attentions
+
+FOLDER = Path(__file__).parent / "attentions"
+RESNET20 = ((16, 32), (32, 16), (64, 8))  # channels and side of the maps in its three stages of three blocks
+PLACEMENT = {"residual": "after the last norm of the residual branch, before the addition"}
+MADE_BY = "<!-- Made by docs/generate.py from the registry; edit the records, not this page. -->"
+
+
+def pages() -> dict[str, str]:
+    """Return file name -> text: an index, and a page for each family."""
+    families: dict[str, list[AttentionRecord]] = {}
+    for name in list_attentions():
+        families.setdefault(family(name), []).append(attention_record(name))
+    return {"index.md": index(families)} | {f"{name}.md": page(name, found) for name, found in families.items()}
+
+
+def family(name: str) -> str:
+    """Return what a name shares with its variants and parts: ``cbam`` for ``cbam-channel``, ``se`` for ``se:timm``."""
+    return name.partition(":")[0].partition("-")[0]
+
+
+def index(families: dict[str, list[AttentionRecord]]) -> str:
+    """Return the table of all attentions."""
+    lines = [
+        "# Attentions",
+        MADE_BY,
+        "`saam.create_attention(name, channels, **options)` builds them; on the command line options follow the name, "
+        "as in `saam,heads=4`. What follows a colon is a variant. A module with the option `squeeze` takes other "
+        "squeezes in the place of its own, the learned `squeeze=score` among them. `timm:NAME` reaches every attention "
+        "of timm that keeps the shape, with timm's own options.",
+        "\n".join(
+            [
+                "| name | what it does | parameters | C = 64 | ResNet-20 |",
+                "|---|---|---|---:|---:|",
+                *(
+                    f"| [{record.name}]({name}.md#{anchor(record.name)}) | {record.description} | `{record.formula}` "
+                    f"| {count(record, 64):,} | {total(record):,} |"
+                    for name, records in families.items()
+                    for record in records
+                ),
+            ]
+        ),
+        "C channels, p = C/16 rounded and at least 1, maps of H x W. A module that depends on the size is counted for "
+        "8x8 maps, one that depends on the stage for the first. ResNet-20 is the sum over its nine blocks with 16, 32 "
+        "and 64 channels, on images of 32x32.",
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
+def page(name: str, records: list[AttentionRecord]) -> str:
+    """Return the page of a family."""
+    return "\n\n".join([f"# {name}", MADE_BY, *map(section, records)]) + "\n"
+
+
+def section(record: AttentionRecord) -> str:
+    """Return what the registry knows of one attention."""
+    paper = f"[{record.paper}](https://arxiv.org/abs/{record.arxiv})" if record.arxiv else record.paper
+    counts = ", ".join(f"{count(record, channels):,} at C = {channels}" for channels in (16, 64, 256))
+    facts = {
+        "paper": paper,
+        "source": record.source,
+        "the paper's placement": PLACEMENT.get(record.placement, record.placement),
+        "weight decay": record.weight_decay,
+        "parameters": f"`{record.formula}`: {counts}",
+    }
+    parts = [f"## {record.name}", f"{record.description[0].upper()}{record.description[1:]}.", formula(record)]
+    parts.append("\n".join(f"- {key}: {value}" for key, value in facts.items() if value))
+    parts.append("Options and their defaults: " + ", ".join(f"`{option}`" for option in options(record)) + ".")
+    if record.notes:
+        parts.append(record.notes)
+    return "\n\n".join(part for part in parts if part)
+
+
+def formula(record: AttentionRecord) -> str:
+    """Return the parts of a module of the grammar, or the formula in the docstring of another one's file."""
+    module = create_attention(record.name, 64, **place(record))
+    if isinstance(module, ChannelAttention):
+        parts = [type(part).__name__ for part in (module.squeeze, module.excitation, module.gate)]
+        return f"`{' -> '.join(parts)}` (squeeze, excitation, gate)."
+    written = inspect.getdoc(inspect.getmodule(type(module))) or ""
+    return "\n\n".join(block for block in written.split("\n\n") if block.startswith("    "))
+
+
+def options(record: AttentionRecord) -> list[str]:
+    """Return the keyword options as ``name=default``."""
+    parameters = inspect.signature(record.build).parameters.values()
+    return [f"{option.name}={option.default!r}" for option in parameters if option.kind is option.KEYWORD_ONLY]
+
+
+def place(record: AttentionRecord, side: int = 8, stage: int = 1) -> dict[str, int]:
+    """Return the options by which a module learns where it stands, if it asks for them."""
+    return ({"size": side} if record.fixed_size else {}) | ({"stage": stage} if record.per_stage else {})
+
+
+def count(record: AttentionRecord, channels: int, side: int = 8, stage: int = 1) -> int:
+    """Return the number of parameters."""
+    return record.parameters(channels, **place(record, side, stage))
+
+
+def total(record: AttentionRecord) -> int:
+    """Return the number of parameters in the nine blocks of ResNet-20."""
+    return sum(3 * count(record, channels, side, stage) for stage, (channels, side) in enumerate(RESNET20, 1))
+
+
+def anchor(name: str) -> str:
+    """Return the anchor that GitHub gives a heading."""
+    return name.replace(":", "")
+
+
+def main() -> None:
+    """Write all pages and delete those of families that are gone."""
+    FOLDER.mkdir(exist_ok=True)
+    texts = pages()
+    for path in FOLDER.glob("*.md"):
+        if path.name not in texts:
+            path.unlink()
+    for name, text in texts.items():
+        (FOLDER / name).write_text(text)
+
+
+if __name__ == "__main__":
+    main()

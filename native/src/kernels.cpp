@@ -1,0 +1,723 @@
+// The kernels. This file is compiled once for each variant, with its instruction set and its name in SAAM_VARIANT.
+//
+// Every kernel reads each map once. Sums run in the vectors' type over a short stretch of pixels, and in double over
+// the stretches, so that large maps lose no accuracy. Passes that follow another pass over the same maps walk the
+// images backwards, to find the last ones still in the cache.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "vector.h"
+
+namespace saam {
+namespace SAAM_VARIANT {
+namespace {
+
+// ---- Elementwise work, channel by channel ----------------------------------------------------------------------
+//
+// An operation is a struct with a static template step(in, parameter, sum) on vectors: `in` are the maps' values,
+// `parameter` what its channel has, `sum` what is accumulated over the pixels (by join, from start).
+
+struct Cell {
+  int64_t image, channel, channels, pixel, pixels;
+};
+
+template <int Inputs, int Parameters, int Sums, bool Writes> struct Operation {
+  static constexpr int inputs = Inputs, parameters = Parameters, sums = Sums;
+  static constexpr bool writes = Writes;
+  static constexpr double start = 0;
+  template <class V> static V join(V a, V b) { return a + b; }
+};
+
+template <class Op, class T> struct Operands {
+  std::array<const T*, Op::inputs> in;
+  std::array<const Sum<T>*, Op::parameters> parameter;  // of the image, by channel
+  T* out = nullptr;
+  double* sums = nullptr;  // (Op::sums, cell.channels)
+};
+
+template <int N> constexpr int kAtLeastOne = N > 0 ? N : 1;
+
+// One channel of a planar map: n neighbours in memory, from `from` on.
+template <class Op, int L, int U, class T, class A>
+SAAM_INLINE int64_t along(const Operands<Op, T>& o, int64_t from, int64_t k, int64_t n, const A* parameter, A* sum) {
+  using V = Vec<A, L>;
+  if (n - k < U * L) return k;
+  V p[kAtLeastOne<Op::parameters>], s[U][kAtLeastOne<Op::sums>], in[kAtLeastOne<Op::inputs>];
+  for (int i = 0; i < Op::parameters; ++i) p[i] = splat<V>(parameter[i]);
+  for (int u = 0; u < U; ++u)
+    for (int i = 0; i < Op::sums; ++i) s[u][i] = splat<V>(A(Op::start));
+  for (; k + U * L <= n; k += U * L) {
+    for (int u = 0; u < U; ++u) {
+      for (int i = 0; i < Op::inputs; ++i) in[i] = load<L>(o.in[i] + from + k + u * L);
+      const V y = Op::step(in, p, s[u]);
+      if constexpr (Op::writes) store<L>(o.out + from + k + u * L, y);
+    }
+  }
+  for (int i = 0; i < Op::sums; ++i) {
+    for (int u = 1; u < U; ++u) s[0][i] = Op::join(s[0][i], s[u][i]);
+    sum[i] = Op::join(sum[i], across<L>(s[0][i], [](auto a, auto b) { return Op::join(a, b); }));
+  }
+  return k;
+}
+
+template <class Op, int L, class T, class A>
+SAAM_INLINE void tail_along(const Operands<Op, T>& o, int64_t from, int64_t k, int64_t n, const A* p, A* sum) {
+  k = along<Op, L, 1>(o, from, k, n, p, sum);
+  if constexpr (L > 1) {
+    if (k < n) tail_along<Op, L / 2>(o, from, k, n, p, sum);
+  }
+}
+
+// U * L channels of an interleaved map: `rows` pixels, `stride` apart.
+template <class Op, int L, int U, class T>
+SAAM_INLINE int64_t across_rows(const Operands<Op, T>& o, const Cell& cell, int64_t from, int64_t c, int64_t stride,
+                                int64_t rows) {
+  using A = Sum<T>;
+  using V = Vec<A, L>;
+  for (; c + U * L <= cell.channels; c += U * L) {
+    V p[U][kAtLeastOne<Op::parameters>], s[U][kAtLeastOne<Op::sums>], in[kAtLeastOne<Op::inputs>];
+    for (int u = 0; u < U; ++u) {
+      for (int i = 0; i < Op::parameters; ++i) p[u][i] = load<L>(o.parameter[i] + cell.channel + c + u * L);
+      for (int i = 0; i < Op::sums; ++i) s[u][i] = splat<V>(A(Op::start));
+    }
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int u = 0; u < U; ++u) {
+        const int64_t at = from + r * stride + c + u * L;
+        for (int i = 0; i < Op::inputs; ++i) in[i] = load<L>(o.in[i] + at);
+        const V y = Op::step(in, p[u], s[u]);
+        if constexpr (Op::writes) store<L>(o.out + at, y);
+      }
+    }
+    for (int i = 0; i < Op::sums; ++i)
+      for (int u = 0; u < U; ++u)
+        for (int lane = 0; lane < L; ++lane) {
+          double& sum = o.sums[i * cell.channels + c + u * L + lane];
+          sum = Op::join(sum, double(s[u][i][lane]));
+        }
+  }
+  return c;
+}
+
+template <class Op, int L, class T>
+SAAM_INLINE void tail_across(const Operands<Op, T>& o, const Cell& cell, int64_t from, int64_t c, int64_t stride,
+                             int64_t rows) {
+  c = across_rows<Op, L, 1>(o, cell, from, c, stride, rows);
+  if constexpr (L > 1) {
+    if (c < cell.channels) tail_across<Op, L / 2>(o, cell, from, c, stride, rows);
+  }
+}
+
+template <class Op, class T> void sweep(const Task<T>& t, const Cell& cell, const Operands<Op, T>& o) {
+  using A = Sum<T>;
+  constexpr int L = kLanes<A>;
+  constexpr int64_t kStretch = 1024;
+  if (t.interleaved) {
+    const int64_t rows = Op::sums ? std::clamp<int64_t>(65536 / (cell.channels * sizeof(A)), 8, 32) : 4;
+    for (int64_t r = 0; r < cell.pixels; r += rows) {
+      const int64_t from = (cell.image * t.pixels + cell.pixel + r) * t.channels + cell.channel;
+      const int64_t count = std::min(rows, cell.pixels - r);
+      constexpr int U = Op::sums > 1 || Op::parameters > 3 ? 1 : 2;
+      const int64_t c = across_rows<Op, L, U>(o, cell, from, 0, t.channels, count);
+      tail_across<Op, L>(o, cell, from, c, t.channels, count);
+    }
+    return;
+  }
+  for (int64_t c = 0; c < cell.channels; ++c) {
+    A parameter[kAtLeastOne<Op::parameters>];
+    for (int i = 0; i < Op::parameters; ++i) parameter[i] = o.parameter[i][cell.channel + c];
+    const int64_t row = (cell.image * t.channels + cell.channel + c) * t.pixels + cell.pixel;
+    for (int64_t k = 0; k < cell.pixels; k += kStretch) {
+      const int64_t n = std::min(kStretch, cell.pixels - k);
+      A sum[kAtLeastOne<Op::sums>];
+      for (int i = 0; i < Op::sums; ++i) sum[i] = A(Op::start);
+      const int64_t done = along<Op, L, 4>(o, row + k, 0, n, parameter, sum);
+      tail_along<Op, L>(o, row + k, done, n, parameter, sum);
+      for (int i = 0; i < Op::sums; ++i) {
+        double& whole = o.sums[i * cell.channels + c];
+        whole = Op::join(whole, double(sum[i]));
+      }
+    }
+  }
+}
+
+// The items of a channelwise kernel: slice s of an image has the channels from s * C / slices on.
+template <class T, class F> void each_channels(const Task<T>& t, int64_t begin, int64_t end, F&& work) {
+  for (int64_t item = end - 1; item >= begin; --item) {
+    const int64_t slice = item % t.slices, first = t.channels * slice / t.slices;
+    work(Cell{item / t.slices, first, t.channels * (slice + 1) / t.slices - first, 0, t.pixels});
+  }
+}
+
+// Cuts a cell into parts that stay in the first-level cache, whole pixels or whole channels as they lie in memory.
+template <class T, class F> void each_part(const Task<T>& t, const Cell& cell, F&& work) {
+  constexpr int64_t kElements = 4096;
+  const int64_t pixels = t.interleaved ? std::clamp<int64_t>(kElements / cell.channels, 8, 64) : kElements;
+  const int64_t channels = t.interleaved ? cell.channels : std::max<int64_t>(1, kElements / cell.pixels);
+  for (int64_t c = 0; c < cell.channels; c += channels)
+    for (int64_t p = 0; p < cell.pixels; p += pixels)
+      work(Cell{cell.image, cell.channel + c, std::min(channels, cell.channels - c), p,
+                std::min(pixels, cell.pixels - p)});
+}
+
+struct Scale : Operation<1, 1, 0, true> {
+  template <class V> static V step(const V* in, const V* p, V*) { return in[0] * p[0]; }
+};
+
+struct Shift : Operation<1, 1, 0, true> {
+  template <class V> static V step(const V* in, const V* p, V*) { return in[0] + p[0]; }
+};
+
+template <class Op, class T> void meet(const Task<T>& t, int64_t, int64_t begin, int64_t end) {
+  each_channels(t, begin, end, [&](const Cell& cell) {
+    sweep<Op, T>(t, cell, {{t.x}, {t.factor + cell.image * t.channels}, t.out});
+  });
+}
+
+struct Total : Operation<1, 0, 1, false> {
+  template <class V> static V step(const V* in, const V*, V* sum) { return sum[0] += in[0]; }
+};
+
+struct Product : Operation<2, 0, 1, false> {
+  template <class V> static V step(const V* in, const V*, V* sum) { return sum[0] += in[0] * in[1]; }
+};
+
+template <class Op, class T> void add_up(const Task<T>& t, int64_t, int64_t begin, int64_t end) {
+  std::vector<double> sums(t.channels);
+  each_channels(t, begin, end, [&](const Cell& cell) {
+    std::fill_n(sums.begin(), cell.channels, 0.0);
+    Operands<Op, T> o{{}, {}, nullptr, sums.data()};
+    o.in[0] = t.dy;
+    if constexpr (Op::inputs == 2) o.in[1] = t.x;
+    sweep<Op, T>(t, cell, o);
+    std::copy_n(sums.begin(), cell.channels, t.values + cell.image * t.channels + cell.channel);
+  });
+}
+
+// ---- Mean, variance and maximum --------------------------------------------------------------------------------
+
+struct Deviation : Operation<1, 1, 1, false> {
+  template <class V> static V step(const V* in, const V* p, V* sum) {
+    const V d = in[0] - p[0];
+    return sum[0] += d * d;
+  }
+};
+
+struct Peak : Operation<1, 0, 1, false> {
+  static constexpr double start = -std::numeric_limits<double>::infinity();
+  template <class V> static V join(V a, V b) { return larger(a, b); }
+  template <class V> static V step(const V* in, const V*, V* sum) { return sum[0] = larger(sum[0], in[0]); }
+};
+
+struct Ties : Operation<1, 1, 1, false> {
+  template <class V> static V step(const V* in, const V* p, V* sum) {
+    return sum[0] += in[0] == p[0] ? V{} + 1 : V{};
+  }
+};
+
+// Running statistics of a channel, and how those of further pixels join them (Chan, Golub and LeVeque 1979).
+struct Running {
+  double pixels = 0, sum = 0, squares = 0, peak = Peak::start, ties = 0;
+};
+
+template <class T> void moments(const Task<T>& t, int64_t, int64_t begin, int64_t end) {
+  using A = Sum<T>;
+  std::vector<Running> running(t.channels);
+  std::vector<double> sums(t.channels);
+  std::vector<A> values(t.channels);
+  each_channels(t, begin, end, [&](const Cell& item) {
+    const int64_t base = item.image * t.channels;
+    std::fill(running.begin(), running.end(), Running{});
+    each_part(t, item, [&](const Cell& cell) {
+      Running* now = running.data() + cell.channel;
+      A* value = values.data() + cell.channel;
+      const double n = double(cell.pixels);
+      auto collect = [&](auto op, auto... parameter) {
+        using Op = decltype(op);
+        std::fill_n(sums.begin(), cell.channels, Op::start);
+        sweep<Op, T>(t, cell, {{t.x}, {parameter...}, nullptr, sums.data()});
+      };
+      if (t.mean) {
+        collect(Total{});
+        for (int64_t c = 0; c < cell.channels; ++c) {
+          const double mean = sums[c] / n, before = now[c].pixels, whole = before + n;
+          const double delta = before ? mean - now[c].sum / before : 0;
+          value[c] = A(mean);
+          now[c].squares += delta * delta * before * n / whole;
+          now[c].sum += sums[c];
+          now[c].pixels = whole;
+        }
+      }
+      if (t.variance) {
+        collect(Deviation{}, values.data());
+        for (int64_t c = 0; c < cell.channels; ++c) now[c].squares += sums[c];
+      }
+      if (t.peak) {
+        collect(Peak{});
+        for (int64_t c = 0; c < cell.channels; ++c) {
+          value[c] = A(sums[c]);
+          const double peak = larger(now[c].peak, sums[c]);
+          if (now[c].peak != peak) now[c].ties = 0;
+          now[c].peak = peak;
+        }
+        collect(Ties{}, values.data());
+        for (int64_t c = 0; c < cell.channels; ++c)
+          if (double(value[c]) == now[c].peak) now[c].ties += sums[c];
+      }
+    });
+    for (int64_t c = item.channel; c < item.channel + item.channels; ++c) {
+      if (t.mean) t.mean[base + c] = A(running[c].sum / double(t.pixels));
+      if (t.variance) t.variance[base + c] = A(running[c].squares / double(t.pixels));
+      if (t.peak) {
+        t.peak[base + c] = A(running[c].peak);
+        t.ties[base + c] = A(running[c].ties);
+      }
+    }
+  });
+}
+
+// dx = factor * dy + offset + slope * x + share * [x == peak]
+template <bool Joint, bool Slope, bool Top>
+struct MomentsBackward : Operation<Joint + (Slope || Top), 1 + Joint + Slope + 2 * Top, 0, true> {
+  template <class V> static V step(const V* in, const V* p, V*) {
+    V y = p[0];
+    if constexpr (Joint) y += in[0] * p[1];
+    if constexpr (Slope) y += in[Joint] * p[1 + Joint];
+    if constexpr (Top) y += in[Joint] == p[1 + Joint + Slope] ? p[2 + Joint + Slope] : V{};
+    return y;
+  }
+};
+
+template <bool Joint, bool Slope, bool Top, class T>
+void moments_backward_as(const Task<T>& t, int64_t begin, int64_t end) {
+  using Op = MomentsBackward<Joint, Slope, Top>;
+  each_channels(t, begin, end, [&](const Cell& cell) {
+    Operands<Op, T> o{{}, {}, t.out};
+    int in = 0, parameter = 0;
+    auto next = [&](const Sum<T>* values) { o.parameter[parameter++] = values + cell.image * t.channels; };
+    next(t.offset);
+    if constexpr (Joint) o.in[in++] = t.dy, next(t.factor);
+    if constexpr (Slope || Top) o.in[in++] = t.x;
+    if constexpr (Slope) next(t.slope);
+    if constexpr (Top) next(t.peak), next(t.share);
+    sweep<Op, T>(t, cell, o);
+  });
+}
+
+template <class T> void moments_backward(const Task<T>& t, int64_t, int64_t begin, int64_t end) {
+  const int which = (t.dy ? 4 : 0) + (t.slope ? 2 : 0) + (t.peak ? 1 : 0);
+  constexpr std::array<void (*)(const Task<T>&, int64_t, int64_t), 8> table{
+      moments_backward_as<false, false, false, T>, moments_backward_as<false, false, true, T>,
+      moments_backward_as<false, true, false, T>,  moments_backward_as<false, true, true, T>,
+      moments_backward_as<true, false, false, T>,  moments_backward_as<true, false, true, T>,
+      moments_backward_as<true, true, false, T>,   moments_backward_as<true, true, true, T>};
+  table[which](t, begin, end);
+}
+
+// ---- Every channel scores itself: s = weight * x ---------------------------------------------------------------
+
+struct Highest : Peak {
+  static constexpr int parameters = 1;
+  template <class V> static V step(const V* in, const V* p, V* sum) { return sum[0] = larger(sum[0], in[0] * p[0]); }
+};
+
+template <class V> SAAM_INLINE V exponential_of(V x) {
+  using A = std::remove_reference_t<decltype(x[0])>;
+  return exponential<A, int(sizeof(V) / sizeof(A))>(x);
+}
+
+struct Exponentials : Operation<1, 2, 2, false> {
+  template <class V> static V step(const V* in, const V* p, V* sum) {
+    const V e = exponential_of(in[0] * p[0] - p[1]);
+    sum[0] += e;
+    return sum[1] += e * in[0];
+  }
+};
+
+// -infinity as the highest score so far means that nothing has weight yet: exp(s - 0) is then 0, and not NaN.
+template <class A> A base_of(A best) { return best == -std::numeric_limits<A>::infinity() ? A(0) : best; }
+
+// What a softmax needs of a stretch of pixels: the highest score, the sum of exp, the sum of exp times x. Stretches
+// are joined by bringing both to one base ("online softmax", Milakov and Gimelshein 2018).
+template <class T> void channel(const Task<T>& t, int64_t, int64_t begin, int64_t end) {
+  using A = Sum<T>;
+  std::vector<double> sums(2 * t.channels);
+  std::vector<A> base(t.channels);
+  each_channels(t, begin, end, [&](const Cell& item) {
+    double* row = t.partial + item.image * 3 * t.channels;
+    double *best = row, *sum = row + t.channels, *context = row + 2 * t.channels;
+    std::fill_n(best + item.channel, item.channels, Highest::start);
+    std::fill_n(sum + item.channel, item.channels, 0.0);
+    std::fill_n(context + item.channel, item.channels, 0.0);
+    each_part(t, item, [&](const Cell& cell) {
+      std::fill_n(sums.begin(), cell.channels, Highest::start);
+      sweep<Highest, T>(t, cell, {{t.x}, {t.weight}, nullptr, sums.data()});
+      for (int64_t i = 0; i < cell.channels; ++i) {
+        const int64_t c = cell.channel + i;
+        const double highest = larger(best[c], sums[i]), decay = std::exp(best[c] - base_of(highest));
+        base[c] = A(base_of(highest));
+        best[c] = highest;
+        sum[c] *= decay;
+        context[c] *= decay;
+      }
+      std::fill_n(sums.begin(), 2 * cell.channels, 0.0);
+      sweep<Exponentials, T>(t, cell, {{t.x}, {t.weight, base.data()}, nullptr, sums.data()});
+      for (int64_t i = 0; i < cell.channels; ++i) {
+        sum[cell.channel + i] += sums[i];
+        context[cell.channel + i] += sums[cell.channels + i];
+      }
+    });
+  });
+}
+
+// With p the softmax: dx = factor * dy + p dz (1 + weight (x - z)), dweight = sum p dz (x - z)^2.
+template <bool Joint> struct ChannelBackward : Operation<1 + Joint, 5 + Joint, 1, true> {
+  template <class V> static V step(const V* in, const V* p, V* sum) {
+    const V d = exponential_of(in[0] * p[0] - p[1]) * p[2] * p[3], centred = in[0] - p[4];
+    sum[0] += d * centred * centred;
+    const V y = d + p[0] * d * centred;
+    if constexpr (Joint) return y + in[1] * p[5];
+    return y;
+  }
+};
+
+template <bool Joint, class T>
+void channel_backward_as(const Task<T>& t, int64_t worker, int64_t begin, int64_t end) {
+  std::vector<double> sums(t.channels);
+  each_channels(t, begin, end, [&](const Cell& cell) {
+    const int64_t row = cell.image * t.channels;
+    std::fill_n(sums.begin(), cell.channels, 0.0);
+    Operands<ChannelBackward<Joint>, T> o{{t.x}, {t.weight, t.best + row, t.inverse + row, t.dz + row, t.z + row},
+                                          t.out, sums.data()};
+    if constexpr (Joint) o.in[1] = t.dy, o.parameter[5] = t.factor + row;
+    sweep<ChannelBackward<Joint>, T>(t, cell, o);
+    for (int64_t c = 0; c < cell.channels; ++c) t.dweight[worker * t.channels + cell.channel + c] += sums[c];
+  });
+}
+
+template <class T> void channel_backward(const Task<T>& t, int64_t worker, int64_t begin, int64_t end) {
+  (t.dy ? channel_backward_as<true, T> : channel_backward_as<false, T>)(t, worker, begin, end);
+}
+
+// ---- G heads score the pixels ----------------------------------------------------------------------------------
+//
+// A tile is all channels of some pixels, small enough for the second-level cache; it is read from memory once and used
+// several times. As a matrix its rows are channels (planar) or pixels (interleaved), and the two products below serve
+// both layouts, with their parts exchanged: the scores are one of them, the context is the other.
+
+template <class T> struct Matrix {
+  const T* data;
+  int64_t rows, columns, stride;
+};
+
+// out[k] += sum over rows r of coefficient[r * step] * m[r][k]
+template <int R, int L, class T, class A>
+SAAM_INLINE void add_rows(const T* data, int64_t stride, int64_t columns, const A* coefficient, int64_t step,
+                          int64_t k, A* out) {
+  using V = Vec<A, L>;
+  V c[R];
+  for (int r = 0; r < R; ++r) c[r] = splat<V>(coefficient[r * step]);
+  for (; k + L <= columns; k += L) {
+    V sum = c[0] * load<L>(data + k);
+    for (int r = 1; r < R; ++r) sum += c[r] * load<L>(data + r * stride + k);
+    store<L>(out + k, load<L>(out + k) + sum);
+  }
+  if constexpr (L > 1) {
+    if (k < columns) add_rows<R, L / 2>(data, stride, columns, coefficient, step, k, out);
+  }
+}
+
+template <class T, class A> void add_rows(const Matrix<T>& m, const A* coefficient, int64_t step, A* out) {
+  constexpr int R = 8;
+  int64_t r = 0;
+  for (; r + R <= m.rows; r += R)
+    add_rows<R, kLanes<A>>(m.data + r * m.stride, m.stride, m.columns, coefficient + r * step, step, 0, out);
+  for (; r < m.rows; ++r)
+    add_rows<1, kLanes<A>>(m.data + r * m.stride, m.stride, m.columns, coefficient + r * step, step, 0, out);
+}
+
+// Lane r of the result is the total of s[r].
+template <int L, class V, int... I> SAAM_INLINE V totals(V* s, std::integer_sequence<int, I...>) {
+  for (int n = L / 2; n > 0; n /= 2)
+    for (int i = 0; i < n; ++i)
+      s[i] = __builtin_shufflevector(s[2 * i], s[2 * i + 1], (2 * I)...) +
+             __builtin_shufflevector(s[2 * i], s[2 * i + 1], (2 * I + 1)...);
+  return s[0];
+}
+
+// out[r] += sum over columns k of m[r][k] * v[k]
+template <class T, class A> void add_dots(const Matrix<T>& m, const A* v, A* out) {
+  constexpr int L = kLanes<A>;
+  using V = Vec<A, L>;
+  int64_t r = 0;
+  for (; r + L <= m.rows; r += L) {
+    const T* data = m.data + r * m.stride;
+    V sum[L] = {};
+    int64_t k = 0;
+    for (; k + L <= m.columns; k += L) {
+      const V factor = load<L>(v + k);
+      for (int i = 0; i < L; ++i) sum[i] += factor * load<L>(data + i * m.stride + k);
+    }
+    V result = totals<L>(sum, std::make_integer_sequence<int, L>{});
+    for (; k < m.columns; ++k)
+      for (int i = 0; i < L; ++i) result[i] += v[k] * load<1>(data + i * m.stride + k)[0];
+    store<L>(out + r, load<L>(out + r) + result);
+  }
+  for (; r < m.rows; ++r) {
+    const T* data = m.data + r * m.stride;
+    V sum{};
+    int64_t k = 0;
+    for (; k + L <= m.columns; k += L) sum += load<L>(v + k) * load<L>(data + k);
+    A result = total<L>(sum);
+    for (; k < m.columns; ++k) result += v[k] * load<1>(data + k)[0];
+    out[r] += result;
+  }
+}
+
+template <class T> struct Tile {
+  const Task<T>& task;
+  int64_t image, pixel, pixels;
+
+  int64_t start() const {
+    return image * task.channels * task.pixels + pixel * (task.interleaved ? task.channels : 1);
+  }
+  // The channels [first, first + count) of this tile in one of the task's maps.
+  Matrix<T> of(const T* map, int64_t first, int64_t count) const {
+    const T* data = map + start() + first * (task.interleaved ? 1 : task.pixels);
+    return task.interleaved ? Matrix<T>{data, pixels, count, task.channels}
+                            : Matrix<T>{data, count, pixels, task.pixels};
+  }
+};
+
+// out[k][pixel] += sum over the channels of vectors[k][channel] * x, for all k while a part of x is in the cache.
+template <class T, class A>
+void project(const Tile<T>& tile, int64_t first, int64_t channels, const A* const* vectors, A* const* out,
+             int64_t count) {
+  constexpr int64_t kRows = 16;
+  const Matrix<T> m = tile.of(tile.task.x, first, channels);
+  for (int64_t r = 0; r < m.rows; r += kRows) {
+    const Matrix<T> part{m.data + r * m.stride, std::min(kRows, m.rows - r), m.columns, m.stride};
+    for (int64_t k = 0; k < count; ++k) {
+      if (tile.task.interleaved) add_dots(part, vectors[k], out[k] + r);
+      else add_rows(part, vectors[k] + r, 1, out[k]);
+    }
+  }
+}
+
+// out[channel] += sum over the pixels of weights[pixel] * x
+template <class T, class A>
+void pool(const Tile<T>& tile, int64_t first, int64_t channels, const A* weights, A* out) {
+  const Matrix<T> m = tile.of(tile.task.x, first, channels);
+  if (tile.task.interleaved) add_rows(m, weights, 1, out);
+  else add_dots(m, weights, out);
+}
+
+template <class T> int64_t tile_pixels(const Task<T>& t) {
+  constexpr int64_t kBytes = 128 * 1024, kStep = 16;
+  const int64_t fit = std::max<int64_t>(kBytes / (t.channels * int64_t(sizeof(T))) / kStep, 1) * kStep;
+  const int64_t parts = (t.pixels + fit - 1) / fit;
+  return std::min<int64_t>(((t.pixels + parts - 1) / parts + kStep - 1) / kStep * kStep, 1024);
+}
+
+// The tiles of the items, backwards or forwards: slice s of an image has the pixels from s * N / slices on.
+template <class T, class F> void each_tile(const Task<T>& t, int64_t item, int64_t pixels, F&& work) {
+  const int64_t slice = item % t.slices, end = t.pixels * (slice + 1) / t.slices;
+  for (int64_t p = t.pixels * slice / t.slices; p < end; p += pixels)
+    work(Tile<T>{t, item / t.slices, p, std::min(pixels, end - p)});
+}
+
+// The rows that the heads have in a tile, padded to whole vectors.
+template <class A> struct HeadRows {
+  int64_t stride;
+  std::vector<A> values;
+  std::vector<A*> rows;
+
+  HeadRows(int64_t heads, int64_t pixels) : stride(pixels), values(heads * pixels), rows(heads) {
+    for (int64_t g = 0; g < heads; ++g) rows[g] = values.data() + g * pixels;
+  }
+  A* operator[](int64_t g) { return rows[g]; }
+  void clear() { std::fill(values.begin(), values.end(), A(0)); }
+};
+
+template <class T, class A> void read_scores(const Tile<T>& tile, HeadRows<A>& s) {
+  const Task<T>& t = tile.task;
+  for (int64_t g = 0; g < t.heads; ++g) {
+    if (t.scores) {
+      const A* given = t.scores + (tile.image * t.heads + g) * t.pixels + tile.pixel;
+      for (int64_t p = 0; p < tile.pixels; ++p) s[g][p] = given[p] * t.scale;
+    }
+    std::fill(s[g] + tile.pixels, s[g] + s.stride, -std::numeric_limits<A>::infinity());
+  }
+}
+
+template <class A> std::vector<const A*> rows_of(const A* data, int64_t rows, int64_t stride) {
+  std::vector<const A*> pointers;
+  for (int64_t g = 0; g < rows; ++g) pointers.push_back(data + g * stride);
+  return pointers;
+}
+
+template <class T> void score(const Task<T>& t, int64_t, int64_t begin, int64_t end) {
+  using A = Sum<T>;
+  constexpr int L = kLanes<A>;
+  using V = Vec<A, L>;
+  const int64_t group = t.channels / t.heads, pixels = tile_pixels(t);
+  HeadRows<A> e(t.heads, pixels);
+  std::vector<A> context(t.channels);
+  const auto weight = rows_of(t.weight, t.weight ? t.heads : 0, t.channels);
+  for (int64_t item = begin; item < end; ++item) {
+    double* best = t.partial + item * (2 * t.heads + t.channels);
+    double *sum = best + t.heads, *z = sum + t.heads;
+    std::fill_n(best, t.heads, -std::numeric_limits<double>::infinity());
+    std::fill_n(sum, t.heads + t.channels, 0.0);
+    each_tile(t, item, pixels, [&](const Tile<T>& tile) {
+      e.clear();
+      project(tile, 0, t.channels, weight.data(), e.rows.data(), int64_t(weight.size()));
+      read_scores(tile, e);
+      std::fill(context.begin(), context.end(), A(0));
+      for (int64_t g = 0; g < t.heads; ++g) {
+        V top = splat<V>(A(best[g])), whole{};
+        for (int64_t p = 0; p < pixels; p += L) top = larger(top, load<L>(e[g] + p));
+        const A highest = across<L>(top, [](auto a, auto b) { return larger(a, b); }), base = base_of(highest);
+        for (int64_t p = 0; p < pixels; p += L) {
+          const V value = exponential_of(load<L>(e[g] + p) - base);
+          whole += value;
+          store<L>(e[g] + p, value);
+        }
+        pool(tile, g * group, group, e[g], context.data() + g * group);
+        const double decay = std::exp(best[g] - double(base));
+        best[g] = highest;
+        sum[g] = sum[g] * decay + double(total<L>(whole));
+        for (int64_t c = g * group; c < (g + 1) * group; ++c) z[c] = z[c] * decay + double(context[c]);
+      }
+    });
+  }
+}
+
+// out[k] = factor * dy[k] + u * v[k] + s * w[k]; the factor is one number or, if ByColumn, one for each k.
+template <bool Joint, bool ByColumn, int L, class T, class A>
+SAAM_INLINE void write_row(T* out, const T* dy, const A* factor, A u, const A* v, A s, const A* w, int64_t k,
+                           int64_t n) {
+  for (; k + L <= n; k += L) {
+    Vec<A, L> y = load<L>(v + k) * u + load<L>(w + k) * s;
+    if constexpr (Joint && ByColumn) y += load<L>(dy + k) * load<L>(factor + k);
+    if constexpr (Joint && !ByColumn) y += load<L>(dy + k) * *factor;
+    store<L>(out + k, y);
+  }
+  if constexpr (L > 1) {
+    if (k < n) write_row<Joint, ByColumn, L / 2>(out, dy, factor, u, v, s, w, k, n);
+  }
+}
+
+// dx = factor * dy + p dz + sum over the heads of weight ds
+template <bool Joint, class T, class A>
+void write_dx(const Tile<T>& tile, HeadRows<A>& p, HeadRows<A>& ds, std::vector<A>& row) {
+  constexpr int L = kLanes<A>;
+  const Task<T>& t = tile.task;
+  const int64_t group = t.channels / t.heads, image = tile.image * t.channels;
+  const A* dz = t.dz + image;
+  const A* factor = t.factor + image;
+  const bool several = t.heads > 1 && t.weight;  // then the sum over the heads is taken in `row` first
+  const A nothing = 0;
+  if (t.interleaved) {
+    for (int64_t i = 0; i < tile.pixels; ++i) {
+      const int64_t at = tile.start() + i * t.channels;
+      if (several) {
+        std::fill(row.begin(), row.end(), A(0));
+        add_rows(Matrix<A>{t.weight, t.heads, t.channels, t.channels}, ds[0] + i, ds.stride, row.data());
+      }
+      const A s = several ? A(1) : t.weight ? ds[0][i] : nothing;
+      const A* w = several ? row.data() : t.weight ? t.weight : dz;
+      for (int64_t g = 0; g < t.heads; ++g) {
+        const int64_t c = g * group;
+        write_row<Joint, true, L>(t.out + at + c, t.dy + at + c, factor + c, p[g][i], dz + c, s, w + c, 0, group);
+      }
+    }
+    return;
+  }
+  for (int64_t c = 0; c < t.channels; ++c) {
+    const int64_t at = tile.start() + c * t.pixels;
+    const A* v = p[c / group];
+    if (several) {
+      std::fill(row.begin(), row.end(), A(0));
+      add_rows(Matrix<A>{ds[0], t.heads, tile.pixels, ds.stride}, t.weight + c, t.channels, row.data());
+    }
+    const A s = several ? A(1) : t.weight ? t.weight[c] : nothing;
+    const A* w = several ? row.data() : t.weight ? ds[0] : v;
+    write_row<Joint, false, L>(t.out + at, t.dy + at, factor + c, dz[c], v, s, w, 0, tile.pixels);
+  }
+}
+
+// With p the softmax and t = sum over the head's channels of dz x: ds = p (t - sum of dz z); dweight = sum of ds x.
+template <class T> void score_backward(const Task<T>& t, int64_t worker, int64_t begin, int64_t end) {
+  using A = Sum<T>;
+  constexpr int L = kLanes<A>;
+  const int64_t group = t.channels / t.heads, pixels = tile_pixels(t);
+  HeadRows<A> p(t.heads, pixels), ds(t.heads, pixels);
+  std::vector<A> row(std::max(pixels, t.channels)), dweight(t.weight ? t.heads * t.channels : 0);
+  std::vector<double> level(t.heads);
+  for (int64_t item = end - 1; item >= begin; --item) {
+    const int64_t image = item / t.slices;
+    const A *dz = t.dz + image * t.channels, *z = t.z + image * t.channels;
+    auto vectors = rows_of(t.weight, t.weight ? t.heads : 0, t.channels);
+    auto outs = std::vector<A*>(p.rows.begin(), p.rows.begin() + vectors.size());
+    if (t.heads == 1) {  // both projections take all channels: in one go
+      vectors.push_back(dz);
+      outs.push_back(ds[0]);
+    }
+    for (int64_t g = 0; g < t.heads; ++g) {
+      level[g] = 0;
+      for (int64_t c = g * group; c < (g + 1) * group; ++c) level[g] += double(dz[c]) * double(z[c]);
+    }
+    each_tile(t, item, pixels, [&](const Tile<T>& tile) {
+      p.clear();
+      ds.clear();
+      project(tile, 0, t.channels, vectors.data(), outs.data(), int64_t(vectors.size()));
+      read_scores(tile, p);
+      for (int64_t g = 0; g < t.heads; ++g) {
+        const A* direction = dz + g * group;
+        if (t.heads > 1) project(tile, g * group, group, &direction, &ds.rows[g], 1);
+        const A best = t.best[image * t.heads + g], inverse = t.inverse[image * t.heads + g];
+        Vec<A, L> sum{};
+        for (int64_t k = 0; k < pixels; k += L) {
+          const Vec<A, L> weight = exponential_of(load<L>(p[g] + k) - best) * inverse;
+          store<L>(p[g] + k, weight);
+          sum += weight * load<L>(ds[g] + k);
+        }
+        // The sum of p t is dz z; where the tile has all pixels, the former rounds as t does.
+        const A mid = tile.pixels == t.pixels ? total<L>(sum) : A(level[g]);
+        for (int64_t k = 0; k < pixels; k += L)
+          store<L>(ds[g] + k, load<L>(p[g] + k) * (load<L>(ds[g] + k) - mid));
+        if (t.dscores) {
+          A* to = t.dscores + (image * t.heads + g) * t.pixels + tile.pixel;
+          for (int64_t k = 0; k < tile.pixels; ++k) to[k] = ds[g][k] * t.scale;
+        }
+      }
+      if (t.weight) {
+        std::fill(dweight.begin(), dweight.end(), A(0));
+        for (int64_t g = 0; g < t.heads; ++g) pool(tile, 0, t.channels, ds[g], dweight.data() + g * t.channels);
+        double* whole = t.dweight + worker * t.heads * t.channels;
+        for (size_t i = 0; i < dweight.size(); ++i) whole[i] += double(dweight[i]);
+      }
+      if (t.out) (t.dy ? write_dx<true, T, A> : write_dx<false, T, A>)(tile, p, ds, row);
+    });
+  }
+}
+
+}  // namespace
+
+template <class T> const Kernels<T>& kernels() {
+  static const Kernels<T> table{meet<Scale, T>,      meet<Shift, T>,      add_up<Total, T>, add_up<Product, T>,
+                                moments<T>,          moments_backward<T>, channel<T>,       channel_backward<T>,
+                                score<T>,            score_backward<T>};
+  return table;
+}
+
+template const Kernels<float>& kernels();
+template const Kernels<double>& kernels();
+template const Kernels<BFloat16>& kernels();
+template const Kernels<Half>& kernels();
+
+}  // namespace SAAM_VARIANT
+}  // namespace saam

@@ -1,0 +1,38 @@
+"""The one syntax for "this, with these options" in arms, models, data sets and recipes: ``name,option=value,...``."""
+
+import ast
+import re
+from typing import Any
+
+__all__ = ["parse_options"]
+
+
+def parse_options(text: str) -> tuple[str, dict[str, Any]]:
+    """Split ``"name,option=value,..."`` into the name and the options.
+
+    Values are Python literals, and what is none is a string; commas within brackets do not split.
+
+    Raises:
+        ValueError: a part that is not ``option=value``, or an option given twice.
+
+    Example:
+        >>> parse_options("resnet8,width=(24,48,96),stem_stride=2")
+        ('resnet8', {'width': (24, 48, 96), 'stem_stride': 2})
+    """
+    name, *parts = (part.strip() for part in re.split(r",(?![^(\[]*[)\]])", text))
+    options: dict[str, Any] = {}
+    for part in parts:
+        option, _, value = (word.strip() for word in part.partition("="))
+        if not option or not value:
+            raise ValueError(f"expected 'name,option=value,...', got {part!r} in {text!r}")
+        if option in options:
+            raise ValueError(f"option {option!r} is given twice in {text!r}")
+        options[option] = _literal(value)
+    return name, options
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,112 @@
+"""``saam compare``: the main job."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from saam._options import parse_options
+from saam.cli.screen import screen, shown
+from saam.comparison import Plan, compare, load_comparison
+from saam.explain import comparison_strip
+from saam.report import verdicts, write_report
+from saam.training import create_recipe
+
+__all__ = ["command"]
+
+
+def command(
+    *,
+    data: str = "photo-digits,train=10000,digit_size=(16,24),distractors=1",
+    model: str = "resnet8,stem_stride=2",
+    arms: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ("none", "se", "cbam-channel", "saam"),
+    seeds: int = 6,
+    recipe: str = "demo",
+    where: str = "residual",
+    start: Literal["default", "identity"] = "default",
+    reference: str = "",
+    focus: str = "",
+    plan: Path | None = None,
+    out: Path = Path("saam-comparison"),
+    workers: int | None = None,
+    threads: int = 1,
+    device: str | None = None,
+) -> None:
+    """Compare attentions on images, and write a report.
+
+    Every arm is trained with every seed. For one seed all arms share the backbone's initial weights, the order of the
+    images and every augmentation draw; the test set is opened once, after the last epoch. What is finished is kept: the
+    same command goes on where it was stopped. Options of a name follow it as in "resnet20,width=32".
+
+    Parameters
+    ----------
+    data
+        Data set (saam list data), an image folder, or a folder of parquet files.
+    model
+        Backbone (saam list models).
+    arms
+        Attentions (saam list), "none" for the plain backbone; with options as in "eca,squeeze=score".
+    seeds
+        Number of seeds, from 0 up; fewer than six cannot tell arms apart.
+    recipe
+        Training recipe (saam list recipes), with changes as in "cifar,epochs=30".
+    where
+        Placement of the attention.
+    start
+        How attention starts.
+    reference
+        Arm that the others are compared with; "none" or else the first.
+    focus
+        Arm that the verdicts are about; the first score-based one, or else the last.
+    plan
+        plan.json of an earlier comparison, in place of all options above.
+    out
+        Folder for records, networks and report.html.
+    workers
+        Processes side by side; one for each processor.
+    threads
+        Threads of each.
+    device
+        As torch names it; the best there is.
+    """
+    if plan:
+        chosen = load_comparison(plan.parent if plan.suffix == ".json" else plan).plan
+    else:
+        chosen = _plan(data, model, arms, seeds, recipe, where, start, reference, focus)
+    console = screen()
+    with shown(console) as show:
+        comparison = compare(chosen, out, workers=workers, threads=threads, device=device, on_progress=show)
+    report = out / "report.html"
+    write_report(report, comparison, strip=comparison_strip(out))
+    console.print()
+    for sentence in verdicts(comparison):
+        console.print(sentence, soft_wrap=True)
+    console.print(f"report: {report}", soft_wrap=True)
+
+
+def _plan(
+    data: str,
+    model: str,
+    arms: tuple[str, ...],
+    seeds: int,
+    recipe: str,
+    where: str,
+    start: Literal["default", "identity"],
+    reference: str,
+    focus: str,
+) -> Plan:
+    (data, data_options), (model, model_options) = parse_options(data), parse_options(model)
+    recipe, changes = parse_options(recipe)
+    return Plan(
+        recipe=create_recipe(recipe, **changes),
+        arms=arms,
+        seeds=tuple(range(seeds)),
+        model=model,
+        model_options=model_options,
+        data=data,
+        data_options=data_options,
+        where=where,
+        start=start,
+        reference=reference,
+        focus=focus,
+    )

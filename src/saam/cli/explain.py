@@ -1,0 +1,48 @@
+"""``saam explain``: where the score maps of a trained network look."""
+
+from pathlib import Path
+
+from saam.cli.screen import screen
+from saam.data import load_data
+from saam.explain import comparison_strip, data_strip
+from saam.models import create_model
+from saam.training import load_checkpoint, write_atomically
+
+__all__ = ["command"]
+
+
+def command(
+    folder: Path = Path("saam-comparison"),
+    /,
+    *,
+    images: int = 10,
+    out: Path = Path("score-maps.png"),
+) -> None:
+    """Draw test images with the score maps of a trained network over them.
+
+    Parameters
+    ----------
+    folder
+        What saam compare or saam train wrote; of a comparison the best score-based arm is drawn.
+    images
+        How many.
+    out
+        The picture, a PNG file.
+    """
+    if (folder / "plan.json").is_file():
+        drawn = comparison_strip(folder, images=images)
+        if drawn is None:
+            raise ValueError(
+                f"{folder} has no finished run of an arm with a score squeeze; compare 'saam' among others"
+            )
+    else:
+        checkpoint = load_checkpoint(folder)
+        network = create_model(**checkpoint.config["model"])
+        network.load_state_dict(checkpoint.weights)
+        data = checkpoint.config["data"]
+        splits = load_data(data["name"], **data["options"])
+        drawn = data_strip(network, splits, images=images, title=checkpoint.config["model"]["attention"])
+    write_atomically({out: drawn.png})
+    console = screen()
+    console.print(drawn.title)
+    console.print(f"picture: {out}", soft_wrap=True)

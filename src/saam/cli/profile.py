@@ -1,0 +1,83 @@
+"""``saam profile``: what attentions cost."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.table import Table
+
+from saam._options import parse_options
+from saam.cli.screen import screen
+from saam.comparison import PLAIN, Arm, measure_costs
+from saam.models import create_model
+from saam.training import create_recipe
+
+__all__ = ["command"]
+
+
+def command(
+    *,
+    model: str = "resnet20",
+    arms: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ("se", "cbam-channel", "eca", "saam"),
+    where: str = "residual",
+    size: int = 32,
+    batch_size: int = 128,
+    channels_last: bool = False,
+    threads: int = 1,
+    device: str | None = None,
+) -> None:
+    """Measure attentions beside each other in one network, each against the plain one.
+
+    Parameters
+    ----------
+    model
+        Backbone (saam list models).
+    arms
+        Attentions (saam list), with options as in "eca,squeeze=score".
+    where
+        Placement of the attention.
+    size
+        Height and width of the images in pixels.
+    batch_size
+        Images in a step.
+    channels_last
+        Keep images and kernels in channels-last memory order.
+    threads
+        Threads on the CPU.
+    device
+        As torch names it; the best there is.
+    """
+    name, options = parse_options(model)
+    labels = dict.fromkeys((PLAIN, *(Arm(arm).label for arm in arms)))
+    costs = measure_costs(
+        {label: create_model(name, attention=label, where=where, seed=0, **options) for label in labels},
+        create_recipe("quick", batch_size=batch_size, channels_last=channels_last),
+        image_size=(size, size),
+        threads=threads,
+        device=device,
+    )
+    table = Table(box=None, pad_edge=False, title=f"{model}, batch {batch_size} of {size}x{size}", title_justify="left")
+    for heading in (
+        "arm",
+        "parameters",
+        "million MACs",
+        "step ms",
+        "ratio",
+        "inference ms",
+        "ratio",
+        "peak MB",
+        "ratio",
+    ):
+        table.add_column(heading, justify="left" if heading == "arm" else "right")
+    for cost in costs:
+        table.add_row(
+            cost.arm,
+            f"{cost.parameters:,}",
+            f"{cost.macs / 1e6:.2f}",
+            f"{cost.train_step_ms:.1f} ± {cost.train_step_spread_ms / 2:.1f}",
+            f"{cost.train_step_ratio:.3f}",
+            f"{cost.inference_ms:.1f} ± {cost.inference_spread_ms / 2:.1f}",
+            f"{cost.inference_ratio:.3f}",
+            f"{cost.peak_memory_mb:.1f}",
+            f"{cost.peak_memory_ratio:.3f}",
+        )
+    screen().print(table)

@@ -1,0 +1,114 @@
+"""``saam train``: one network, from scratch or fine-tuned."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from saam._options import parse_options
+from saam._version import __version__
+from saam.cli.screen import screen
+from saam.data import Batches, load_data
+from saam.models import create_model
+from saam.surgery import new_parameters
+from saam.training import EpochRecord, check_writable, create_recipe, evaluate, save_checkpoint, train
+
+__all__ = ["command"]
+
+
+def command(
+    *,
+    data: str = "photo-digits",
+    model: str = "resnet8,stem_stride=2",
+    pretrained: bool = False,
+    attach: str = "none",
+    where: str = "residual",
+    recipe: str = "",
+    seed: int = 0,
+    out: Path = Path("saam-training"),
+    device: str | None = None,
+) -> None:
+    """Train a network, and save it with its settings, its learning curve and its test score.
+
+    A pretrained network starts with attention that changes nothing ("identity"), and what is new in it (attention and
+    classifier) learns faster than what is not, by the recipe's new_parameters_factor. Training that was interrupted
+    goes on from its last epoch.
+
+    Parameters
+    ----------
+    data
+        Data set (saam list data), an image folder, or a folder of parquet files; options as in "PATH,size=224".
+    model
+        Network (saam list models), with options as in "resnet20,width=32".
+    pretrained
+        Start from the weights that timm or torchvision publish.
+    attach
+        Attention to put in (saam list), with options as in "eca,squeeze=score".
+    where
+        Placement of the attention.
+    recipe
+        Training recipe (saam list recipes), with changes as in "cifar,epochs=30"; "finetune" for a pretrained network,
+        else "demo".
+    seed
+        Of everything that is drawn.
+    out
+        Folder for weights, settings and learning curve.
+    device
+        As torch names it; the best there is.
+    """
+    name, changes = parse_options(recipe or ("finetune" if pretrained else "demo"))
+    chosen = create_recipe(name, **changes)
+    (data_name, data_options), (model_name, model_options) = parse_options(data), parse_options(model)
+    check_writable(out)
+    splits = load_data(data_name, **data_options)
+    config: dict[str, Any] = {
+        "name": model_name,
+        "attention": attach,
+        "num_classes": len(splits.classes),
+        "where": where,
+        "start": "identity" if pretrained else "default",
+        "seed": seed,
+        **model_options,
+    }
+    network = create_model(**config, pretrained=pretrained)
+    stretch = {"batch_size": chosen.batch_size, "mean": splits.mean, "std": splits.std}
+    augmentation = splits.augmentation if chosen.augmentation is None else chosen.augmentation
+    console = screen()
+
+    def show(epoch: EpochRecord) -> None:
+        console.print(
+            f"epoch {epoch.epoch}/{chosen.epochs}  train {epoch.train_loss:.3f} nats, {epoch.train_accuracy:.2f} %  "
+            f"validation {epoch.validation_loss:.3f} nats, {epoch.validation_accuracy:.2f} %  {epoch.seconds:.1f} s",
+        )
+
+    state = out / "state.pt"
+    result = train(
+        network,
+        Batches(
+            splits.train,
+            **stretch,
+            augmentation=augmentation,
+            seed=seed,
+            shuffle=True,
+            drop_last=len(splits.train) % chosen.batch_size == 1,
+        ),
+        Batches(splits.validation, **stretch),
+        chosen,
+        seed=seed,
+        on_epoch=show,
+        device=device,
+        new_parameters=new_parameters(network) if pretrained else (),
+        state=state,
+    )
+    test = evaluate(network, Batches(splits.test, **stretch))
+    settings = {
+        "saam": __version__,
+        "model": config,
+        "data": {"name": data_name, "options": data_options, "label": splits.label, "classes": splits.classes},
+        "normalisation": {"mean": splits.mean, "std": splits.std},
+        "recipe": chosen.to_dict(),
+        "test": asdict(test),
+    }
+    save_checkpoint(out, network, settings, result.curve)
+    state.unlink(missing_ok=True)
+    console.print(f"test: {test.accuracy:.2f} % of {test.count} images, log-loss {test.loss:.3f} nats", soft_wrap=True)
+    console.print(f"saved: {out}", soft_wrap=True)

@@ -1,0 +1,179 @@
+"""What is compared: the arms, the seeds, and everything that all of them share."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, Self
+
+import torch
+
+from saam._errors import unknown
+from saam._version import __version__
+from saam.nn import parse_attention
+from saam.training import Recipe
+
+__all__ = ["PLAIN", "Arm", "Plan"]
+
+PLAIN = "none"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The attention that one arm puts into the backbone.
+
+    Attributes:
+        label: "none", a registered name, or a name with options; options are sorted by name, so one arm has one label.
+
+    Raises:
+        ValueError: no such attention, or options that cannot be read.
+
+    Example:
+        >>> Arm("saam, scorer=pixel, heads=4").label
+        'saam,heads=4,scorer=pixel'
+    """
+
+    label: str
+
+    def __post_init__(self) -> None:
+        label = self.label.strip()
+        if label != PLAIN:
+            name, options = parse_attention(label)
+            label = ",".join([name, *(f"{option}={value}" for option, value in sorted(options.items()))])
+        object.__setattr__(self, "label", label)
+
+    @property
+    def name(self) -> str:
+        """The attention's name, without options."""
+        return self.label.partition(",")[0]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The attention's options."""
+        return {} if self.label == PLAIN else parse_attention(self.label)[1]
+
+    @property
+    def scored(self) -> bool:
+        """Whether the arm's squeeze is the score-based one, as far as its name and options tell."""
+        return self.name.startswith("saam") or self.options.get("squeeze") == "score"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A comparison: arms x seeds, with the model, the data and the recipe that they share.
+
+    Attributes:
+        model: name of the backbone, with ``model_options`` for `saam.models.create_model`.
+        data: name of the data set, with ``data_options`` for `saam.data.load_data`.
+        recipe: the training.
+        arms: labels, as in `Arm`.
+        seeds: one run of every arm for each.
+        where: the common placement of the attention.
+        start: how the attention starts, "default" or "identity".
+        reference: the arm that all others are compared with; where none is given "none", or else the first arm.
+        focus: the arm that the report is about; where none is given the first score-based one, or else the last arm.
+
+    Raises:
+        ValueError: arms or seeds that are empty or given twice, an unknown attention, a reference or focus that is no
+            arm of the plan.
+        TypeError: seeds that are not integers, or options that JSON cannot hold.
+    """
+
+    recipe: Recipe
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    model: str = "resnet8"
+    model_options: dict[str, Any] = field(default_factory=dict)
+    data: str = "photo-digits"
+    data_options: dict[str, Any] = field(default_factory=dict)
+    where: str = "residual"
+    start: Literal["default", "identity"] = "default"
+    reference: str = ""
+    focus: str = ""
+
+    def __post_init__(self) -> None:
+        arms, seeds = tuple(Arm(arm) for arm in self.arms), tuple(self.seeds)
+        labels = tuple(arm.label for arm in arms)
+        if not all(isinstance(seed, int) and not isinstance(seed, bool) for seed in seeds):
+            raise TypeError(f"seeds must be integers, got {seeds}")
+        for kind, entries in (("arms", labels), ("seeds", seeds)):
+            if not entries:
+                raise ValueError(f"a comparison needs {kind}, got none")
+            if len(set(entries)) < len(entries):
+                twice = sorted({str(entry) for entry in entries if entries.count(entry) > 1})
+                raise ValueError(f"{kind} must differ from each other, got {', '.join(twice)} more than once")
+        if min(seeds) < 0:
+            raise ValueError(f"seeds must be 0 or above, got {min(seeds)}")
+        scored = [arm.label for arm in arms if arm.scored]
+        reference = Arm(self.reference).label if self.reference else PLAIN if PLAIN in labels else labels[0]
+        focus = Arm(self.focus).label if self.focus else (scored or labels)[0 if scored else -1]
+        for kind, label in (("reference", reference), ("focus", focus)):
+            if label not in labels:
+                raise unknown(f"{kind} arm", label, labels)
+        values: dict[str, Any] = {"arms": labels, "seeds": seeds, "reference": reference, "focus": focus}
+        for name in ("model_options", "data_options"):
+            values[name] = _plain(name, getattr(self, name))
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def schedule(self) -> tuple[tuple[str, int], ...]:
+        """Return (arm, seed) of every run: all arms of the first seed, then of the next, so that pairs fill up."""
+        return tuple((arm, seed) for seed in self.seeds for arm in self.arms)
+
+    def run_id(self, arm: str, seed: int, *, fingerprint: str) -> str:
+        """Return the name of a run: a hash of everything that determines its result, and of nothing else.
+
+        The other arms and seeds, the place of the data and the output, and the number of workers do not count; nor do
+        placement and start for the plain backbone. Processor and number of threads change the rounding alone; they do
+        not count either, and stand in the record's environment.
+
+        Args:
+            arm: label of the arm.
+            seed: seed of the run.
+            fingerprint: hash of the data (`saam.data.Splits.fingerprint`).
+        """
+        plain = arm == PLAIN
+        content = {
+            "saam": __version__,
+            "torch": str(torch.__version__),
+            "model": self.model,
+            "model_options": self.model_options,
+            "data": self.data,
+            "data_options": {key: value for key, value in self.data_options.items() if key != "root"},
+            "fingerprint": fingerprint,
+            "recipe": self.recipe.to_dict(),
+            "arm": arm,
+            "where": None if plain else self.where,
+            "start": None if plain else self.start,
+            "seed": seed,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as plain JSON values."""
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        plan: dict[str, Any] = json.loads(json.dumps({**values, "recipe": self.recipe.to_dict()}))
+        return plan
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """Return the plan that `to_json` wrote.
+
+        Raises:
+            ValueError: a field that a plan does not have, or one that is missing.
+        """
+        expected = {entry.name for entry in fields(cls)}
+        if values.keys() != expected:
+            raise ValueError(f"expected the fields {sorted(expected)} of a plan, got {sorted(values)}")
+        return cls(**{**values, "recipe": Recipe.from_dict(values["recipe"])})
+
+
+def _plain(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy of options as JSON holds them, with tuples for lists, so that a saved plan equals the given one."""
+    try:
+        return {key: _tuples(value) for key, value in json.loads(json.dumps(options)).items()}
+    except TypeError as error:
+        raise TypeError(f"{name} must hold plain values (numbers, strings, lists), got {options!r}: {error}") from None
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(entry) for entry in value) if isinstance(value, list) else value

@@ -1,0 +1,142 @@
+"""One run of a comparison: one arm, one seed, from initial weights to the test set.
+
+Common random numbers: for one seed the backbone's initial weights, the order of the images and every augmentation draw
+are the same in all arms; the attention's weights come from a generator of their own.
+"""
+
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from saam._version import __version__
+from saam.comparison.plan import PLAIN, Plan
+from saam.comparison.records import RunRecord
+from saam.data import Batches, Splits, load_data
+from saam.models import create_model
+from saam.training import EpochRecord, evaluate, train
+
+__all__ = ["build_model", "environment", "load_splits", "run"]
+
+
+def run(
+    plan: Plan,
+    arm: str,
+    seed: int,
+    *,
+    splits: Splits | None = None,
+    device: str | torch.device | None = None,
+    on_epoch: Callable[[EpochRecord], object] | None = None,
+) -> tuple[RunRecord, nn.Module]:
+    """Train one arm with one seed, then open the test set, once.
+
+    Args:
+        plan: what is compared.
+        arm: label of one of the plan's arms.
+        seed: of the initial weights, the batch order and every draw.
+        splits: the plan's data, if they are at hand; else they are loaded.
+        device: as torch names it, or None for the best there is.
+        on_epoch: called with each epoch's record.
+
+    Returns:
+        The record, and the trained network.
+
+    Raises:
+        FloatingPointError: the loss is not finite any more.
+    """
+    splits = load_splits(plan) if splits is None else splits
+    recipe, size = plan.recipe, plan.recipe.batch_size
+    train_batches = Batches(
+        splits.train,
+        batch_size=size,
+        mean=splits.mean,
+        std=splits.std,
+        augmentation=splits.augmentation if recipe.augmentation is None else recipe.augmentation,
+        seed=seed,
+        shuffle=True,
+        drop_last=len(splits.train) % size == 1,  # batch norm cannot train on a single image
+    )
+    validation_batches = Batches(splits.validation, batch_size=size, mean=splits.mean, std=splits.std)
+    model = build_model(plan, arm, seed=seed, classes=len(splits.classes))
+    result = train(model, train_batches, validation_batches, recipe, seed=seed, device=device, on_epoch=on_epoch)
+    last = result.curve[-1]
+    test = evaluate(model, Batches(splits.test, batch_size=size, mean=splits.mean, std=splits.std))
+    record = RunRecord(
+        id=plan.run_id(arm, seed, fingerprint=splits.fingerprint),
+        arm=arm,
+        model=plan.model,
+        model_options=plan.model_options,
+        data=splits.label,
+        data_options=plan.data_options,
+        recipe=recipe.to_dict(),
+        where="" if arm == PLAIN else plan.where,
+        start="" if arm == PLAIN else plan.start,
+        seed=seed,
+        test=asdict(test),
+        validation={
+            "accuracy": last.validation_accuracy,
+            "loss": last.validation_loss,
+            "count": len(splits.validation),
+        },
+        curve=tuple(asdict(epoch) for epoch in result.curve),
+        parameters=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+        seconds=result.seconds,
+        environment=environment(next(model.parameters()).device),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    return RunRecord.from_json(json.loads(json.dumps(record.to_json()))), model
+
+
+def build_model(plan: Plan, arm: str, *, seed: int, classes: int) -> nn.Module:
+    """Return the network of an arm as it is before the training with this seed.
+
+    Raises:
+        ValueError: no such model, or an option out of its range.
+        TypeError: an option that the model or the attention does not have.
+    """
+    return create_model(
+        plan.model,
+        attention=arm,
+        num_classes=classes,
+        where=plan.where,
+        start=plan.start,
+        seed=seed,
+        **plan.model_options,
+    )
+
+
+def load_splits(plan: Plan) -> Splits:
+    """Load the plan's data; those loaded last stay in memory for the next run in the same process."""
+    return _load(plan.data, json.dumps(plan.data_options, sort_keys=True))
+
+
+def environment(device: torch.device) -> dict[str, str | int]:
+    """Return what a result may depend on beyond its plan: versions, machine, device and threads."""
+    return {
+        "saam": __version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _processor(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+    }
+
+
+@lru_cache(maxsize=1)
+def _load(name: str, options: str) -> Splits:
+    return load_data(name, **json.loads(options))
+
+
+@lru_cache
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()

@@ -1,0 +1,28 @@
+"""Named data sets, their splits, and batches with augmentation for each image of its own."""
+
+from saam.data.augmentation import augment, cutout, list_augmentations, random_crop, random_flip
+from saam.data.batches import Batches, normalise
+from saam.data.cache import cache_folder
+from saam.data.catalog import DataRecord, data_record, list_data, load_data
+from saam.data.splits import Images, ImageSource, Splits, build_splits, limit_splits, split_indices
+
+__all__ = [
+    "Batches",
+    "DataRecord",
+    "ImageSource",
+    "Images",
+    "Splits",
+    "augment",
+    "build_splits",
+    "cache_folder",
+    "cutout",
+    "data_record",
+    "limit_splits",
+    "list_augmentations",
+    "list_data",
+    "load_data",
+    "normalise",
+    "random_crop",
+    "random_flip",
+    "split_indices",
+]

@@ -1,0 +1,95 @@
+"""Batched augmentation: every image of a batch gets its own draw, from a generator that is passed.
+
+(The transforms of torchvision draw once for a whole batch.) All functions take uint8 or float images (B, C, H, W) and
+return new ones of the same shape and type. Crop: He et al., arXiv 1512.03385. Cutout: DeVries & Taylor, arXiv
+1708.04552.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from saam._errors import unknown
+
+__all__ = ["augment", "cutout", "list_augmentations", "random_crop", "random_flip"]
+
+
+def random_crop(x: Tensor, generator: Generator, *, padding: int | None = None) -> Tensor:
+    """Pad each image with zeros on all sides and cut a window of the old size at a place of its own.
+
+    Args:
+        x: (B, C, H, W).
+        generator: two draws for each image, row and column of the window.
+        padding: pixels; None: an eighth of the shorter side (4 of 32, as for CIFAR), at least 1.
+
+    Returns:
+        (B, C, H, W).
+    """
+    batch, _, H, W = x.shape
+    padding = max(1, min(H, W) // 8) if padding is None else padding
+    corners = torch.randint(0, 2 * padding + 1, (batch, 2), generator=generator)
+    windows = F.pad(x, [padding] * 4).unfold(2, H, 1).unfold(3, W, 1)  # (B, C, 2p+1, 2p+1, H, W), a view
+    return windows[torch.arange(batch), :, corners[:, 0], corners[:, 1]]
+
+
+def random_flip(x: Tensor, generator: Generator) -> Tensor:
+    """Mirror each image left to right with probability one half.
+
+    Args:
+        x: (B, C, H, W).
+        generator: one draw for each image.
+
+    Returns:
+        (B, C, H, W).
+    """
+    flips = torch.randint(0, 2, (len(x), 1, 1, 1), generator=generator).bool()
+    columns = torch.arange(x.shape[-1])
+    return x.gather(3, torch.where(flips, columns.flip(0), columns).expand(x.shape))
+
+
+def cutout(x: Tensor, generator: Generator, *, length: int | None = None) -> Tensor:
+    """Blank a square of each image, centred on a pixel of its own and clipped at the border.
+
+    The square takes the mean colour of its image.
+
+    Args:
+        x: (B, C, H, W).
+        generator: two draws for each image, row and column of the centre.
+        length: side in pixels; None: half the shorter side (16 of 32, as for CIFAR-10).
+
+    Returns:
+        (B, C, H, W).
+    """
+    batch, _, H, W = x.shape
+    length = max(1, min(H, W) // 2) if length is None else length
+    tops = torch.randint(0, H, (batch, 1), generator=generator) - length // 2
+    lefts = torch.randint(0, W, (batch, 1), generator=generator) - length // 2
+    rows, columns = torch.arange(H), torch.arange(W)
+    in_rows, in_columns = (rows >= tops) & (rows < tops + length), (columns >= lefts) & (columns < lefts + length)
+    colour = x.mean(dim=(2, 3), keepdim=True, dtype=torch.float32).to(x.dtype)
+    return torch.where((in_rows[:, :, None] & in_columns[:, None, :])[:, None], colour, x)
+
+
+_AUGMENTATIONS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
+    "crop": random_crop,
+    "flip": random_flip,
+    "cutout": cutout,
+}
+
+
+def list_augmentations() -> list[str]:
+    """Return the names that :func:`augment` knows."""
+    return list(_AUGMENTATIONS)
+
+
+def augment(x: Tensor, name: str, generator: Generator) -> Tensor:
+    """Apply the augmentation of that name, with its default strength, to (B, C, H, W).
+
+    Raises:
+        ValueError: no such augmentation; the message has the nearest ones.
+    """
+    if name not in _AUGMENTATIONS:
+        raise unknown("augmentation", name, _AUGMENTATIONS)
+    return _AUGMENTATIONS[name](x, generator)

@@ -1,0 +1,95 @@
+"""Batches of normalised images, in an order and with augmentation that depend on seed and epoch alone."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from saam._errors import unknown
+from saam.data.augmentation import augment, list_augmentations
+from saam.data.splits import ImageSource
+
+__all__ = ["Batches", "normalise"]
+
+
+class Batches:
+    """Images in batches, as a training loop takes them.
+
+    One epoch is ``for x, y in batches.epoch(3)``; iterating over the object itself is epoch 0. The order has a
+    generator of its own and so has each augmentation, all derived from seed and epoch: one more augmentation changes
+    neither the order nor the draws of the others, and nothing touches the global generator.
+
+    Args:
+        images: in memory or encoded.
+        batch_size: B; the last batch may be smaller.
+        mean: of red, green and blue, in 0..1, as ``Splits`` has them.
+        std: the same.
+        augmentation: names, applied in this order (see ``list_augmentations``).
+        seed: of order and augmentation.
+        shuffle: a new order for each epoch.
+        drop_last: leave out a last batch that is smaller.
+
+    Raises:
+        ValueError: no images, no batch, or an unknown augmentation.
+    """
+
+    def __init__(
+        self,
+        images: ImageSource,
+        *,
+        batch_size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        augmentation: Sequence[str] = (),
+        seed: int = 0,
+        shuffle: bool = False,
+        drop_last: bool = False,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size}: expected at least 1")
+        if len(images) < (batch_size if drop_last else 1):
+            raise ValueError(f"{len(images)} images make no batch of {batch_size}; take more images or a smaller batch")
+        for name in augmentation:
+            if name not in list_augmentations():
+                raise unknown("augmentation", name, list_augmentations())
+        self.images, self.batch_size, self.mean, self.std = images, batch_size, tuple(mean), tuple(std)
+        self.augmentation, self.seed, self.shuffle, self.drop_last = tuple(augmentation), seed, shuffle, drop_last
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.images), self.batch_size)
+        return whole + (rest > 0 and not self.drop_last)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self.epoch(0)
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield normalised float32 images (B, 3, H, W) and int64 labels (B,)."""
+        order = torch.arange(len(self.images))
+        if self.shuffle:
+            order = torch.randperm(len(order), generator=self._generator("order", epoch))
+        chunks = torch.split(order, self.batch_size)[: len(self)]
+        generators = [self._generator(name, epoch) for name in self.augmentation]
+        for chunk, x in zip(chunks, self.images.read(chunks), strict=True):
+            for name, generator in zip(self.augmentation, generators, strict=True):
+                x = augment(x, name, generator)
+            yield normalise(x, self.mean, self.std), self.images.labels[chunk]
+
+    def _generator(self, purpose: str, epoch: int) -> Generator:
+        key = hashlib.sha256(f"{self.seed}/{epoch}/{purpose}".encode()).digest()
+        return Generator().manual_seed(int.from_bytes(key[:4], "little"))
+
+
+def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Return (images / 255 - mean) / std in float32.
+
+    Args:
+        images: uint8 (B, C, H, W).
+        mean: C values in 0..1.
+        std: the same.
+
+    Returns:
+        (B, C, H, W).
+    """
+    centre, scale = 255 * torch.tensor(mean).view(-1, 1, 1), 255 * torch.tensor(std).view(-1, 1, 1)
+    return images.float().sub_(centre).div_(scale)

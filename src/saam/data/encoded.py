@@ -1,0 +1,174 @@
+"""Encoded images (JPEG, PNG...): decoded into memory where small, or when a batch asks for them where large."""
+
+import hashlib
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from saam.data.splits import Images
+
+__all__ = ["IN_MEMORY", "EncodedImages", "decode", "load_encoded"]
+
+IN_MEMORY = 64
+"""Images of at most so many pixels along both sides are held decoded in memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedImages:
+    """Labelled images that are decoded and resized when they are read."""
+
+    sources: tuple[Path | bytes, ...]
+    """Files, or their content."""
+    names: tuple[str, ...]
+    """What error messages call them, and part of the digest."""
+    labels: Tensor
+    """int64 (N,)."""
+    shape: tuple[int, int]
+    """Height and width that they are read with."""
+    size: int | None
+    """As :func:`decode` takes it."""
+    workers: int = 0
+    """Processes that decode; 0: the calling one."""
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def select(self, indices: Tensor) -> Self:
+        """Return the images at these indices (n,)."""
+        chosen = indices.tolist()
+        sources, names = tuple(self.sources[i] for i in chosen), tuple(self.names[i] for i in chosen)
+        return type(self)(sources, names, self.labels[indices], self.shape, self.size, self.workers)
+
+    def read(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Yield the uint8 images (n, 3, H, W) at each chunk of indices (n,).
+
+        Raises:
+            ValueError: an image cannot be decoded or has another shape; the message names it.
+        """
+        yield from DataLoader(
+            _Decoded(self),
+            batch_sampler=[chunk.tolist() for chunk in chunks],
+            num_workers=self.workers,
+            generator=torch.Generator().manual_seed(0),  # else the loader draws a seed from the global one
+        )
+
+    def digest(self) -> str:
+        """Return a hash of names, labels and shape, and of the content: of a file its length only."""
+        sha = hashlib.sha256(repr((self.names, self.labels.tolist(), self.shape)).encode())
+        for source in self.sources:
+            sha.update(source if isinstance(source, bytes) else str(source.stat().st_size).encode())
+        return sha.hexdigest()
+
+
+class _Decoded(Dataset[Tensor]):
+    def __init__(self, images: EncodedImages) -> None:
+        self.images = images
+
+    def __getitem__(self, index: int) -> Tensor:
+        images = self.images
+        pixels = decode(images.sources[index], images.names[index], images.size)
+        if pixels.shape[1:] != images.shape:
+            raise ValueError(f"{images.names[index]} is {tuple(pixels.shape[1:])}, expected {images.shape}; give size=")
+        return pixels
+
+
+def decode(source: Path | bytes, name: str, size: int | None = None) -> Tensor:
+    """Decode an image.
+
+    Args:
+        source: a file or its content.
+        name: what an error calls it.
+        size: resize the shorter side to so many pixels (bilinear, antialiased) and cut the middle square; None: as is.
+
+    Returns:
+        uint8 (3, H, W).
+
+    Raises:
+        ValueError: not a whole image, or more than 8 bits per colour.
+    """
+    try:
+        with _open(source) as image:
+            if image.mode[0] in "IF":
+                raise ValueError(f"{image.mode} pixels are more than 8 bits deep, convert it to 8 bits")
+            rgb = image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"cannot decode the image {name}: {error}; mend or remove it, or give skip_corrupt") from error
+    if size is not None:
+        scale = size / min(rgb.size)
+        width, height = max(size, round(rgb.width * scale)), max(size, round(rgb.height * scale))
+        left, top = (width - size) // 2, (height - size) // 2
+        rgb = rgb.resize((width, height), Image.Resampling.BILINEAR).crop((left, top, left + size, top + size))
+    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
+
+
+def load_encoded(
+    sources: Sequence[Path | bytes],
+    names: Sequence[str],
+    labels: Sequence[int],
+    *,
+    size: int | None = None,
+    skip_corrupt: bool = False,
+    workers: int = 0,
+) -> tuple[Images | EncodedImages, list[int]]:
+    """Decode small images into memory; leave large ones to be decoded when read.
+
+    Args:
+        sources: N files or their contents.
+        names: what errors call them.
+        labels: N class numbers.
+        size: pixels of the squares that images become; None: they have one size, which is kept.
+        skip_corrupt: leave out what cannot be decoded. Costs a decoding of all images here, large ones too.
+        workers: processes that decode large images while they are read.
+
+    Returns:
+        The images, and the indices of the ones that were kept.
+
+    Raises:
+        ValueError: images of different sizes and no ``size``, or a corrupt image that is decoded here.
+    """
+    if size is not None and size < 1:
+        raise ValueError(f"size={size}: expected a number of pixels above 0")
+    shape, decoded, kept = (size, size) if size else None, [], []
+    for index, (source, name) in enumerate(zip(sources, names, strict=True)):
+        try:
+            if shape and max(shape) > IN_MEMORY and not skip_corrupt:
+                found = shape if size else _shape(source, name)
+            else:
+                pixels = decode(source, name, size)
+                found = pixels.shape[1], pixels.shape[2]
+                if max(found) <= IN_MEMORY:
+                    decoded.append(pixels)
+        except ValueError:
+            if not skip_corrupt:
+                raise
+            continue
+        shape = shape or found
+        if found != shape:
+            raise ValueError(f"{name} is {found} pixels, the images before it {shape}; give size= to resize them")
+        kept.append(index)
+    wanted = torch.tensor([labels[i] for i in kept], dtype=torch.int64)
+    if shape is None or max(shape) <= IN_MEMORY:
+        return Images(torch.stack(decoded) if decoded else torch.empty(0, 3, 1, 1, dtype=torch.uint8), wanted), kept
+    chosen = tuple(sources[i] for i in kept), tuple(names[i] for i in kept)
+    return EncodedImages(*chosen, wanted, shape, size, workers), kept
+
+
+def _open(source: Path | bytes) -> Image.Image:
+    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+
+
+def _shape(source: Path | bytes, name: str) -> tuple[int, int]:
+    """Height and width from the file's header."""
+    try:
+        with _open(source) as image:
+            return image.height, image.width
+    except OSError as error:
+        raise ValueError(f"cannot read the image {name}: {error}; mend or remove it, or give skip_corrupt") from error

@@ -1,0 +1,92 @@
+"""Data sets in files of one's own: a folder of images, one subfolder for each class.
+
+PATH/CLASS/*.png                  one pool: validation and test are drawn from it, all classes in proportion
+PATH/{train,val,test}/CLASS/*.png splits as they lie; one that is missing is drawn from train
+"""
+
+from pathlib import Path
+
+from saam.data.encoded import load_encoded
+from saam.data.splits import Splits, build_splits, complete_splits
+
+__all__ = ["load_folder"]
+
+_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+_PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+
+
+def load_folder(
+    path: str | Path,
+    *,
+    size: int | None = None,
+    validation: float = 0.1,
+    test: float = 0.1,
+    seed: int = 0,
+    skip_corrupt: bool = False,
+    workers: int = 0,
+    label: str | None = None,
+) -> Splits:
+    """Read a folder of images.
+
+    Args:
+        path: the folder.
+        size: pixels of the squares that images become; None: they have one size, which is kept. Up to 64 pixels they
+            are held in memory, above that decoded for each batch.
+        validation: share (below 1) or number of images drawn for validation, where there is no such subfolder.
+        test: the same for test.
+        seed: of that draw.
+        skip_corrupt: leave out what cannot be decoded.
+        workers: processes that decode large images.
+        label: of the results; None: the folder's name.
+
+    Raises:
+        FileNotFoundError: no such folder, or no subfolders in it.
+        ValueError: a class with no image, one that train does not have, or a corrupt image.
+    """
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        raise FileNotFoundError(f"no folder {path}; expected one that has a subfolder of images for each class")
+    subfolders = _subfolders(path)
+    if subfolders and all(name in _PARTS for name in subfolders):
+        folders = {_PARTS[name]: path / name for name in subfolders}
+        if "train" not in folders or len(folders) < len(subfolders):
+            raise ValueError(
+                f"{path} has the splits {', '.join(subfolders)}; expected train, and at most one val and test"
+            )
+    else:
+        folders = {"train": path}
+    classes = _subfolders(folders["train"])
+    if len(classes) < 2:
+        raise FileNotFoundError(
+            f"{folders['train']} has {len(classes)} subfolders; expected one for each class, and two classes or more"
+        )
+    files: list[Path] = []
+    labels: list[int] = []
+    members: list[str] = []
+    for part, folder in folders.items():
+        for name in _subfolders(folder):
+            if name not in classes:
+                raise ValueError(
+                    f"{folder} has the class {name!r}, which {folders['train']} does not have; rename or remove it"
+                )
+            found = sorted(
+                file
+                for file in (folder / name).rglob("*")
+                if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
+            )
+            if not found:
+                raise ValueError(
+                    f"the class folder {folder / name} has no image; expected one of {', '.join(sorted(_SUFFIXES))}"
+                )
+            files += found
+            labels += [classes.index(name)] * len(found)
+            members += [part] * len(found)
+    names = [file.relative_to(path).as_posix() for file in files]
+    images, kept = load_encoded(files, names, labels, size=size, skip_corrupt=skip_corrupt, workers=workers)
+    parts = complete_splits(images, [members[i] for i in kept], validation=validation, test=test, seed=seed)
+    title = label or path.resolve().name
+    return build_splits(*parts, name=f"folder:{path}", label=title, classes=classes, augmentation=("crop", "flip"))
+
+
+def _subfolders(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))

@@ -1,0 +1,191 @@
+"""Data sets in parquet files as Hugging Face lays them out, on disk or from its hub.
+
+Files are named after their split (train-*.parquet, validation-*.parquet, test-*.parquet); a column ``image`` or
+``img`` holds encoded images (bytes, or a struct with a field ``bytes``), a column ``label`` or ``fine_label`` class
+numbers. Class names come from the ``huggingface`` metadata of the files' schema, where there is some.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+from pyarrow import compute, parquet, types
+
+from saam.data.encoded import load_encoded
+from saam.data.splits import Splits, build_splits, complete_splits
+
+__all__ = ["load_hub", "load_parquet"]
+
+_PARTS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
+
+
+def load_parquet(
+    path: str | Path,
+    *,
+    size: int | None = None,
+    validation: float = 0.1,
+    test: float = 0.1,
+    seed: int = 0,
+    skip_corrupt: bool = False,
+    workers: int = 0,
+    label: str | None = None,
+) -> Splits:
+    """Read a folder of parquet files.
+
+    Args:
+        path: the folder.
+        size: pixels of the squares that images become; None: they have one size, which is kept. Up to 64 pixels they
+            are held decoded in memory, above that encoded.
+        validation: share (below 1) or number of images drawn from train for validation, where there are no such files.
+        test: the same for test.
+        seed: of that draw.
+        skip_corrupt: leave out images that cannot be decoded.
+        workers: processes that decode large images.
+        label: of the results; None: the folder's name.
+
+    Raises:
+        FileNotFoundError: no such folder, or no train-*.parquet in it.
+        ValueError: a file that is not parquet, wrong columns, labels out of range, or a corrupt image.
+    """
+    path = Path(path).expanduser()
+    files = [(part, file) for prefix, part in _PARTS.items() for file in sorted(path.glob(f"{prefix}-*.parquet"))]
+    if not any(part == "train" for part, _ in files):
+        deeper = sorted({str(file.parent) for file in path.rglob("train-*.parquet")})
+        hint = f"; there are some in {', '.join(deeper)}" if deeper else ""
+        raise FileNotFoundError(f"no train-*.parquet in {path}, which is what a parquet data set begins with{hint}")
+    sources: list[bytes] = []
+    names: list[str] = []
+    labels: list[int] = []
+    members: list[str] = []
+    classes: list[str] = []
+    for part, file in files:
+        images, numbers, known = _read(file)
+        if known and classes and known != classes:
+            raise ValueError(f"{file} names other classes than the files before it; expected the same in all")
+        classes = classes or known
+        sources += images
+        labels += numbers
+        names += [f"{file.name} row {row}" for row in range(len(images))]
+        members += [part] * len(images)
+    count = len(classes) or len({number for number, part in zip(labels, members, strict=True) if part == "train"})
+    for number, name in zip(labels, names, strict=True):
+        if not 0 <= number < count:
+            raise ValueError(
+                f"{name} of {path} has the label {number}, expected 0 to {count - 1} for {count} classes; "
+                "mend it or leave that row out"
+            )
+    decoded, kept = load_encoded(sources, names, labels, size=size, skip_corrupt=skip_corrupt, workers=workers)
+    parts = complete_splits(decoded, [members[i] for i in kept], validation=validation, test=test, seed=seed)
+    return build_splits(
+        *parts,
+        name=f"parquet:{path}",
+        label=label or path.resolve().name,
+        classes=classes or [str(number) for number in range(count)],
+        augmentation=("crop", "flip"),
+    )
+
+
+def load_hub(
+    repository: str,
+    *,
+    root: str | Path | None = None,
+    revision: str | None = None,
+    folder: str | None = None,
+    size: int | None = None,
+    validation: float = 0.1,
+    test: float = 0.1,
+    seed: int = 0,
+    skip_corrupt: bool = False,
+    workers: int = 0,
+    label: str | None = None,
+) -> Splits:
+    """Download the parquet files of a data set from the Hugging Face hub, and read them.
+
+    Args:
+        repository: OWNER/NAME.
+        root: where downloads are kept; None: the hub's own cache.
+        revision: branch, tag or commit; None: the newest.
+        folder: where in the repository the files lie; None: the one folder that has train-*.parquet.
+        size, validation, test, seed, skip_corrupt, workers: as for :func:`load_parquet`.
+        label: of the results; None: the repository's name.
+
+    Raises:
+        ConnectionError: the hub cannot be reached or has no such data set.
+        FileNotFoundError: no train-*.parquet, or several folders with some and no ``folder``.
+        ValueError: as for :func:`load_parquet`.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        snapshot = Path(
+            snapshot_download(
+                repository, repo_type="dataset", revision=revision, cache_dir=root, allow_patterns=["*.parquet"]
+            )
+        )
+    except OSError as error:
+        raise ConnectionError(
+            f"cannot get the data set {repository}: {str(error).splitlines()[0]}; check the name and the network"
+        ) from error
+    found = sorted({file.parent for file in snapshot.rglob("train-*.parquet")})
+    if folder is None and len(found) > 1:
+        choices = ", ".join(repr(str(place.relative_to(snapshot))) for place in found)
+        raise FileNotFoundError(f"{repository} has several data sets; choose one with folder= {choices}")
+    path = found[0] if folder is None and found else snapshot / (folder or "")
+    splits = load_parquet(
+        path,
+        size=size,
+        validation=validation,
+        test=test,
+        seed=seed,
+        skip_corrupt=skip_corrupt,
+        workers=workers,
+        label=label or repository,
+    )
+    return replace(splits, name=f"hub:{repository}")
+
+
+def _read(file: Path) -> tuple[list[bytes], list[int], list[str]]:
+    """Encoded images, labels and class names (empty where unknown) of one file."""
+    images: list[bytes] = []
+    labels: list[int] = []
+    try:
+        with parquet.ParquetFile(file) as opened:
+            schema = opened.schema_arrow
+            image = _column(file, schema.names, ("image", "img"))
+            target = _column(file, schema.names, ("label", "fine_label"))
+            for batch in opened.iter_batches(columns=[image, target]):
+                cells = _checked(file, image, target, batch)
+                images += cells[0].to_pylist()
+                labels += cells[1].to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"cannot read {file}: {error}; it is no whole parquet file, get it again") from error
+    features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+    return images, labels, list(features.get(target, {}).get("names") or [])
+
+
+def _checked(file: Path, image: str, target: str, batch: Any) -> tuple[Any, Any]:
+    """The columns of encoded images and of class numbers."""
+    images, labels = batch[image], batch[target]
+    if types.is_struct(images.type) and images.type.get_field_index("bytes") >= 0:
+        images = compute.struct_field(images, "bytes")
+    if not (types.is_binary(images.type) or types.is_large_binary(images.type)):
+        raise ValueError(
+            f"column {image!r} of {file} is {images.type}; expected encoded images (bytes) or structs of them"
+        )
+    if not types.is_integer(labels.type):
+        raise ValueError(f"column {target!r} of {file} is {labels.type}; expected class numbers (integers)")
+    for name, column in ((image, images), (target, labels)):
+        if column.null_count:
+            raise ValueError(
+                f"column {name!r} of {file} has {column.null_count} empty cells; fill them or leave them out"
+            )
+    return images, labels
+
+
+def _column(file: Path, present: list[str], wanted: tuple[str, str]) -> str:
+    for name in wanted:
+        if name in present:
+            return name
+    raise ValueError(f"{file} has the columns {', '.join(present)}; expected one named {wanted[0]} or {wanted[1]}")

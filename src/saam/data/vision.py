@@ -1,0 +1,159 @@
+"""CIFAR-10, CIFAR-100 and Fashion-MNIST: read where they are on disk, else downloaded by torchvision.
+
+CIFAR: A. Krizhevsky, "Learning multiple layers of features from tiny images" (2009). Fashion-MNIST: Xiao, Rasul and
+Vollgraf, arXiv 1708.07747.
+"""
+
+import gzip
+import os
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision import datasets
+
+from saam.data.cache import cache_folder
+from saam.data.splits import Images, Splits, build_splits, complete_splits
+
+__all__ = ["load_cifar10", "load_cifar100", "load_fashion_mnist"]
+
+_SYSTEM = Path("/usr/share/datasets")  # where Debian's package dataset-fashion-mnist puts it
+
+
+def load_cifar10(
+    *, root: str | Path | None = None, size: int | None = None, validation: float = 0.1, seed: int = 0
+) -> Splits:
+    """Read CIFAR-10: 60,000 photographs of 10 kinds of things, 32x32, 10,000 of them for test.
+
+    Args:
+        root: folder that has ``cifar-10-batches-py``, or gets it; None: the user's cache folder.
+        size: pixels to resize to, at most 64; None: as they are.
+        validation: share (below 1) or number of the train images held out for validation.
+        seed: of that draw.
+
+    Raises:
+        ConnectionError: the download failed.
+        ValueError: the files are damaged, or an option is out of its range.
+    """
+    train, test = _cifar(datasets.CIFAR10, root)
+    return _splits("cifar10", "CIFAR-10", train, test, size, validation, seed)
+
+
+def load_cifar100(
+    *, root: str | Path | None = None, size: int | None = None, validation: float = 0.1, seed: int = 0
+) -> Splits:
+    """Read CIFAR-100: as CIFAR-10, with 100 kinds of things, in ``cifar-100-python``; see :func:`load_cifar10`."""
+    train, test = _cifar(datasets.CIFAR100, root)
+    return _splits("cifar100", "CIFAR-100", train, test, size, validation, seed)
+
+
+def load_fashion_mnist(
+    *, root: str | Path | None = None, size: int | None = None, validation: float = 0.1, seed: int = 0
+) -> Splits:
+    """Read Fashion-MNIST: 70,000 grey pictures of 10 kinds of clothes, 28x28, 10,000 of them for test.
+
+    Args:
+        root: folder that has its four ``idx`` files (``.gz`` or not), itself or in ``fashion-mnist`` or
+            ``FashionMNIST/raw``, or gets them; None: /usr/share/datasets if they are there, else the cache folder.
+        size, validation, seed: as for :func:`load_cifar10`.
+
+    Raises:
+        ConnectionError: the download failed.
+        ValueError: the files are damaged, or an option is out of its range.
+    """
+    folder = _find_idx([Path(root)] if root else [cache_folder(), _SYSTEM])
+    if folder is None:
+        base = Path(root or cache_folder()).expanduser()
+        _download(datasets.FashionMNIST, base, "FashionMNIST")
+        folder = base / "FashionMNIST" / "raw"
+    train, test = (
+        (
+            _read_idx(folder / f"{part}-images-idx3-ubyte", dimensions=3)[:, None].expand(-1, 3, -1, -1),
+            _read_idx(folder / f"{part}-labels-idx1-ubyte", dimensions=1).long(),
+            datasets.FashionMNIST.classes,
+        )
+        for part in ("train", "t10k")
+    )
+    return _splits("fashion-mnist", "Fashion-MNIST", train, test, size, validation, seed)
+
+
+_Part = tuple[Tensor, Tensor, list[str]]  # images (N, 3, H, W), labels (N,), class names
+
+
+def _splits(name: str, label: str, train: _Part, test: _Part, size: int | None, validation: float, seed: int) -> Splits:
+    pool, tested = (Images(_resize(images, size), labels) for images, labels, _ in (train, test))
+    used, held, _ = complete_splits(pool, ["train"] * len(pool), validation=validation, test=0, seed=seed)
+    return build_splits(used, held, tested, name=name, label=label, classes=train[2], augmentation=("crop", "flip"))
+
+
+def _resize(images: Tensor, size: int | None) -> Tensor:
+    if size is None:
+        return images
+    if not 1 <= size <= 64:
+        raise ValueError(f"size={size}: expected 1 to 64 pixels, since all images are held in memory")
+    parts = (
+        F.interpolate(part.float(), size=(size, size), mode="bilinear", antialias=True).round().byte()
+        for part in torch.split(images, 1024)
+    )
+    return torch.cat(list(parts))
+
+
+def _cifar(kind: Any, root: str | Path | None) -> tuple[_Part, _Part]:
+    folder = Path(root or cache_folder()).expanduser()
+    _download(kind, folder, kind.base_folder)
+    try:
+        parts = [kind(folder, train=train) for train in (True, False)]
+    except RuntimeError as error:
+        raise ValueError(f"{folder / kind.base_folder} is damaged; delete it, and it is downloaded again") from error
+    train, test = (
+        (torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(part.targets), part.classes)
+        for part in parts
+    )
+    return train, test
+
+
+def _download(kind: Any, root: Path, folder: str) -> None:
+    """Let torchvision download into ``root/folder``, unless that is there; half of it is never there."""
+    if (root / folder).is_dir():
+        return
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as staging:
+        try:
+            kind(staging, download=True)
+        except (OSError, RuntimeError) as error:
+            raise ConnectionError(
+                f"cannot download {kind.__name__}: {error}; check the network, or put {folder} into {root}"
+            ) from error
+        try:
+            os.replace(Path(staging) / folder, root / folder)
+        except OSError:
+            if not (root / folder).is_dir():  # else another process was first
+                raise
+
+
+def _find_idx(roots: list[Path]) -> Path | None:
+    """The first folder that has the first of the four files."""
+    for root in roots:
+        for folder in (root, root / "fashion-mnist", root / "FashionMNIST" / "raw"):
+            if list(folder.expanduser().glob("train-images-idx3-ubyte*")):
+                return folder.expanduser()
+    return None
+
+
+def _read_idx(file: Path, *, dimensions: int) -> Tensor:
+    """One file in the idx format of MNIST: two zeros, 8 (bytes), the dimensions, their sizes, the values."""
+    packed = file.with_name(f"{file.name}.gz")
+    try:
+        content = file.read_bytes() if file.exists() else gzip.decompress(packed.read_bytes())
+        if content[:4] != bytes([0, 0, 8, dimensions]):
+            raise ValueError("not an idx file of bytes")
+        shape = np.frombuffer(content, ">i4", dimensions, 4)
+        values = np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise ValueError(f"{file} (or .gz) is damaged or missing: {error}; get it again") from error
+    return torch.from_numpy(values.copy())

@@ -1,0 +1,102 @@
+"""Where the score maps of a finished comparison look: pictures for its report."""
+
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from torch import Tensor, nn
+
+from saam.comparison import Arm, Comparison, load_comparison, load_model
+from saam.comparison.runner import load_splits
+from saam.data import Images, Splits, normalise
+from saam.explain.localisation import relative_mass
+from saam.explain.overlay import ScoreMapStrip, strip
+from saam.explain.score_maps import score_maps
+
+__all__ = ["comparison_strip", "data_strip"]
+
+
+def comparison_strip(out: str | Path, *, images: int = 10) -> ScoreMapStrip | None:
+    """Draw test images with the score maps of a comparison's best score-based arm.
+
+    The arm is the one with the highest mean test accuracy among those with a score squeeze, the network that of its
+    first finished seed, and the images are the first of each class: nothing is picked by its looks.
+
+    Args:
+        out: folder of the comparison.
+        images: how many.
+
+    Returns:
+        The strip; None where no arm has a score squeeze or none has finished a run.
+
+    Raises:
+        FileNotFoundError: the folder holds no comparison.
+    """
+    comparison = load_comparison(out)
+    arm = _best_scored_arm(comparison)
+    if arm is None:
+        return None
+    seed = min(record.seed for record in comparison.records if record.arm == arm)
+    return data_strip(
+        load_model(out, arm, seed), load_splits(comparison.plan), images=images, title=f"{arm}, seed {seed}"
+    )
+
+
+def data_strip(model: nn.Module, splits: Splits, *, images: int = 10, title: str = "") -> ScoreMapStrip:
+    """Draw test images, the first of each class in turn, with the score maps of a network.
+
+    Args:
+        model: a network with score squeezes.
+        splits: its data; where they have masks, the title says how much more of the maps' weight falls on the object
+            than mean pooling puts there.
+        images: how many.
+        title: whose maps these are.
+
+    Raises:
+        ValueError: the network has no score squeeze.
+    """
+    chosen = _first_of_each_class(splits.test.labels, images)
+    source = splits.test.select(chosen)
+    (pixels,) = source.read([torch.arange(len(source))])
+    x = normalise(pixels, splits.mean, splits.std)
+    maps = score_maps(model, x)
+    with torch.inference_mode():
+        predicted = model.eval()(x).argmax(1)
+    labels = [
+        splits.classes[truth] if truth == guess else f"{splits.classes[truth]}, taken for {splits.classes[guess]}"
+        for truth, guess in zip(source.labels.tolist(), predicted.tolist(), strict=True)
+    ]
+    test = splits.test.select(torch.arange(min(1000, len(splits.test))))
+    if isinstance(test, Images) and test.masks is not None:
+        title += f"; {_on_the_object(model, normalise(test.images, splits.mean, splits.std), test.masks)}"
+    return strip(pixels, maps, labels=labels, title=title)
+
+
+def _best_scored_arm(comparison: Comparison) -> str | None:
+    accuracies: dict[str, list[float]] = {}
+    for record in comparison.records:
+        if Arm(record.arm).scored:
+            accuracies.setdefault(record.arm, []).append(record.test["accuracy"])
+    return max(accuracies, key=lambda arm: fmean(accuracies[arm]), default=None)
+
+
+def _first_of_each_class(labels: Tensor, count: int) -> Tensor:
+    """Indices (count,) of images: the first of each class, then the second of each, and so on."""
+    seen: dict[int, int] = {}
+    order = []
+    for index, label in enumerate(labels.tolist()):
+        order.append((seen.get(label, 0), label, index))
+        seen[label] = seen.get(label, 0) + 1
+    return torch.tensor([index for _, _, index in sorted(order)[:count]])
+
+
+def _on_the_object(model: nn.Module, x: Tensor, masks: Tensor) -> str:
+    """Say how the weight on the object compares with mean pooling's, at the first and the last site."""
+    visible = masks.flatten(1).any(1)
+    maps = score_maps(model, x[visible])
+    sites = list(maps)
+    shares = ", ".join(
+        f"{float(relative_mass(maps[site], masks[visible]).mean()):.2f} at {site}"
+        for site in dict.fromkeys((sites[0], sites[-1]))
+    )
+    return f"weight on the object, in times that of mean pooling, over {int(visible.sum())} test images: {shares}"

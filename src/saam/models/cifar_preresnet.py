@@ -1,0 +1,92 @@
+"""CIFAR networks with pre-activation: PreResNet (He et al., arXiv:1603.05027) and WRN (Zagoruyko, arXiv:1605.07146).
+
+Three stages of n blocks ``x + conv2(relu(bn2(conv1(relu(bn1(x))))))`` after a 3x3 stem, a norm and ReLU after the last.
+A branch ends with its second convolution, ``conv2``; there attention goes. Where the shape changes, the shortcut is a
+1x1 convolution of ``relu(bn1(x))``.
+
+    PreResNet-20    272,282 parameters     PreResNet-110  1,730,522
+    WRN-16-8     10,961,370                WRN-28-10     36,479,194     WRN-40-2  2,243,546
+"""
+
+from torch import Tensor, nn
+
+from saam.models.layers import GlobalMean, start_convolutions
+
+__all__ = ["PreActivationBlock", "PreActivationResNet"]
+
+
+class PreActivationBlock(nn.Module):
+    """Norm and ReLU before each of two 3x3 convolutions, and a shortcut."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int, dropout: float) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(channels_in)
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.shortcut: nn.Conv2d | None = None
+        if stride != 1 or channels_in != channels:
+            self.shortcut = nn.Conv2d(channels_in, channels, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels_in, H, W) -> (B, channels, H / stride, W / stride)."""
+        active = self.bn1(x).relu()
+        branch: Tensor = self.conv2(self.dropout(self.bn2(self.conv1(active)).relu()))
+        return branch + (x if self.shortcut is None else self.shortcut(active))
+
+
+class PreActivationResNet(nn.Module):
+    """A pre-activation ResNet for small images.
+
+    Args:
+        depth: 6n+2 for a PreResNet, 6n+4 for a WRN.
+        widen: factor on the widths 16, 32, 64 of the stages; a WRN of factor k is WRN-depth-k.
+        num_classes: width of the classifier.
+        dropout: between the convolutions of a block; 0.3 in the paper's WRN with dropout.
+        stem_stride: stride of the first convolution.
+        in_channels: channels of the images.
+
+    Shape:
+        (B, in_channels, H, W) -> logits (B, num_classes).
+
+    Raises:
+        ValueError: a depth or factor that no such network has.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        *,
+        widen: int = 1,
+        num_classes: int = 10,
+        dropout: float = 0.0,
+        stem_stride: int = 1,
+        in_channels: int = 3,
+    ) -> None:
+        super().__init__()
+        if depth < 8 or depth % 6 not in (2, 4) or widen < 1:
+            raise ValueError(
+                f"a PreResNet has 6n+2 layers (20, 56, 110, ...), a WRN 6n+4 (16, 28, 40, ...) and a factor of 1 or more; "
+                f"got {depth} layers and the factor {widen}"
+            )
+        blocks = (depth - 2) // 6
+        channels = 16
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stem_stride, 1, bias=False)
+        stages = []
+        for stage, width in enumerate((16 * widen, 32 * widen, 64 * widen)):
+            first = PreActivationBlock(channels, width, 1 if stage == 0 else 2, dropout)
+            rest = (PreActivationBlock(width, width, 1, dropout) for _ in range(blocks - 1))
+            stages.append(nn.Sequential(first, *rest))
+            channels = width
+        self.layer1, self.layer2, self.layer3 = stages
+        self.norm = nn.BatchNorm2d(channels)
+        self.pool = GlobalMean()
+        self.fc = nn.Linear(channels, num_classes)
+        start_convolutions(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (B, num_classes)."""
+        x = self.layer3(self.layer2(self.layer1(self.conv1(x))))
+        logits: Tensor = self.fc(self.pool(self.norm(x).relu()))
+        return logits

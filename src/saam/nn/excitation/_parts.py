@@ -1,0 +1,54 @@
+"""What the excitations share: the check of their input, batch norm on it, and a last layer at zero."""
+
+from torch import Tensor, nn
+
+__all__ = ["batch_norm", "require_statistics", "zero_"]
+
+
+def require_statistics(values: Tensor, channels: int, statistics: int | None = None) -> Tensor:
+    """Return the statistics with their axis K: (B, C) or (B, K, C) -> (B, K, C).
+
+    Args:
+        values: what the squeeze gives.
+        channels: the C to insist on.
+        statistics: the K to insist on; None takes any.
+
+    Raises:
+        ValueError: another shape, C or K.
+    """
+    if values.ndim not in (2, 3):
+        raise ValueError(f"an excitation takes statistics (B, C) or (B, K, C), got {tuple(values.shape)}")
+    if values.shape[-1] != channels:
+        raise ValueError(
+            f"this module was built for {channels} channels, got statistics of shape {tuple(values.shape)}; "
+            f"build it with channels={values.shape[-1]}"
+        )
+    values = values[:, None] if values.ndim == 2 else values
+    if statistics is not None and values.shape[1] != statistics:
+        raise ValueError(
+            f"this excitation was built for {statistics} statistics of each channel, the squeeze gives "
+            f"{values.shape[1]}; build it with statistics={values.shape[1]}"
+        )
+    return values
+
+
+def batch_norm(norm: nn.BatchNorm1d, values: Tensor) -> Tensor:
+    """Apply a batch norm to (B, F) or (B, F, L).
+
+    Raises:
+        ValueError: in training, one value of each feature.
+    """
+    if norm.training and values.numel() == norm.num_features:
+        raise ValueError(
+            "expected more than 1 value per channel in training, where this module norms over the batch, got a batch "
+            "of one image; give it two or more, or call .eval()"
+        )
+    normed: Tensor = norm(values)
+    return normed
+
+
+def zero_(layer: nn.Linear | nn.Conv1d | nn.BatchNorm1d) -> None:
+    """Set weight and bias of a layer to zero."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)

@@ -1,0 +1,196 @@
+"""Excitations with few parameters per channel: each channel by itself, with its neighbours, or against the rest."""
+
+import torch
+from torch import Tensor, nn
+
+from saam.nn.excitation._parts import batch_norm, require_statistics, zero_
+
+__all__ = ["ChannelConv1d", "ChannelNormalization", "NoExcitation", "PerChannelLinear", "PerChannelNorm"]
+
+
+class ChannelConv1d(nn.Module):
+    """A convolution over the channel axis, without bias (ECA): each channel sees its ``kernel_size`` neighbours.
+
+    Args:
+        channels: C.
+        kernel_size: odd.
+        statistics: K, the convolution's input planes.
+        device, dtype: of the parameters.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        kernel_size: int,
+        *,
+        statistics: int = 1,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, got {kernel_size}")
+        self.channels = channels
+        padding = kernel_size // 2
+        self.conv = nn.Conv1d(statistics, 1, kernel_size, padding=padding, bias=False, device=device, dtype=dtype)
+
+    def forward(self, statistics: Tensor) -> Tensor:
+        """Return the logits (B, C)."""
+        logits: Tensor = self.conv(require_statistics(statistics, self.channels, self.conv.in_channels))
+        return logits[:, 0]
+
+    def zero_last_(self) -> None:
+        """Make all logits zero."""
+        zero_(self.conv)
+
+
+class PerChannelLinear(nn.Module):
+    """Each channel weighs its own K statistics, then batch norm (SRM): ``norm(sum over k of weight[k] * s[k])``.
+
+    The weights start at zero. In training it norms over the batch, which must be 2 or more.
+
+    Args:
+        channels: C.
+        statistics: K.
+        device, dtype: of the parameters.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        statistics: int = 2,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(statistics, channels, device=device, dtype=dtype))
+        self.norm = nn.BatchNorm1d(channels, device=device, dtype=dtype)
+
+    def forward(self, statistics: Tensor) -> Tensor:
+        """Return the logits (B, C)."""
+        count, channels = self.weight.shape
+        statistics = require_statistics(statistics, channels, count)
+        return batch_norm(self.norm, (self.weight * statistics).sum(1))
+
+    def zero_last_(self) -> None:
+        """Make all logits zero, as they are at the start.
+
+        The weights are zeroed, and the norm's scale stays: with both at zero no gradient would reach either.
+        """
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.norm.bias)
+        self.norm.reset_running_stats()
+
+    def no_weight_decay(self) -> set[str]:
+        """Return the names of the parameters that the authors train without weight decay: all."""
+        return {name for name, _ in self.named_parameters()}
+
+
+class PerChannelNorm(nn.Module):
+    """Batch norm on the mean of the K statistics of each channel (GE with parameters).
+
+    In training it norms over the batch, which must be 2 or more.
+
+    Args:
+        channels: C.
+        device, dtype: of the parameters.
+    """
+
+    def __init__(
+        self, channels: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(channels, device=device, dtype=dtype)
+
+    def forward(self, statistics: Tensor) -> Tensor:
+        """Return the logits (B, C)."""
+        return batch_norm(self.norm, require_statistics(statistics, self.norm.num_features).mean(1))
+
+    def zero_last_(self) -> None:
+        """Make all logits zero."""
+        zero_(self.norm)
+
+
+class ChannelNormalization(nn.Module):
+    """Each channel against the root mean square of all (GCT).
+
+        e      = sum over k of alpha[k] * s[k]
+        logits = gamma * e / sqrt(mean over channels of e^2 + epsilon) + beta
+
+    Starts with alpha at one and gamma and beta at zero, where all logits are zero. Computed in float32 or wider.
+
+    Args:
+        channels: C.
+        statistics: K.
+        epsilon: under the root.
+        device, dtype: of the parameters.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        statistics: int = 1,
+        epsilon: float = 1e-5,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+        self.alpha = nn.Parameter(torch.ones(statistics, channels, device=device, dtype=dtype))
+        self.gamma = nn.Parameter(torch.zeros(channels, device=device, dtype=dtype))
+        self.beta = nn.Parameter(torch.zeros(channels, device=device, dtype=dtype))
+
+    def forward(self, statistics: Tensor) -> Tensor:
+        """Return the logits (B, C)."""
+        count, channels = self.alpha.shape
+        statistics = require_statistics(statistics, channels, count)
+        wide = torch.promote_types(statistics.dtype, torch.float32)
+        embedding = (self.alpha.to(wide) * statistics).sum(1)
+        root_mean_square = (embedding.square().mean(1, keepdim=True) + self.epsilon).sqrt()
+        return (self.gamma * (embedding / root_mean_square) + self.beta).to(statistics.dtype)
+
+    def zero_last_(self) -> None:
+        """Make all logits zero, as they are at the start."""
+        nn.init.zeros_(self.gamma)
+        nn.init.zeros_(self.beta)
+
+    def no_weight_decay(self) -> set[str]:
+        """Return the name of the parameter that the authors train without weight decay."""
+        return {"beta"}
+
+    def extra_repr(self) -> str:
+        """Name what sets this excitation apart."""
+        return f"{self.alpha.shape[1]}, statistics={self.alpha.shape[0]}, epsilon={self.epsilon}"
+
+
+class NoExcitation(nn.Module):
+    """The mean of the K statistics is the logit (GE without parameters).
+
+    Args:
+        channels: C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, statistics: Tensor) -> Tensor:
+        """Return the logits (B, C)."""
+        return require_statistics(statistics, self.channels).mean(1)
+
+    def extra_repr(self) -> str:
+        """Name what sets this excitation apart."""
+        return f"{self.channels}"
+
+    def zero_last_(self) -> None:
+        """Raise: there is nothing to set to zero.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            "an attention without excitation has no last layer to set to zero, so it cannot start as the identity; "
+            "use start='default', or an attention with parameters"
+        )

@@ -1,0 +1,53 @@
+"""The excitation of GSoP: every row of a matrix of statistics is convolved by itself."""
+
+import torch
+from torch import Tensor, nn
+
+from saam.nn.excitation._parts import batch_norm, require_statistics, zero_
+
+__all__ = ["RowTransform"]
+
+
+class RowTransform(nn.Module):
+    """Norm the rows of the statistics, take ``expansion`` weighted sums of each row, and map them all to C (GSoP).
+
+        rows   = batch norm of the statistics, each row a feature
+        sums   = a grouped convolution that sees one whole row at a time
+        logits = fc(sums)
+
+    A row is what the squeeze says of one channel: of a covariance its d covariances with all channels, of K statistics
+    those K. With K = 1 it norms over the batch alone, which must then be 2 or more in training.
+
+    Args:
+        channels: C, of the logits.
+        rows: number of rows; the channels of a covariance matrix may be fewer than C.
+        statistics: K, length of a row.
+        expansion: weighted sums per row.
+        device, dtype: of the parameters.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        rows: int,
+        *,
+        statistics: int = 1,
+        expansion: int = 4,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        sums = expansion * rows
+        self.norm = nn.BatchNorm1d(rows, device=device, dtype=dtype)
+        self.conv = nn.Conv1d(rows, sums, statistics, groups=rows, device=device, dtype=dtype)
+        self.fc = nn.Linear(sums, channels, device=device, dtype=dtype)
+
+    def forward(self, statistics: Tensor) -> Tensor:
+        """Return the logits (B, C)."""
+        statistics = require_statistics(statistics, self.norm.num_features, self.conv.kernel_size[0])
+        logits: Tensor = self.fc(self.conv(batch_norm(self.norm, statistics.mT)).flatten(1))
+        return logits
+
+    def zero_last_(self) -> None:
+        """Make all logits zero."""
+        zero_(self.fc)

@@ -1,0 +1,70 @@
+"""CBAM's spatial gate: a factor for every pixel, from the maximum and the mean of its channels.
+
+    gate = sigmoid(norm(conv([max over an axis, mean over that axis])))
+
+The axis is the channels in CBAM; Triplet Attention rotates the map so that height and width take their turn.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from saam.functional._check import accumulator, require_map
+
+__all__ = ["SpatialGate"]
+
+
+class SpatialGate(nn.Module):
+    """A factor that is shared along one axis of the map and made from its maximum and mean along that axis.
+
+    The two are convolved without bias, normed (momentum .01) and sent through a sigmoid. They are few, and are computed
+    in the dtype of the parameters, also under autocast: float16 overflows in the convolution. Elements that tie for the
+    maximum share its gradient.
+
+    Args:
+        kernel_size: side of the convolution, odd.
+        axis: which of (B, C, H, W) the factor is shared along: 1 as in CBAM, 2 or 3 for a map turned so that height or
+            width stands in the place of the channels. The convolution runs over (H, W), (C, W) or (H, C).
+        device, dtype: of the parameters.
+
+    Shape:
+        (B, C, H, W) -> the same with 1 in the place of ``axis``, in the dtype of the input.
+
+    Raises:
+        ValueError: an even kernel, or an axis that is not 1, 2 or 3.
+    """
+
+    def __init__(
+        self,
+        kernel_size: int = 7,
+        *,
+        axis: Literal[1, 2, 3] = 1,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, so that the gate keeps the map's size, got {kernel_size}")
+        if axis not in (1, 2, 3):
+            raise ValueError(f"axis must be 1 (channels), 2 (height) or 3 (width), got {axis!r}")
+        self.axis = axis
+        self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False, device=device, dtype=dtype)
+        self.norm = nn.BatchNorm2d(1, momentum=0.01, device=device, dtype=dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the factor for ``x``."""
+        require_map(x)
+        mean = x.mean(self.axis, dtype=accumulator(x.dtype))
+        pooled = torch.stack((x.amax(self.axis).to(mean.dtype), mean), 1).to(self.conv.weight.dtype)
+        if self.axis == 3:
+            pooled = pooled.transpose(2, 3)
+        with torch.autocast(x.device.type, enabled=False):
+            gate: Tensor = self.norm(self.conv(pooled)).sigmoid()[:, 0]
+        if self.axis == 3:
+            gate = gate.transpose(1, 2)
+        return gate.unsqueeze(self.axis).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        """Name what sets this gate apart."""
+        return f"axis={self.axis}"

@@ -1,0 +1,123 @@
+"""The squeeze of FcaNet: one coefficient of the discrete cosine transform per channel.
+
+    z[b, c] = sum over i, j of x[b, c, i, j] * cosine(u, i, H) * cosine(v, j, W)
+    cosine(u, i, n) = cos(pi u (i + 1/2) / n) * sqrt(1/n), times sqrt(2) for u > 0
+
+The channels are split into as many groups as there are frequencies, each group with its own (u, v). These are given for
+a 7x7 map and multiplied by H // 7 and W // 7 for larger ones, so that below 7 pixels all of them would be the mean.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from saam.functional._check import accumulator
+from saam.nn._check import require_channels
+from saam.nn.squeeze._size import MapSize, height_and_width
+
+__all__ = ["DCT"]
+
+_GRID = 7
+# The frequencies (u, v) of a 7x7 grid, best first, by what a network with that one alone reached on ImageNet.
+# fmt: off
+_BEST = (
+    (0, 0), (0, 1), (6, 0), (0, 5), (0, 2), (1, 0), (1, 2), (4, 0), (5, 0), (1, 6), (3, 0), (0, 4), (0, 6), (0, 3),
+    (3, 5), (2, 2), (4, 6), (6, 3), (3, 3), (5, 3), (5, 5), (2, 1), (6, 1), (5, 2), (5, 4), (3, 2), (3, 1), (4, 1),
+    (2, 3), (2, 0), (6, 5), (1, 3),
+)
+# fmt: on
+
+
+class DCT(nn.Module):
+    """A coefficient of the discrete cosine transform per channel (FcaNet): (B, C, H, W) -> (B, C), in float32 or wider.
+
+    The first frequency is (0, 0), which is the mean times the square root of the number of pixels.
+
+    Args:
+        channels: C, divisible by ``frequencies``.
+        frequencies: how many of the best frequencies to take: 1 to 32, in the paper 16 ("top16").
+        size: (H, W) that the transform is made for, or one number for both, 7 or more. Maps of another size are
+            averaged to it first, smaller ones by repetition, as adaptive average pooling does. None makes it for the
+            size of each map.
+        device: of the frequencies.
+
+    Raises:
+        ValueError: channels that the frequencies do not divide, a size under 7, an option out of its range.
+    """
+
+    statistics = 1
+
+    pairs: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        frequencies: int = 16,
+        size: MapSize | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        require_channels(channels)
+        if not 1 <= frequencies <= len(_BEST):
+            raise ValueError(f"frequencies must be 1 to {len(_BEST)}, got {frequencies}")
+        if channels % frequencies:
+            divisors = [str(count) for count in range(1, len(_BEST) + 1) if channels % count == 0]
+            raise ValueError(
+                f"the frequencies must divide the channels, got {frequencies} for {channels} channels; "
+                f"take frequencies={' or '.join(divisors)}"
+            )
+        self.channels = channels
+        self.frequencies = frequencies
+        self.size = None if size is None else height_and_width(size)
+        if self.size is not None and min(self.size) < _GRID:
+            raise ValueError(f"size must be {_GRID} or more, where the frequencies still differ, got {size!r}")
+        self.register_buffer("pairs", torch.tensor(_BEST[:frequencies], device=device), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Squeeze ``x``.
+
+        Raises:
+            ValueError: ``x`` is not (B, C, H, W) with this squeeze's C, or is under 7 pixels high or wide and the
+                squeeze has no size of its own.
+        """
+        require_channels(self.channels, x)
+        if self.size is None and (x.shape[2] < _GRID or x.shape[3] < _GRID):
+            raise ValueError(
+                f"on maps under {_GRID} pixels all frequencies of the cosine transform fall together with the mean, "
+                f"got {x.shape[2]}x{x.shape[3]}; build it with size={_GRID}, which enlarges the map first, or use 'se'"
+            )
+        wide = accumulator(x.dtype)
+        rows = self._basis(0, x.shape[2], wide)
+        columns = self._basis(1, x.shape[3], wide)
+        groups = x.to(wide).reshape(x.shape[0], self.frequencies, -1, x.shape[2], x.shape[3])
+        with torch.autocast(x.device.type, enabled=False):
+            over_columns = (groups @ columns[:, None, :, None])[..., 0]
+        coefficients: Tensor = (over_columns * rows[:, None]).sum(3).flatten(1)
+        return coefficients
+
+    def _basis(self, axis: int, length: int, dtype: torch.dtype) -> Tensor:
+        """Return the cosines of all frequencies along one axis of a map of this length: (frequencies, length)."""
+        size = length if self.size is None else self.size[axis]
+        frequency = self.pairs[:, axis, None] * (size // _GRID)
+        place = torch.arange(size, device=frequency.device, dtype=dtype) + 0.5
+        scale = torch.where(frequency > 0, 2.0, 1.0).to(dtype) / size
+        basis = (frequency * place * (math.pi / size)).cos() * scale.sqrt()
+        if self.size is None:
+            return basis
+        with torch.autocast(basis.device.type, enabled=False):
+            return basis @ _averages(size, length, basis.device, dtype)
+
+    def extra_repr(self) -> str:
+        """Name what sets this squeeze apart."""
+        return f"{self.channels}, frequencies={self.frequencies}, size={self.size}"
+
+
+def _averages(size: int, length: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return the weights (size, length) by which adaptive average pooling brings ``length`` pixels to ``size``."""
+    target = torch.arange(size, device=device)[:, None]
+    source = torch.arange(length, device=device)
+    start = target * length // size
+    end = ((target + 1) * length + size - 1) // size
+    return ((source >= start) & (source < end)).to(dtype) / (end - start).to(dtype)

@@ -1,0 +1,97 @@
+"""Squeezes by name."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from saam._errors import unknown
+from saam.nn.score_pool import ScorePool2d
+from saam.nn.squeeze._size import MapSize
+from saam.nn.squeeze.covariance import Covariance
+from saam.nn.squeeze.dct import DCT
+from saam.nn.squeeze.depthwise import DepthwiseConv
+from saam.nn.squeeze.plain import L2, GeM, LogSumExp, Max, Mean, MeanMax, MeanStd, SoftPool
+
+__all__ = ["Squeeze", "create_squeeze", "list_squeezes", "statistics_of"]
+
+Squeeze = str | nn.Module | Callable[[int], nn.Module]
+"""What a preset takes as ``squeeze``: a name, a ready module, or a function of the number of channels."""
+
+_WITHOUT_PARAMETERS: dict[str, Callable[[], nn.Module]] = {
+    "mean": Mean,
+    "max": Max,
+    "mean+max": MeanMax,
+    "mean+std": MeanStd,
+    "l2": L2,
+    "log-sum-exp": LogSumExp,
+    "softpool": SoftPool,
+}
+_OTHERS = ("gem", "dct", "depthwise-conv", "covariance", "score")
+
+
+def list_squeezes() -> list[str]:
+    """Return the names that ``squeeze=`` takes."""
+    return [*_WITHOUT_PARAMETERS, *_OTHERS]
+
+
+def create_squeeze(
+    squeeze: Squeeze,
+    channels: int,
+    *,
+    size: MapSize | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> nn.Module:
+    """Return the squeeze that was asked for.
+
+    Args:
+        squeeze: a name (:func:`list_squeezes`), a ready module, or a function of the number of channels, such as
+            ``functools.partial(ScorePool2d, heads=4)``.
+        channels: C.
+        size: (H, W) of the map, or one number for both: "depthwise-conv" needs it, "dct" takes it, no other reads it.
+        device, dtype: of the parameters of a squeeze given by name.
+
+    Raises:
+        ValueError: no squeeze has this name, "depthwise-conv" without a size, or channels that a squeeze cannot take.
+    """
+    if isinstance(squeeze, nn.Module):
+        return squeeze
+    if not isinstance(squeeze, str):
+        return squeeze(channels)
+    if squeeze in _WITHOUT_PARAMETERS:
+        return _WITHOUT_PARAMETERS[squeeze]()
+    match squeeze:
+        case "gem":
+            return GeM(device=device, dtype=dtype)
+        case "dct":
+            return DCT(channels, size=size, device=device)
+        case "depthwise-conv":
+            if size is None:
+                raise ValueError(
+                    "a depthwise-conv squeeze has a weight for every pixel, so it must know the map's size: give "
+                    "size=(height, width), or squeeze=functools.partial(DepthwiseConv, size=(height, width)) to a "
+                    "module that has no such option"
+                )
+            return DepthwiseConv(channels, size=size, device=device, dtype=dtype)
+        case "covariance":
+            return Covariance(channels, device=device, dtype=dtype)
+        case "score":
+            return ScorePool2d(channels, device=device, dtype=dtype)
+    raise unknown("squeeze", squeeze, list_squeezes())
+
+
+def statistics_of(squeeze: nn.Module, channels: int) -> int:
+    """Return K, the statistics that a squeeze gives of each of the channels; 1 where it does not say.
+
+    Raises:
+        ValueError: it gives statistics of another number of channels.
+    """
+    width = getattr(squeeze, "width", channels)
+    if width != channels:
+        raise ValueError(
+            f"this excitation takes statistics of all {channels} channels, and the squeeze gives those of {width}; "
+            "leave out its 'reduced', or use 'gsop'"
+        )
+    count: int = getattr(squeeze, "statistics", 1)
+    return count

@@ -1,0 +1,132 @@
+"""Squeezes that ask one number or two of each channel's pixels, whatever their place."""
+
+import torch
+from torch import Tensor, nn
+
+from saam.functional import (
+    channel_gem,
+    channel_l2,
+    channel_logsumexp,
+    channel_max,
+    channel_mean,
+    channel_std,
+    score_aggregate,
+)
+
+__all__ = ["L2", "GeM", "LogSumExp", "Max", "Mean", "MeanMax", "MeanStd", "SoftPool"]
+
+
+class Mean(nn.Module):
+    """The mean over the pixels (SE): (B, C, H, W) -> (B, C)."""
+
+    statistics = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Squeeze ``x``."""
+        return channel_mean(x)
+
+
+class Max(nn.Module):
+    """The maximum over the pixels: (B, C, H, W) -> (B, C)."""
+
+    statistics = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Squeeze ``x``."""
+        return channel_max(x)
+
+
+class MeanMax(nn.Module):
+    """Mean and maximum (CBAM): (B, C, H, W) -> (B, 2, C)."""
+
+    statistics = 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Squeeze ``x``."""
+        return torch.stack((channel_mean(x), channel_max(x)), 1)
+
+
+class MeanStd(nn.Module):
+    """Mean and standard deviation (SRM): (B, C, H, W) -> (B, 2, C)."""
+
+    statistics = 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Squeeze ``x``."""
+        return torch.stack((channel_mean(x), channel_std(x)), 1)
+
+
+class L2(nn.Module):
+    """The L2 norm over the pixels (GCT): (B, C, H, W) -> (B, C), in float32 or wider."""
+
+    statistics = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Squeeze ``x``."""
+        return channel_l2(x)
+
+
+class GeM(nn.Module):
+    """The generalised mean with a learned exponent, see :func:`saam.functional.channel_gem`.
+
+    It sees what is positive: made for maps after a ReLU.
+
+    Args:
+        exponent: p at the start, one for all channels, above 0.
+        device, dtype: of the parameter.
+
+    Shape:
+        (B, C, H, W) -> (B, C).
+    """
+
+    statistics = 1
+
+    def __init__(
+        self, exponent: float = 3.0, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> None:
+        super().__init__()
+        if not exponent > 0:
+            raise ValueError(f"exponent must be above 0, got {exponent}")
+        self.exponent = nn.Parameter(torch.full((1,), exponent, device=device, dtype=dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Squeeze ``x``."""
+        return channel_gem(x, self.exponent)
+
+
+class LogSumExp(nn.Module):
+    """A smooth maximum, see :func:`saam.functional.channel_logsumexp`: (B, C, H, W) -> (B, C).
+
+    Args:
+        sharpness: above 0; the larger, the nearer to the maximum.
+    """
+
+    statistics = 1
+
+    def __init__(self, *, sharpness: float = 1.0) -> None:
+        super().__init__()
+        if not sharpness > 0:
+            raise ValueError(f"sharpness must be above 0, got {sharpness}")
+        self.sharpness = sharpness
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Squeeze ``x``."""
+        return channel_logsumexp(x, sharpness=self.sharpness)
+
+    def extra_repr(self) -> str:
+        """Name what sets this squeeze apart."""
+        return f"sharpness={self.sharpness}"
+
+
+class SoftPool(nn.Module):
+    """Each channel pooled by the softmax of its own values: (B, C, H, W) -> (B, C).
+
+    The score aggregation whose scores are the map itself (Stergiou, Poppe, Kalliatakis: Refining Activation
+    Downsampling with SoftPool, ICCV 2021, arXiv:2101.00440), over the whole map.
+    """
+
+    statistics = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Squeeze ``x``."""
+        return score_aggregate(x, x)

@@ -1,0 +1,227 @@
+"""The charts of the page, as Vega-Lite specifications; colours of text and axes come from the page's own theme."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from textwrap import wrap
+from typing import Any, Literal, NamedTuple
+
+import altair as alt
+
+from saam.comparison.records import RunRecord
+from saam.comparison.statistics import ArmSummary, Difference, Metric
+from saam.report.overview import METRICS, Overview
+from saam.report.words import interval, number, signed
+
+__all__ = ["Chart", "Section", "charts"]
+
+Section = Literal["scores", "of_focus", "to_reference", "cost", "curves"]
+
+_FOCUS, _REFERENCE = "#d1495b", "#8b929c"
+_OTHERS = ("#2f7fb8", "#3a9d78", "#c98a1b", "#8b6bb8", "#4fb0c6", "#a3623a", "#6d8f2f", "#c46aa0")
+_TITLES: dict[Metric, str] = {"accuracy": "Accuracy", "loss": "Log-loss"}
+_DIGITS: dict[Metric, int] = {"accuracy": 2, "loss": 3}
+_SCORES: dict[Metric, str] = {"accuracy": "test accuracy (%)", "loss": "test log-loss (nats), lower is better"}
+_DIFFERENCES: dict[Metric, str] = {
+    "accuracy": "difference (points), right of zero is better",
+    "loss": "difference (nats), left of zero is better",
+}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One chart: its section on the page, its title and its Vega-Lite specification."""
+
+    section: Section
+    title: str
+    spec: dict[str, Any]
+
+
+def charts(view: Overview, records: Sequence[RunRecord]) -> list[Chart]:
+    """Draw what the records allow so far."""
+    drawn = []
+    for metric in METRICS:
+        scores = [_Entry(row.arm, row.arm, row.scores[metric]) for row in view.rows if metric in row.scores]
+        if _drawable(scores):
+            drawn.append(Chart("scores", _TITLES[metric], _forest(view, scores, metric, _SCORES[metric])))
+    families: dict[Section, Mapping[Metric, tuple[Difference, ...]]] = {"of_focus": view.of_focus}
+    if view.focus != view.reference:
+        families["to_reference"] = view.to_reference
+    for section, family in families.items():
+        for metric in METRICS:
+            pairs = []
+            for each in family[metric]:
+                other = each.reference if section == "of_focus" else each.arm
+                pairs.append(_Entry(f"{each.arm} \N{MINUS SIGN} {each.reference}", other, each))
+            if _drawable(pairs):
+                drawn.append(Chart(section, _TITLES[metric], _forest(view, pairs, metric, _DIFFERENCES[metric])))
+    if any(row.cost and row.scores for row in view.rows):
+        drawn.append(Chart("cost", "Time of a training step", _cost(view, "step", "times the plain backbone's")))
+        drawn.append(Chart("cost", "Parameters", _cost(view, "parameters", "trainable parameters")))
+    if any(record.curve for record in records):
+        for names, title, axis in (
+            (("validation_accuracy",), "Validation accuracy", "validation accuracy (%)"),
+            (("validation_loss", "train_loss"), "Loss", "loss (nats); training dashed"),
+        ):
+            drawn.append(Chart("curves", title, _curves(view, records, names, axis)))
+    return drawn
+
+
+class _Entry(NamedTuple):
+    """One row of a forest chart; `arm` gives the colour."""
+
+    label: str
+    arm: str
+    values: ArmSummary | Difference
+
+
+def _drawable(entries: Sequence[_Entry]) -> bool:
+    return any(math.isfinite(each.values.mean) for each in entries)
+
+
+def _forest(view: Overview, entries: Sequence[_Entry], metric: Metric, title: str) -> dict[str, Any]:
+    """Draw for each entry every seed as a point, and above the points their mean with its 95 % interval."""
+    paired = isinstance(entries[0].values, Difference)
+    points, means = [], []
+    for label, arm, each in entries:
+        row = {"label": _lines(label), "arm": arm}
+        points += [{**row, "seed": seed, "value": _finite(value)} for seed, value in each.values.items()]
+        if math.isfinite(each.mean):
+            ends = (
+                {"low": each.low, "high": each.high}
+                if math.isfinite(each.low)
+                else {"low": each.mean, "high": each.mean}
+            )
+            text = (signed if paired else number)(each.mean, _DIGITS[metric])
+            spelled = {"text": text, "interval": interval(each.low, each.high, _DIGITS[metric])}
+            means.append({**row, "mean": each.mean, **ends, **spelled})
+    labels = alt.Axis(ticks=False, domain=False, labelPadding=8, labelExpr="split(datum.label, '\\n')")
+    rows = alt.Scale(domain=[_lines(each.label) for each in entries])
+    scale = alt.Scale(zero=paired, nice=True, padding=10)
+    x = {"title": title, "scale": scale, "axis": alt.Axis(tickCount=6)}
+    y, colour = alt.Y("label:N", title=None, axis=labels, scale=rows), _colour(view)
+    runs = alt.Chart(alt.Data(values=points)).encode(y=y, color=colour)
+    summary = alt.Chart(alt.Data(values=means)).encode(
+        y=y, color=colour, tooltip=[_tip("label", "arm"), _tip("text", "mean"), _tip("interval", "95 % interval")]
+    )
+    layers = [
+        runs.mark_circle(size=46, opacity=0.55, yOffset=7).encode(
+            x=alt.X("value:Q", **x),
+            tooltip=[_tip("label", "arm"), _tip("seed", "seed"), alt.Tooltip("value:Q", format=".4f")],
+        ),
+        summary.mark_rule(strokeWidth=2.5, yOffset=-4).encode(x=alt.X("low:Q", **x), x2="high:Q"),
+        summary.mark_point(size=70, filled=True, opacity=1, shape="diamond", yOffset=-4).encode(x=alt.X("mean:Q", **x)),
+        alt.Chart(alt.Data(values=means)).mark_text(dy=-14, fontSize=11).encode(x="mean:Q", y=y, text="text:N"),
+    ]
+    if paired:
+        zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(strokeDash=[4, 3])
+        layers.insert(0, zero.encode(x=alt.X("zero:Q", **x)))
+    return _spec(alt.layer(*layers), height=48 * len(entries))
+
+
+def _cost(view: Overview, field: Literal["step", "parameters"], title: str) -> dict[str, Any]:
+    """Draw each arm's accuracy with its 95 % interval over what it costs."""
+    values = []
+    for row in view.rows:
+        if row.cost and row.scores:
+            cost = row.cost.train_step_ratio if field == "step" else row.cost.parameters
+            score = row.scores["accuracy"]
+            low, high = (score.low, score.high) if math.isfinite(score.low) else (score.mean, score.mean)
+            values.append({"arm": row.arm, "cost": cost, "accuracy": score.mean, "low": low, "high": high})
+    x = alt.X("cost:Q", title=title, scale=alt.Scale(zero=False, nice=True, padding=24), axis=alt.Axis(tickCount=5))
+    y = {"title": _SCORES["accuracy"], "scale": alt.Scale(zero=False, nice=True), "axis": alt.Axis(tickCount=6)}
+    base = alt.Chart(alt.Data(values=values)).encode(x=x, color=_colour(view, legend=True))
+    tooltip = [_tip("arm", "arm"), alt.Tooltip("accuracy:Q", format=".2f"), alt.Tooltip("cost:Q", title=title)]
+    lines = base.mark_rule(strokeWidth=2, opacity=0.6).encode(y=alt.Y("low:Q", **y), y2="high:Q")
+    circles = base.mark_circle(size=110, opacity=1).encode(y=alt.Y("accuracy:Q", **y), tooltip=tooltip)
+    return _spec(alt.layer(lines, circles), height=300)
+
+
+def _curves(view: Overview, records: Sequence[RunRecord], names: Sequence[str], title: str) -> dict[str, Any]:
+    """Draw each arm's mean over seeds by epoch, and a band of one standard deviation to either side.
+
+    The frame fits what follows the first quarter of the epochs, where arms differ by less than they first learn.
+    """
+    values: list[dict[str, Any]] = [
+        {"arm": row.arm, "measure": name.replace("_", " "), **point}
+        for row in view.rows
+        for name in names
+        for point in _by_epoch([record.curve for record in records if record.arm == row.arm], name)
+    ]
+    late = [point for point in values if point["epoch"] > max(each["epoch"] for each in values) / 4]
+    frame = [min(point["low"] for point in late), max(point["high"] for point in late)] if late else alt.Undefined
+    y = {"title": title, "scale": alt.Scale(zero=False, nice=True, domain=frame)}
+    dashes = alt.Scale(domain=[name.replace("_", " ") for name in names], range=[[1, 0], [4, 3]][: len(names)])
+    picked = alt.selection_point(fields=["arm"], bind="legend")
+    base = alt.Chart(alt.Data(values=values)).encode(
+        x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(nice=False)),
+        color=_colour(view, legend=True),
+    )
+    band = base.mark_area(clip=True).encode(
+        y=alt.Y("low:Q", **y),
+        y2="high:Q",
+        detail="measure:N",
+        opacity=alt.condition(picked, alt.value(0.13), alt.value(0.02)),
+    )
+    line = base.mark_line(strokeWidth=2, clip=True).encode(
+        y=alt.Y("mean:Q", **y),
+        strokeDash=alt.StrokeDash("measure:N", legend=None, scale=dashes),
+        opacity=alt.condition(picked, alt.value(1), alt.value(0.12)),
+        tooltip=[
+            _tip("arm", "arm"),
+            _tip("measure", "measure"),
+            alt.Tooltip("epoch:Q"),
+            alt.Tooltip("mean:Q", format=".4f"),
+        ],
+    )
+    return _spec(alt.layer(band, line.add_params(picked)), height=300)
+
+
+def _by_epoch(curves: Sequence[Sequence[Mapping[str, Any]]], name: str) -> list[dict[str, float]]:
+    """Mean over runs and one standard deviation to either side, for each epoch; values that are no number left out."""
+    found: dict[int, list[float]] = {}
+    for epoch in (epoch for curve in curves for epoch in curve):
+        value = epoch.get(name)
+        if value is not None and math.isfinite(value):
+            found.setdefault(epoch["epoch"], []).append(value)
+    points = []
+    for place, each in sorted(found.items()):
+        mean, spread = fmean(each), stdev(each) if len(each) > 1 else 0.0
+        points.append({"epoch": place, "mean": mean, "low": mean - spread, "high": mean + spread})
+    return [{key: round(value, 5) for key, value in point.items()} for point in points]
+
+
+def _spec(chart: alt.LayerChart, **size: Any) -> dict[str, Any]:
+    """Return the specification, as wide as its place on the page and without altair's own theme."""
+    spec: dict[str, Any] = chart.properties(width="container", **size).to_dict()
+    return {key: value for key, value in spec.items() if key not in ("$schema", "config")}
+
+
+def _colour(view: Overview, *, legend: bool = False) -> alt.Color:
+    """Colour by arm, the same in every chart: focus and reference have their own.
+
+    A legend has as many columns as fit a phone: 300 pixels, 30 and about 7 a letter for each.
+    """
+    arms = [row.arm for row in view.rows]
+    others = [arm for arm in arms if arm not in (view.focus, view.reference)]
+    shades = {arm: _OTHERS[place % len(_OTHERS)] for place, arm in enumerate(others)}
+    shades |= {view.reference: _REFERENCE, view.focus: _FOCUS}
+    scale = alt.Scale(domain=arms, range=[shades[arm] for arm in arms])
+    columns = max(1, 300 // (30 + 7 * max(map(len, arms))))
+    shown = alt.Legend(title=None, symbolOpacity=1, columns=columns) if legend else None
+    return alt.Color("arm:N", scale=scale, legend=shown)
+
+
+def _lines(label: str) -> str:
+    """Break a long label, as arms with options have, into lines."""
+    return "\n".join(wrap(label.replace(",", ", "), 26))
+
+
+def _tip(field: str, title: str) -> alt.Tooltip:
+    return alt.Tooltip(f"{field}:N", title=title)
+
+
+def _finite(value: float) -> float | None:
+    """Return None, which charts leave out, for what JSON cannot hold."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,49 @@
+"""The command line that makes a comparison again."""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from saam._options import parse_options
+from saam.comparison import Plan
+from saam.training import Recipe, create_recipe, recipes
+
+__all__ = ["command"]
+
+
+def command(plan: Plan) -> str:
+    """Return what to type to run a plan again.
+
+    Where words cannot say it (seeds that are not 0, 1, 2 and so on, or text with commas among the options), the command
+    reads the plan that the comparison left in its folder.
+    """
+    recipe = min((_recipe(name, plan.recipe) for name in recipes()), key=len)
+    data, model = _spelled(plan.data, plan.data_options), _spelled(plan.model, plan.model_options)
+    exact = _says(data, plan.data, plan.data_options) and _says(model, plan.model, plan.model_options)
+    if not exact or plan.seeds != tuple(range(len(plan.seeds))):
+        return "saam compare --plan plan.json"
+    words = ["saam", "compare", "--data", data, "--model", model, "--arms", *plan.arms]
+    words += ["--seeds", str(len(plan.seeds)), "--recipe", recipe]
+    usual = Plan(recipe=plan.recipe, arms=plan.arms, seeds=plan.seeds)
+    for name in ("where", "start", "reference", "focus"):
+        if getattr(plan, name) != getattr(usual, name):
+            words += [f"--{name}", getattr(plan, name)]
+    return shlex.join(words)
+
+
+def _recipe(name: str, recipe: Recipe) -> str:
+    """Spell a recipe as the named one with changes."""
+    base = create_recipe(name).to_dict()
+    return _spelled(name, {key: value for key, value in recipe.to_dict().items() if value != base[key]})
+
+
+def _spelled(name: str, options: Mapping[str, Any]) -> str:
+    return ",".join([name, *(f"{key}={value}" for key, value in options.items())])
+
+
+def _says(text: str, name: str, options: Mapping[str, Any]) -> bool:
+    """Whether the command line would understand the text as it is meant."""
+    try:
+        return parse_options(text) == (name, options)
+    except ValueError:
+        return False

@@ -1,0 +1,103 @@
+"""The comparison as one HTML page that needs no server, no network and no other file."""
+
+import base64
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import vl_convert
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from saam._version import __version__
+from saam.comparison import Comparison
+from saam.comparison.records import RunRecord
+from saam.explain.overlay import ScoreMapStrip
+from saam.report import words
+from saam.report.charts import charts
+from saam.report.command import command
+from saam.report.overview import overview
+from saam.training import write_atomically
+
+__all__ = ["html", "write_report"]
+
+
+def html(comparison: Comparison, *, strip: ScoreMapStrip | None = None) -> str:
+    """Write a comparison, finished or not, as a self-contained page.
+
+    Scripts, styles, charts and pictures are all inside; a content security policy keeps the page from loading anything.
+
+    Args:
+        comparison: plan, records and costs so far.
+        strip: test images with score maps over them, for a section of its own.
+
+    Returns:
+        The page's HTML. All that comes from records, plan and strip is escaped.
+    """
+    view = overview(comparison)
+    drawn = charts(view, comparison.records)
+    sections: dict[str, list[tuple[int, str]]] = {}
+    for number, chart in enumerate(drawn):
+        sections.setdefault(chart.section, []).append((number, chart.title))
+    page = _environment().get_template("report.html.j2")
+    return page.render(
+        bundle=_bundle() if drawn else "",
+        charts=sections,
+        command=command(comparison.plan),
+        comparison=comparison,
+        data=comparison.records[0].data if comparison.records else comparison.plan.data,
+        environment=_environments(comparison.records),
+        finished=max((record.finished for record in comparison.records), default=""),
+        plan=_pretty(comparison.plan.to_json()),
+        recipe=_pretty(asdict(comparison.plan.recipe)),
+        runs={(record.arm, record.seed): record for record in comparison.records},
+        specs=[chart.spec for chart in drawn],
+        strip=strip,
+        strip_png=base64.b64encode(strip.png).decode() if strip else "",
+        version=__version__,
+        view=view,
+    )
+
+
+def write_report(path: str | Path, comparison: Comparison, *, strip: ScoreMapStrip | None = None) -> None:
+    """Write the page of `html` to a file, whole or not at all."""
+    write_atomically({Path(path): html(comparison, strip=strip).encode()})
+
+
+@functools.cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("saam.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    names = ("count", "duration", "interval", "listed", "number", "p_value", "ratio", "seeds", "signed")
+    environment.filters.update({name: getattr(words, name) for name in names})
+    environment.globals.update(missing=words.MISSING)
+    return environment
+
+
+@functools.cache
+def _bundle() -> Markup:
+    """Vega, Vega-Lite and Vega-Embed as one script, which cannot end the element that it stands in."""
+    return Markup(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", r"<\/script"))
+
+
+def _environments(records: tuple[RunRecord, ...]) -> dict[str, str]:
+    """Where the runs ran: for each entry of their environments all values that occur."""
+    found: dict[str, list[str]] = {}
+    for record in records:
+        for name, value in record.environment.items():
+            if str(value) not in found.setdefault(name, []):
+                found[name].append(str(value))
+    return {name: " / ".join(values) for name, values in found.items()}
+
+
+def _pretty(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, indent=2, ensure_ascii=False)

@@ -1,0 +1,178 @@
+"""Attention into a network."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import torch
+from torch import nn
+
+from saam.nn import attention_record, create_attention
+from saam.surgery.attended import Attended
+from saam.surgery.identity import start_as_identity
+from saam.surgery.modules import replace, visible_modules
+from saam.surgery.probe import at_rest
+from saam.surgery.report import Change, SurgeryReport, count_parameters, measured
+from saam.surgery.site import Site
+from saam.surgery.sites import Where, sites
+
+__all__ = ["Attention", "Start", "attach"]
+
+Attention = str | Callable[..., nn.Module]
+"""A registered name, or a function of the channels."""
+
+Start = Literal["identity", "default"]
+
+
+def attach(
+    model: nn.Module,
+    attention: Attention,
+    *,
+    where: Where = "residual",
+    start: Start = "identity",
+    example: Any = None,
+    **options: Any,
+) -> SurgeryReport:
+    """Put attention into a network, in place.
+
+    The keys of its state dict stay as they were, so weights saved before load after. All sites are changed, or on an
+    error none. Asking for the same again changes nothing. An optimizer that exists already learns of the new parameters
+    by ``optimizer.add_param_group({"params": list(saam.new_parameters(model).values())})``.
+
+    Args:
+        model: any network on images.
+        attention: a registered name, see :func:`saam.list_attentions`, or any function of the channels that returns a
+            module (B, C, H, W) -> (B, C, H, W).
+        where: a kind of site, a pattern of module names or several, or a predicate, see :func:`saam.sites`.
+        start: "identity" leaves what the network computes as it was, bit for bit as long as its activations are
+            finite; "default" starts the attention as its paper does, for training from scratch.
+        example: input of the network. With one, the report says what changed in the outputs and what the attention
+            costs in multiply-accumulates; attention that is built for a size of map needs one of the size trained on.
+        options: of the attention, such as ``heads=4``. A function that takes ``stage`` or ``size`` is given the number
+            of the stage, from 1, and the size (H, W) of the map, unless they are among the options.
+
+    Returns:
+        What went where.
+
+    Raises:
+        TypeError: a network that surgery cannot be done on, attention that is neither name nor function, or an option
+            that it does not have.
+        ValueError: no site, an unknown attention, or a site that has another attention already.
+
+    Example:
+        >>> from saam.models import create_model
+        >>> print(attach(create_model("resnet8"), "saam"))
+        site          channels  change    parameters
+        layer1.0.bn2  16        + SAAM    +65
+        layer2.0.bn2  32        + SAAM    +194
+        layer3.0.bn2  64        + SAAM    +644
+        total                   3 sites   +903
+    """
+    if not isinstance(attention, str) and not callable(attention):
+        raise TypeError(f"attention must be a registered name or a function of the channels, got {attention!r}")
+    if start not in get_args(Start):
+        raise ValueError(f"start must be 'identity' or 'default', got {start!r}")
+    wanted = _wanted(attention, options)
+    chosen = _chosen(model, where, example)
+    modules = visible_modules(model)
+    request = {"attention": attention, "start": start, "options": options}
+    wrapped: dict[nn.Module, nn.Module] = {}
+    changes = []
+    for site in chosen:
+        module = modules[site.name]
+        if isinstance(module, Attended):
+            if module.request != request:
+                raise ValueError(
+                    f"{site.name!r} has attention already ({type(module.attention).__name__}): "
+                    "call detach(model) first, or choose other sites"
+                )
+            continue
+        built = _build(attention, site, start, {**wanted(site), **options})
+        built = built.to(*_place(module, model))
+        wrapped[module] = _wrap(module, built, site, request)
+        count = count_parameters(built)
+        changes.append(Change(site.name, site.channels, f"+ {type(built).__name__}", count, site.size))
+    return measured(model, changes, lambda: replace(model, wrapped), example)
+
+
+def _chosen(model: nn.Module, where: Where, example: Any) -> tuple[Site, ...]:
+    chosen = sites(model, where, example=example)
+    if chosen:
+        return chosen
+    others = {site.kind: site for site in sites(model, example=example) if site.kind != "attention"}
+    if others:
+        hint = f"it has sites of another kind: where={' or where='.join(repr(kind) for kind in others)}"
+    elif any("attention" in type(module).__name__.lower() for module in model.modules()):
+        hint = "it looks like a transformer, whose tokens have no map (B, C, H, W) for channel attention"
+    else:
+        hint = "it has no feature map (B, C, H, W) between two modules; give where= a pattern of module names"
+    raise ValueError(f"no {where!r} site in {type(model).__name__}: {hint}")
+
+
+def _wanted(attention: Attention, options: dict[str, Any]) -> Callable[[Site], dict[str, Any]]:
+    """Return what an attention wants to know of its site."""
+    if isinstance(attention, str):
+        record = attention_record(attention)
+        names = {"size"} if record.fixed_size else set()
+        names |= {"stage"} if record.per_stage else set()
+    else:
+        names = {"size", "stage"} & set(_parameters(attention))
+
+    def wanted(site: Site) -> dict[str, Any]:
+        told = {name: getattr(site, name) for name in sorted(names - options.keys())}
+        for name, value in told.items():
+            if value is None:
+                raise ValueError(
+                    f"{attention!r} depends on the {name} of the map at each site, and that is not known of "
+                    f"{site.name!r}: pass example=, an input of the size that the network is trained on"
+                )
+        return told
+
+    return wanted
+
+
+def _parameters(attention: Callable[..., nn.Module]) -> list[str]:
+    try:
+        return list(inspect.signature(attention).parameters)
+    except ValueError:  # a builtin has no signature
+        return []
+
+
+def _build(attention: Attention, site: Site, start: Start, options: dict[str, Any]) -> nn.Module:
+    if isinstance(attention, str):
+        built = create_attention(attention, site.channels, **options)
+    else:
+        built = attention(site.channels, **options)
+        _check(built, site)
+    return start_as_identity(built, site.channels) if start == "identity" else built
+
+
+def _check(built: Any, site: Site) -> None:
+    """Raise unless what a user's function built is a module that maps (B, C, H, W) to the same."""
+    if not isinstance(built, nn.Module):
+        raise TypeError(f"attention must give a torch.nn.Module for {site.channels} channels, got {built!r}")
+    like = next(built.parameters(), torch.empty(0))
+    x = torch.zeros(2, site.channels, *(site.size or (8, 8)), device=like.device, dtype=like.dtype)
+    with at_rest(built):
+        shape = getattr(built(x), "shape", None)
+    if shape != x.shape:
+        raise ValueError(
+            f"attention must keep the shape of its map: {type(built).__name__} turned {tuple(x.shape)} into "
+            f"{tuple(shape) if shape is not None else 'no tensor'}"
+        )
+
+
+def _place(module: nn.Module, model: nn.Module) -> tuple[torch.device | None, torch.dtype | None]:
+    """Return device and dtype of a site."""
+    for source in (module, model):
+        for parameter in source.parameters():
+            if parameter.is_floating_point():
+                return parameter.device, parameter.dtype
+    return None, None
+
+
+def _wrap(module: nn.Module, attention: nn.Module, site: Site, request: dict[str, Any]) -> Attended:
+    try:
+        return Attended(module, attention, site=site, request=request)
+    except ValueError as error:
+        raise ValueError(f"cannot attach at {site.name!r}: {error}") from error

@@ -1,0 +1,190 @@
+"""The graph of a network as it runs: which operation made each tensor, out of which, and which modules handed it on.
+
+It is recorded from one forward pass, so it needs neither tracing nor export: whatever runs has a graph.
+"""
+
+from collections import Counter
+from collections.abc import Container, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from saam.surgery.modules import visible_modules
+from saam.surgery.probe import at_rest, call
+
+__all__ = ["WEIGHTED", "Graph", "Value", "record"]
+
+WEIGHTED = frozenset({"convolution", "linear", "addmm", "mm", "bmm", "baddbmm"})
+
+
+@dataclass(eq=False)
+class Value:
+    """One tensor at one moment: an operation in place makes a new value of the same tensor."""
+
+    index: int
+    operation: str
+    """Name of the aten operation, without overload and trailing underscore; "input" for the network's inputs."""
+    inputs: tuple["Value", ...]
+    shape: tuple[int, ...]
+    frame: str
+    """Module in whose forward the operation ran."""
+    ancestors: int
+    """Bit i is set where value i went into this one; a value is its own ancestor."""
+    made_by: list[str] = field(default_factory=list)
+    """Modules that returned it without having received it, the innermost first."""
+    passed_by: list[str] = field(default_factory=list)
+    """Modules that received it as first argument and returned it as it was."""
+    taken_by: list[str] = field(default_factory=list)
+    """Modules that received it as first argument."""
+
+    def descends(self, other: "Value") -> bool:
+        """Whether ``other`` went into this value, or is it."""
+        return bool(self.ancestors >> other.index & 1)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """All values of one forward pass, in the order in which they were made."""
+
+    values: list[Value]
+    outputs: list[Value]
+    calls: Counter[str]
+    """How often each module ran."""
+    size: tuple[int, int]
+    """Height and width of the network's input."""
+    consumers: dict[int, list[Value]]
+    """Index of a value -> the values made from it."""
+    descendants: list[int]
+    """For each value, the set of those that it went into, itself included, as bits."""
+
+    @cached_property
+    def weighted(self) -> int:
+        """The set of values that a convolution or matrix product made, as bits."""
+        return self.which(WEIGHTED)
+
+    @cached_property
+    def enlarged(self) -> int:
+        """The set of values that an upsampling made, as bits."""
+        return self.which({value.operation for value in self.values if _enlarges(value.operation)})
+
+    def is_map(self, value: Value) -> bool:
+        """Whether a value is a feature map (B, C, H, W): its last two axes shrink the input's by one factor."""
+        if len(value.shape) != 4 or value.shape[2] * value.shape[3] < 2:
+            return False
+        height, width = value.shape[2:]
+        return abs(height * self.size[1] - width * self.size[0]) <= max(self.size)
+
+    def between(self, start: Value, end: Value) -> int:
+        """Return the set of values on the paths from ``start``, which is left out, to ``end``, as bits."""
+        return end.ancestors & self.descendants[start.index] & ~(1 << start.index)
+
+    def which(self, operations: Container[str]) -> int:
+        """Return the set of values that one of these operations made, as bits."""
+        return sum(1 << value.index for value in self.values if value.operation in operations)
+
+
+def record(model: nn.Module, example: Any) -> Graph:
+    """Run a network once on an example, and return its graph. The network stays as it was.
+
+    Modules that were attached count as one with the module that they follow.
+
+    Raises:
+        Exception: whatever the network raises on this example.
+    """
+    recorder = _Recorder()
+    inputs = [leaf for leaf in tree_leaves(example) if isinstance(leaf, Tensor)]
+    images = [leaf for leaf in inputs if leaf.ndim >= 3]
+    if not images:
+        raise ValueError("expected an example with an image in it, (B, C, H, W), got none")
+    for tensor in inputs:
+        recorder.define(tensor, "input", ())
+    with at_rest(model), _watched(model, recorder), recorder:
+        output = call(model, example)
+    consumers: dict[int, list[Value]] = {}
+    for value in recorder.values:
+        for source in value.inputs:
+            consumers.setdefault(source.index, []).append(value)
+    descendants = [1 << value.index for value in recorder.values]
+    for value in reversed(recorder.values):
+        for source in value.inputs:
+            descendants[source.index] |= descendants[value.index]
+    outputs = [recorder.value(leaf) for leaf in _tensors(output)]
+    return Graph(
+        recorder.values,
+        [value for value in outputs if value is not None],
+        recorder.calls,
+        (images[0].shape[-2], images[0].shape[-1]),
+        consumers,
+        descendants,
+    )
+
+
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.values: list[Value] = []
+        self.calls: Counter[str] = Counter()
+        self.stack: list[tuple[str, Value | None]] = []
+        self._current: dict[int, Value] = {}
+        self._alive: list[Tensor] = []  # so that no id is used twice
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        inputs = [value for leaf in tree_leaves((args, kwargs)) if (value := self.value(leaf)) is not None]
+        out = func(*args, **(kwargs or {}))
+        if inputs and func is not torch.ops.aten.as_strided_.default:  # it ends adaptive pooling, and moves nothing
+            name = func._schema.name.partition("::")[2].strip("_")
+            for tensor in _tensors(out):
+                self.define(tensor, name, tuple(dict.fromkeys(inputs)))
+        return out
+
+    def value(self, leaf: Any) -> Value | None:
+        return self._current.get(id(leaf)) if isinstance(leaf, Tensor) else None
+
+    def define(self, tensor: Tensor, operation: str, inputs: tuple[Value, ...]) -> None:
+        index = len(self.values)
+        ancestors = 1 << index
+        for value in inputs:
+            ancestors |= value.ancestors
+        frame = self.stack[-1][0] if self.stack else ""
+        self.values.append(Value(index, operation, inputs, tuple(tensor.shape), frame, ancestors))
+        self._current[id(tensor)] = self.values[-1]
+        self._alive.append(tensor)
+
+    def enter(self, name: str, args: tuple[Any, ...]) -> None:
+        value = self.value(args[0]) if args else None
+        if value is not None:
+            value.taken_by.append(name)
+        self.stack.append((name, value))
+        self.calls[name] += 1
+
+    def leave(self, name: str, output: Any) -> None:
+        _, received = self.stack.pop()
+        value = self.value(output)
+        if value is not None:
+            (value.passed_by if value is received else value.made_by).append(name)
+
+
+@contextmanager
+def _watched(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
+    """Tell the recorder when a module of the network starts and ends."""
+    with ExitStack() as hooks:
+        for name, module in visible_modules(model).items():
+            before = module.register_forward_pre_hook(lambda _, args, name=name: recorder.enter(name, args))
+            after = module.register_forward_hook(lambda _, args, output, name=name: recorder.leave(name, output))
+            hooks.callback(before.remove)
+            hooks.callback(after.remove)
+        yield
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+
+
+def _enlarges(operation: str) -> bool:
+    return "upsample" in operation or operation == "pixel_shuffle"

@@ -1,0 +1,62 @@
+"""Making new attention start as the exact identity, so that a trained network computes what it did.
+
+    logits all zero, gate 1 there (1 + tanh) or 0 and added      nothing else to do
+    logits all zero, gate 1/2 there (sigmoid, hard sigmoid)      the gate is doubled
+    anything else                                                y = x + scale * (attention(x) - x), scale from 0
+
+Each gives x * 1 or x + 0, bit for bit, as long as the attention's own numbers are finite: 0 * inf is not 0. Gradients
+reach the last layer, or the scale, in the first step and everything else from the second.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from saam.nn import ChannelAttention, Doubled
+
+__all__ = ["FadedIn", "start_as_identity"]
+
+
+class FadedIn(nn.Module):
+    """``x + scale * (attention(x) - x)`` with a learned scale that starts at 0.
+
+    Args:
+        attention: (B, C, H, W) -> (B, C, H, W).
+    """
+
+    def __init__(self, attention: nn.Module) -> None:
+        super().__init__()
+        like = next((parameter for parameter in attention.parameters() if parameter.is_floating_point()), None)
+        self.attention = attention
+        self.scale = nn.Parameter(torch.zeros((), device=like.device if like is not None else None))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend to ``x`` as far as the scale says."""
+        attended: Tensor = self.attention(x)
+        return x + self.scale.to(x.dtype) * (attended - x)
+
+    def no_weight_decay(self) -> set[str]:
+        """Name the scale: decay would draw it back to the identity."""
+        return {"scale"}
+
+
+def start_as_identity(attention: nn.Module, channels: int) -> nn.Module:
+    """Return attention that computes the identity at first: the module itself, changed in place, or one around it."""
+    if isinstance(attention, ChannelAttention) and hasattr(attention.excitation, "zero_last_"):
+        zero_logits: Callable[[], None] = attention.excitation.zero_last_
+        gate = _at_zero(attention, channels)
+        neutral = 0.0 if getattr(attention.gate, "adds", False) else 1.0
+        if gate in (neutral, neutral / 2):
+            zero_logits()
+            if gate != neutral:
+                attention.gate = Doubled(attention.gate)
+            return attention
+    return FadedIn(attention)
+
+
+def _at_zero(attention: ChannelAttention, channels: int) -> float | None:
+    """Return what the gate gives for logits of zero, or None if that differs from channel to channel."""
+    with torch.no_grad():
+        values: Tensor = attention.gate(torch.zeros(1, channels)).flatten()
+    return float(values[0]) if bool((values == values[0]).all()) else None

@@ -1,0 +1,87 @@
+"""Where branches of a network join: the additions of residual blocks, the concatenations of dense ones.
+
+A branch joins its own input when both operands come from one value, and the way from there through the shortcut has one
+weighted operation at most (a projection), and fewer than the way through the branch. Branches of equal weight, as in
+RepVGG before its identity, run in parallel; those that enlarge their map, as in feature pyramids, join another scale.
+"""
+
+from dataclasses import dataclass
+
+from saam.surgery.graph import Graph, Value
+
+__all__ = ["Join", "dense_joins", "residual_joins"]
+
+
+@dataclass(frozen=True, eq=False)
+class Join:
+    """One place where a branch meets its own input."""
+
+    start: Value
+    """What both come from."""
+    branch: Value
+    """What the branch gives."""
+    result: Value
+
+
+def residual_joins(graph: Graph) -> list[Join]:
+    """Return the additions that end a residual branch, without those inside of another one's branch."""
+    joins = [join for value in graph.values if (join := _addition(graph, value))]
+    return [join for join in joins if not any(_inside(join, other) for other in joins)]
+
+
+def dense_joins(graph: Graph) -> list[Join]:
+    """Return the concatenations of a branch with its own input, each branch once."""
+    joins: dict[int, Join] = {}
+    for result in graph.values:
+        if result.operation == "cat" and graph.is_map(result):
+            for branch in result.inputs:
+                shortcuts = (value for value in result.inputs if value is not branch)
+                start = next((start for value in shortcuts if (start := _carried(graph, value, branch))), None)
+                if start:
+                    joins.setdefault(branch.index, Join(start, branch, result))
+    return list(joins.values())
+
+
+def _carried(graph: Graph, shortcut: Value, branch: Value) -> Value | None:
+    """Return what a branch and the value beside it come from, if that value is a part of it without any weights."""
+    start = _common(graph, shortcut, branch)
+    if start is None or start.shape[2:] != branch.shape[2:] or _weights(graph, start, shortcut):
+        return None
+    return start if _weights(graph, start, branch) and not _enlarged(graph, start, branch) else None
+
+
+def _addition(graph: Graph, value: Value) -> Join | None:
+    if value.operation != "add" or len(value.inputs) != 2 or not graph.is_map(value):
+        return None
+    left, right = value.inputs
+    start = _common(graph, left, right)
+    if start is None or left.shape != right.shape:
+        return None
+    shortcut, branch = sorted((left, right), key=lambda operand: _weights(graph, start, operand))
+    weight = _weights(graph, start, shortcut)
+    if weight > 1 or weight == _weights(graph, start, branch) or _enlarged(graph, start, branch):
+        return None
+    return Join(start, branch, value)
+
+
+def _common(graph: Graph, left: Value, right: Value) -> Value | None:
+    common = left.ancestors & right.ancestors
+    return graph.values[common.bit_length() - 1] if common else None
+
+
+def _weights(graph: Graph, start: Value, end: Value) -> int:
+    return (graph.between(start, end) & graph.weighted).bit_count()
+
+
+def _enlarged(graph: Graph, start: Value, end: Value) -> bool:
+    return bool(graph.between(start, end) & graph.enlarged)
+
+
+def _inside(join: Join, other: Join) -> bool:
+    """Whether a join is a part of another one's branch in the same forward, as the sums within a Res2Net block are."""
+    return (
+        join is not other
+        and join.result.frame == other.result.frame
+        and other.branch.descends(join.result)
+        and join.start.descends(other.start)
+    )

@@ -1,0 +1,137 @@
+"""Multiply-accumulates of a network, counted from the operations that it runs.
+
+One multiply-accumulate (MAC) is one product added to a sum; convolutions and matrix products have as many as their
+formulas say. Other arithmetic counts as well, because it is where the compared modules differ:
+
+    elementwise operations (sum of two maps, product, activation)   1 for each element of the largest tensor involved
+    reductions (mean, sum, max, norm)                               1 for each element of the input
+    variance, standard deviation, log-sum-exp                       2 for each element of the input
+    softmax                                                         3 for each element: exponential, sum, division
+    batch norm                                                      1 for each element: one scale and one shift
+    layer, group and RMS norm                                       4 for each element: variance, then scale and shift
+    pooling with a window                                           1 for each element of each window
+    views, copies, padding, concatenation, indexing                 0
+
+So ResNet-20 has a little more than the 40.8 million of its convolutions.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from saam.surgery.probe import at_rest
+
+__all__ = ["count_macs"]
+
+_NO_ARITHMETIC = """
+    _reshape_copy _to_copy _unsafe_view arange cat clone constant_pad_nd copy_ empty empty_like empty_strided fill_ flip
+    full full_like gather im2col index index_select new_empty new_full new_ones new_zeros ones ones_like pixel_shuffle
+    reflection_pad2d repeat replication_pad2d roll scalar_tensor stack upsample_nearest2d zero_ zeros zeros_like
+"""
+_FREE = frozenset(_NO_ARITHMETIC.split())
+_FACTORS = {
+    "logsumexp": 2,
+    "std": 2,
+    "std_mean": 2,
+    "var": 2,
+    "var_mean": 2,
+    "_log_softmax": 3,
+    "_softmax": 3,
+    "_fused_rms_norm": 4,
+    "native_group_norm": 4,
+    "native_layer_norm": 4,
+}
+
+
+def count_macs(model: nn.Module, image_size: tuple[int, int], *, channels: int = 3) -> int:
+    """Count the multiply-accumulates of one forward pass of one image, in evaluation mode.
+
+    The model really runs, where it is and on an empty image, and the operations that go by are counted.
+
+    Args:
+        model: takes (1, channels, H, W).
+        image_size: (H, W).
+        channels: of the image.
+
+    Raises:
+        ValueError: the model runs an operation that is not PyTorch's own, which nobody can look into.
+
+    Example:
+        >>> count_macs(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()), (4, 4))  # 8*27*16 + 8*16
+        3584
+    """
+    counter = _Counter()
+    like = next(model.parameters(), torch.empty(0))
+    image = torch.zeros(1, channels, *image_size, device=like.device, dtype=like.dtype)
+    with at_rest(model), counter:
+        model(image)
+    return counter.total
+
+
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the multiply-accumulates of every operation run under it."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        out = operation(*args, **(kwargs or {}))
+        if operation.namespace not in ("aten", "prim", "prims"):
+            raise ValueError(f"cannot count the operation {operation}: it is not PyTorch's own; leave the costs out")
+        self.total += _macs(operation, args, out)
+        return out
+
+
+def _macs(operation: Any, args: Sequence[Any], out: Any) -> int:
+    name = operation.overloadpacket.__name__
+    if operation.is_view or name in _FREE:
+        return 0
+    if name in _PRODUCTS:
+        return _PRODUCTS[name](args, out)
+    if "batch_norm" in name:
+        return int(args[0].numel())
+    sizes = [tensor.numel() for tensor in tree_leaves((args, out)) if isinstance(tensor, Tensor)]
+    return _FACTORS.get(name.rstrip("_"), 1) * max(sizes, default=0)
+
+
+def _convolution(args: Sequence[Any], out: Tensor) -> int:
+    x, weight, transposed = args[0], args[1], args[6]
+    return int((x if transposed else out).numel() * weight[0].numel())
+
+
+def _window(args: Sequence[Any], out: Any) -> int:
+    size = args[1] if len(args[1]) > 1 else [*args[1], *args[1]]
+    return int((out if isinstance(out, Tensor) else out[0]).numel() * prod(size))
+
+
+def _attention(args: Sequence[Any], out: Any) -> int:
+    """Scaled dot product: scores q.k, their softmax, weighted sum of v; (B, heads, length, channels) each."""
+    query, key, value = args[:3]
+    pairs = query.shape[:-1].numel() * key.shape[-2]
+    return int(pairs * (query.shape[-1] + 3 + value.shape[-1]))
+
+
+_PRODUCTS: dict[str, Callable[[Sequence[Any], Any], int]] = {
+    "convolution": _convolution,
+    "mm": lambda args, out: out.numel() * args[0].shape[-1],
+    "bmm": lambda args, out: out.numel() * args[0].shape[-1],
+    "mv": lambda args, out: args[0].numel(),
+    "dot": lambda args, out: args[0].numel(),
+    "addmm": lambda args, out: out.numel() * args[1].shape[-1],
+    "baddbmm": lambda args, out: out.numel() * args[1].shape[-1],
+    "linear": lambda args, out: out.numel() * args[0].shape[-1],
+    "avg_pool2d": _window,
+    "max_pool2d_with_indices": _window,
+    "_scaled_dot_product_flash_attention": _attention,
+    "_scaled_dot_product_flash_attention_for_cpu": _attention,
+    "_scaled_dot_product_efficient_attention": _attention,
+    "_scaled_dot_product_fused_attention_overrideable": _attention,
+}

@@ -1,0 +1,76 @@
+"""Running a network to look at it, and leaving it as it was."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["at_rest", "call", "run"]
+
+Result = TypeVar("Result")
+
+_SIZES = ((96, 128), (224, 224), (32, 32), (299, 299))
+
+
+@contextmanager
+def at_rest(model: nn.Module) -> Iterator[None]:
+    """Evaluation without gradients or random draws; afterwards every module has its own former mode."""
+    modes = [(module, module.training) for module in model.modules()]
+    devices = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
+    for module, _ in modes:
+        module.training = False
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=list(devices)):
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def call(model: nn.Module, example: Any) -> Any:
+    """Call a network: a tuple gives its arguments, a dict its keywords, anything else its one argument."""
+    if isinstance(example, tuple):
+        return model(*example)
+    if isinstance(example, dict):
+        return model(**example)
+    return model(example)
+
+
+def run(model: nn.Module, example: Any, look: Callable[[Any], Result]) -> Result:
+    """Return what ``look`` gives for an example, or where that is None for the first image that the network takes.
+
+    Raises:
+        ValueError: the network runs on none; the message has the last error.
+    """
+    error: Exception | None = None
+    for candidate in _examples(model) if example is None else (example,):
+        try:
+            return look(candidate)
+        except Exception as reason:  # whatever the network raises
+            error = reason
+    tried, hint = (
+        ("the example", "pass one") if example is not None else ("images of several sizes", "pass example=, one")
+    )
+    raise ValueError(
+        f"{type(model).__name__} does not run on {tried} ({type(error).__name__}: {error}): {hint} that it takes"
+    ) from error
+
+
+def _examples(model: nn.Module) -> Iterator[Tensor]:
+    """Yield inputs that a network for images may take, the cheapest first: random, one image.
+
+    Sides differ at first, so that height, width and channels of a map can be told apart.
+    """
+    first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+    channels = first.in_channels if first else 3
+    config = getattr(model, "pretrained_cfg", None) or {}
+    own = config.get("input_size", (channels, 0, 0))
+    sizes = ((own[1], own[2]),) if config.get("fixed_input_size") else (*_SIZES, (own[1], own[2]))
+    parameter = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+    generator = torch.Generator().manual_seed(0)
+    for height, width in dict.fromkeys(sizes):
+        if height:
+            image = torch.randn(1, channels, height, width, generator=generator)
+            yield image.to(parameter.device, parameter.dtype)

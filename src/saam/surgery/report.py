@@ -1,0 +1,121 @@
+"""What an operation on a network did, site by site."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from saam.surgery.attended import Attended
+from saam.surgery.macs import count_macs
+from saam.surgery.probe import at_rest, call
+
+__all__ = ["Change", "SurgeryReport", "count_parameters", "measured"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One place that was changed."""
+
+    site: str
+    """Name of the module in the network."""
+    channels: int
+    action: str
+    """What was put there, or taken away."""
+    parameters: int
+    """Parameters added; negative where taken away."""
+    size: tuple[int, int] | None = None
+    """Height and width of the map, for the example that the network ran on."""
+    macs: int | None = None
+    """Multiply-accumulates added for one image of the example's size; None if no example was given."""
+
+
+@dataclass(frozen=True)
+class SurgeryReport:
+    """All places that were changed, in the network's order. Printing it shows a table."""
+
+    changes: tuple[Change, ...]
+    difference: float | None = None
+    """Largest absolute change of an output on the example, in evaluation mode; None if no example was given."""
+    relative_difference: float | None = None
+    """The same, as a part of the largest output."""
+    left: tuple[tuple[str, str], ...] = ()
+    """Places that were left alone, each with the reason."""
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of the changed places."""
+        return tuple(change.site for change in self.changes)
+
+    @property
+    def parameters(self) -> int:
+        """Parameters added in all."""
+        return sum(change.parameters for change in self.changes)
+
+    @property
+    def macs(self) -> int | None:
+        """Multiply-accumulates added in all, for one image; None if no example was given."""
+        counts = [change.macs for change in self.changes if change.macs is not None]
+        return sum(counts) if len(counts) == len(self.changes) and counts else None
+
+    @property
+    def preserved(self) -> bool | None:
+        """Whether the outputs on the example are the same up to rounding; None if no example was given."""
+        return None if self.relative_difference is None else self.relative_difference <= 1e-4
+
+    def __str__(self) -> str:
+        rows = [("site", "channels", "change", "parameters", "MACs")]
+        rows += [(c.site, str(c.channels), c.action, f"{c.parameters:+d}", _signed(c.macs)) for c in self.changes]
+        rows += [("total", "", f"{len(self.changes)} sites", f"{self.parameters:+d}", _signed(self.macs))]
+        columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+        if self.macs is None:
+            columns = columns[:4]
+        widths = [max(map(len, column)) for column in columns]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in zip(*columns, strict=True)
+        ]
+        if self.difference is not None:
+            lines.append(f"largest change of an output: {self.difference:.3g}")
+        lines += [f"left alone: {name}: {reason}" for name, reason in self.left]
+        return "\n".join(lines)
+
+
+def measured(
+    model: nn.Module, changes: Sequence[Change], change: Callable[[], None], example: Any, **fields: Any
+) -> SurgeryReport:
+    """Do a change and report it; with an example, run the network before and after it, and count what was added."""
+    if example is None:
+        change()
+        return SurgeryReport(tuple(changes), **fields)
+    before = _outputs(model, example)
+    change()
+    after = _outputs(model, example)
+    difference = max((float((b - a).abs().max()) for b, a in zip(before, after, strict=True)), default=0.0)
+    scale = max((float(b.abs().max()) for b in before), default=0.0)
+    relative = difference / scale if scale else difference
+    counted = tuple(replace(entry, macs=_macs(model, entry)) for entry in changes)
+    return SurgeryReport(counted, difference, relative, **fields)
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Return the number of parameters of a module."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _outputs(model: nn.Module, example: Any) -> list[Tensor]:
+    with at_rest(model):
+        leaves = tree_leaves(call(model, example))
+    return [leaf.double() for leaf in leaves if isinstance(leaf, Tensor) and leaf.numel()]
+
+
+def _macs(model: nn.Module, change: Change) -> int | None:
+    module = model.get_submodule(change.site)
+    if not isinstance(module, Attended) or change.size is None:
+        return None
+    return count_macs(module.attention, change.size, channels=change.channels)
+
+
+def _signed(count: int | None) -> str:
+    return "" if count is None else f"{count:+d}"

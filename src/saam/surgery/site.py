@@ -1,0 +1,29 @@
+"""A place where attention can go."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Kind", "Position", "Site"]
+
+Kind = Literal["residual", "stage", "conv", "attention", "head", "module"]
+Position = Literal["after", "before"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """One place of a network where attention can go."""
+
+    name: str
+    """Name of the module in the network."""
+    channels: int
+    kind: Kind = "module"
+    position: Position = "after"
+    """Whether attention goes after the module or before it."""
+    stage: int | None = None
+    """Which of the resolutions of its kind the map has, from 1, the largest; None if that is not known."""
+    size: tuple[int, int] | None = None
+    """Height and width of the map, for the example that the network ran on."""
+
+    def __str__(self) -> str:
+        size = " at {}x{}".format(*self.size) if self.size else ""
+        return f"{self.kind:9} {self.position:6} {self.name}: {self.channels} channels{size}"

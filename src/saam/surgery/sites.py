@@ -1,0 +1,125 @@
+"""The places of a network where attention can go."""
+
+import fnmatch
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from saam._errors import nearest, unknown
+from saam.surgery.attended import Attended
+from saam.surgery.families import family_sites
+from saam.surgery.finders import KINDS, find, module_sites, standing
+from saam.surgery.graph import record
+from saam.surgery.modules import visible_modules
+from saam.surgery.probe import run
+from saam.surgery.refusal import refuse
+from saam.surgery.site import Site
+
+__all__ = ["Where", "sites"]
+
+Where = str | Sequence[str] | Sequence[Site] | Callable[[str, nn.Module], bool]
+"""A kind of site, a pattern of module names or several, sites, or a predicate of a module's name and the module."""
+
+
+def sites(model: nn.Module, where: Where | None = None, *, example: Any = None) -> tuple[Site, ...]:
+    """Find the places of a network where attention can go.
+
+    The kinds are
+
+    - "residual": the last operation of a residual branch, before its addition; in a network without additions that of a
+      branch that is concatenated with its own input, as in DenseNet. Layer scale, activations without a module, dropout
+      and stochastic depth stay behind the attention.
+    - "stage": the last map of a resolution.
+    - "conv": each convolution, after its norm.
+    - "attention": attention that is there already.
+    - "head": the global pooling before the classifier.
+
+    Sites are found in the graph of one forward pass on a small random image, or on ``example``. A ResNet of timm,
+    torchvision or this library needs none for "residual".
+
+    Args:
+        model: any network on images. It is left as it is.
+        where: a kind, a pattern of module names such as ``"layer3.*.bn2"`` or several, or a predicate of a module's
+            name and the module. None finds all kinds.
+        example: input to run the network on: a tensor, a tuple of arguments or a dict of keywords.
+
+    Returns:
+        The sites, in the order in which they run. Empty for a kind that the network lacks.
+
+    Raises:
+        TypeError: a network that surgery cannot be done on.
+        ValueError: the network does not run on the example, a pattern matches nothing, or a module that it matches does
+            not give a feature map (B, C, H, W).
+
+    Example:
+        >>> from saam.models import create_model
+        >>> print(*sites(create_model("resnet8"), "residual"), sep="\\n")
+        residual  after  layer1.0.bn2: 16 channels
+        residual  after  layer2.0.bn2: 32 channels
+        residual  after  layer3.0.bn2: 64 channels
+    """
+    refuse(model)
+    if where == "residual" and example is None and (known := family_sites(model)) is not None:
+        modules = visible_modules(model)
+        return tuple(
+            Site(name, channels, "residual", standing(modules[name], "after"), stage) for name, channels, stage in known
+        )
+    if where is not None and where not in KINDS:
+        return _matching(model, where, example)
+    graph = run(model, example, partial(record, model))
+    kinds = KINDS if where is None else (where,)
+    return tuple(site for kind in kinds for site in find(model, graph, kind))
+
+
+def _matching(model: nn.Module, where: Where, example: Any) -> tuple[Site, ...]:
+    modules = {name: module for name, module in visible_modules(model).items() if name}
+    if not isinstance(where, str) and not callable(where) and any(isinstance(entry, Site) for entry in where):
+        return tuple(_given(modules, where))
+    names = _matches(modules, where)
+    declared = {name: _declared_channels(modules[name]) for name in names}
+    if example is None and all(declared.values()):
+        return tuple(
+            Site(name, channels, position=standing(modules[name], "after"))
+            for name, channels in declared.items()
+            if channels
+        )
+    return tuple(module_sites(model, run(model, example, partial(record, model)), names))
+
+
+def _given(modules: dict[str, nn.Module], where: Iterable[Any]) -> Iterable[Site]:
+    for site in where:
+        if not isinstance(site, Site):
+            raise TypeError(
+                f"expected sites only, as saam.sites gives them, or patterns only, got {site!r} among sites"
+            )
+        if site.name not in modules:
+            raise unknown("module", site.name, modules)
+        yield site
+
+
+def _matches(modules: dict[str, nn.Module], where: Where) -> list[str]:
+    if callable(where):
+        names = [name for name, module in modules.items() if where(name, module)]
+        if not names:
+            raise ValueError("the predicate given as where matches no module of the network")
+        return names
+    patterns = [where] if isinstance(where, str) else list(where)
+    if not patterns:
+        raise ValueError("expected where to be a kind of site, a pattern or a predicate, got an empty list")
+    for pattern in patterns:
+        if not fnmatch.filter(modules, pattern):
+            raise ValueError(
+                f"no module of the network matches {pattern!r}: {nearest(pattern, [*KINDS, *modules])}"
+                f"where takes {', '.join(KINDS)}, or a pattern of module names"
+            )
+    return [name for name in modules if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def _declared_channels(module: nn.Module) -> int | None:
+    """Return the channels of a module that gives a feature map whatever the network does around it."""
+    inner = module.module if isinstance(module, Attended) else module
+    if isinstance(inner, nn.BatchNorm2d | nn.SyncBatchNorm | nn.InstanceNorm2d):
+        return inner.num_features
+    return inner.out_channels if isinstance(inner, nn.Conv2d | nn.ConvTranspose2d) else None

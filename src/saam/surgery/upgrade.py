@@ -1,0 +1,198 @@
+"""A learned squeeze for the attention that a network has."""
+
+from collections.abc import Collection, Iterable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saam._errors import unknown
+from saam.nn import ScorePool2d, create_squeeze
+from saam.nn.squeeze import Squeeze
+from saam.surgery.adapters import Adapter, adapter
+from saam.surgery.attended import Attended
+from saam.surgery.graph import record
+from saam.surgery.modules import replace, visible_modules
+from saam.surgery.probe import at_rest, call, run
+from saam.surgery.refusal import refuse
+from saam.surgery.report import Change, SurgeryReport, measured
+from saam.surgery.trunk import head_pool
+from saam.surgery.upgraded import Upgraded, UpgradedPool
+
+__all__ = ["upgrade"]
+
+
+def upgrade(
+    model: nn.Module,
+    *,
+    squeeze: Squeeze = "score",
+    head: bool = False,
+    where: Collection[str] | None = None,
+    example: Any = None,
+    **options: Any,
+) -> SurgeryReport:
+    """Give existing attention another squeeze in the place of its mean, in place; all weights stay in use.
+
+    It knows SEModule, EffectiveSE, Eca, Ceca, the channel part of Cbam, GlobalContext and the SqueezeExcite of
+    EfficientNet, MobileNet and their kin in timm, SqueezeExcitation in torchvision, and the modules of this library. A
+    maximum beside the mean stays. The score squeeze starts as the mean, so the network computes what it did, up to
+    rounding. What has a score squeeze already keeps its scores. Keys stay as they were, the scorers' are added.
+    All is changed, or on an error nothing; asking again changes nothing.
+
+    Args:
+        model: any network on images.
+        squeeze: a name or function, see :func:`saam.nn.create_squeeze`, of one statistic.
+        head: also let the squeeze take the place of the global average pooling before the classifier.
+        where: names of the attention modules to upgrade; None takes all.
+        example: input of the network. With one, the report says what changed in the outputs.
+        options: of the score squeeze, such as ``heads=4``.
+
+    Returns:
+        What was changed, and what was left alone for which reason.
+
+    Raises:
+        TypeError: a network that surgery cannot be done on.
+        ValueError: nothing to upgrade, options for another squeeze than "score", or a head without a pooling module.
+    """
+    refuse(model)
+    if options and squeeze != "score":
+        raise ValueError(f"{', '.join(options)} belong to squeeze='score'; leave them out with squeeze={squeeze!r}")
+    request = {"squeeze": squeeze, "options": options}
+    found = _found(model)
+    for name in where or ():
+        if name not in found:
+            raise unknown("attention module", name, found)
+    if where is not None:
+        found = {name: found[name] for name in where}
+    fresh = {name: module for name, module in found.items() if not isinstance(module, Upgraded)}
+    reasons = {name: reason for name, module in fresh.items() if (reason := _reason(module))}
+    channels = _channels(model, [module for name, module in fresh.items() if name not in reasons], example)
+    changes: list[Change] = []
+    replacements: dict[nn.Module, nn.Module] = {}
+    for name, module in fresh.items():
+        if name in reasons:
+            continue
+        if module not in channels:
+            reasons[name] = "it does not run, so its channels cannot be told"
+            continue
+        pool = _pool(module, request, channels[module])
+        replacements[module] = Upgraded(module, pool, request)
+        changes.append(_change(name, channels[module], module, pool))
+    if head:
+        changes += _upgrade_head(model, request, replacements, example)
+    elif not found and where is None:
+        raise ValueError(
+            f"no attention to upgrade in {type(model).__name__}: put some in with attach(model, 'saam'), or give the "
+            "pooling before the classifier a score squeeze with head=True"
+        )
+    return measured(model, changes, lambda: replace(model, replacements), example, left=tuple(reasons.items()))
+
+
+def _found(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the attention modules by name, upgraded ones included but not what is inside of these."""
+    found: dict[str, nn.Module] = {}
+
+    def look(module: nn.Module, name: str) -> None:
+        if name and adapter(module):
+            found[name] = module
+            return
+        for key, child in module.named_children():
+            look(child, f"{name}.{key}")
+
+    for name, module in visible_modules(model).items():
+        if isinstance(module, Attended):
+            look(module.attention, f"{name}.attention")
+            module = module.module
+        if name and adapter(module):
+            found[name] = module
+    return found
+
+
+def _known(module: nn.Module) -> Adapter:
+    known = adapter(module)
+    assert known is not None
+    return known
+
+
+def _reason(module: Any) -> str | None:
+    """Return why a module cannot be upgraded, or None."""
+    known = _known(module)
+    if known.statistic == "other":
+        return f"its squeeze, {type(module.squeeze).__name__}, is no mean"
+    if known.statistic == "score" and known.channels is None:
+        return "it has a score squeeze already"
+    return None
+
+
+def _channels(model: nn.Module, modules: Iterable[nn.Module], example: Any) -> dict[nn.Module, int]:
+    """Return the channels of attention modules; for those that do not show them the network runs once."""
+    shown = {module: _known(module).channels for module in modules}
+    unknown = [module for module, channels in shown.items() if channels is None]
+    channels = {module: channels for module, channels in shown.items() if channels is not None}
+    if unknown:
+        channels |= run(model, example, lambda candidate: _channels_met(model, unknown, candidate))
+    return channels
+
+
+def _channels_met(model: nn.Module, modules: Iterable[nn.Module], example: Any) -> dict[nn.Module, int]:
+    met: dict[nn.Module, int] = {}
+
+    def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        met[module] = args[0].shape[1]
+
+    hooks = [module.register_forward_pre_hook(hook) for module in modules]
+    try:
+        with at_rest(model):
+            call(model, example)
+    finally:
+        for handle in hooks:
+            handle.remove()
+    return met
+
+
+def _pool(module: Any, request: dict[str, Any], channels: int) -> nn.Module:
+    """Build the squeeze for a module, where that module is; a score squeeze that it has keeps its weights."""
+    if _known(module).statistic == "score":
+        pool = ScorePool2d(channels, temperature=1, bias=True)
+        pool.weight, pool.bias = module.conv_attn.weight, module.conv_attn.bias
+        return pool
+    return _squeeze(request, channels, module)
+
+
+def _squeeze(request: dict[str, Any], channels: int, place: nn.Module) -> nn.Module:
+    squeeze, options = request["squeeze"], request["options"]
+    pool = ScorePool2d(channels, **options) if squeeze == "score" else create_squeeze(squeeze, channels)
+    statistics = getattr(pool, "statistics", 1)
+    if statistics != 1:
+        raise ValueError(f"squeeze={squeeze!r} gives {statistics} statistics of a channel; choose one that gives one")
+    like = next(place.parameters(), torch.empty(0))
+    return pool.to(like.device, like.dtype)
+
+
+def _upgrade_head(
+    model: nn.Module, request: dict[str, Any], replacements: dict[nn.Module, nn.Module], example: Any
+) -> list[Change]:
+    """Add the pooling before the classifier to the replacements, unless it has been upgraded already."""
+    if any(isinstance(module, UpgradedPool) for module in model.modules()):
+        return []
+    pooling = head_pool(run(model, example, partial(record, model)))
+    if pooling is None:
+        raise ValueError(f"{type(model).__name__} has no global pooling before its classifier: leave out head=True")
+    before, pooled = pooling
+    name = next(iter(pooled.made_by), "")
+    if pooled.operation != "mean" or not name or name not in before.taken_by:
+        how = "in a function of its own" if pooled.operation == "mean" else f"by {pooled.operation}"
+        raise ValueError(
+            f"the head of {type(model).__name__} pools {how}, not in a module that averages: leave out head=True"
+        )
+    module = model.get_submodule(name)
+    pool = _squeeze(request, before.shape[1], model)
+    replacements[module] = UpgradedPool(module, pool, keepdim=len(pooled.shape) == 4, request=request)
+    return [_change(name, before.shape[1], module, pool)]
+
+
+def _change(name: str, channels: int, module: nn.Module, pool: nn.Module) -> Change:
+    old = {id(parameter) for parameter in module.parameters()}
+    added = sum(parameter.numel() for parameter in pool.parameters() if id(parameter) not in old)
+    return Change(name, channels, f"{type(module).__name__}: squeeze {type(pool).__name__}", added)

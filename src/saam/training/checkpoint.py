@@ -1,0 +1,130 @@
+"""Checkpoints: a folder with a model's weights, what it takes to build the model again, and how it was trained.
+
+model.safetensors   weights and buffers
+config.json         whatever the caller needs to build the model
+curves.json         one record an epoch
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saam.training.records import EpochRecord
+
+__all__ = ["Checkpoint", "check_writable", "load_checkpoint", "save_checkpoint", "write_atomically"]
+
+_WEIGHTS, _CONFIG, _CURVES = "model.safetensors", "config.json", "curves.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds.
+
+    Args:
+        weights: State dict of the model, on the CPU.
+        config: As it was saved.
+        curve: One record an epoch.
+    """
+
+    weights: dict[str, Tensor]
+    config: dict[str, Any]
+    curve: tuple[EpochRecord, ...]
+
+
+def save_checkpoint(
+    folder: str | Path, model: nn.Module, config: Mapping[str, Any], curve: Sequence[EpochRecord] = ()
+) -> Path:
+    """Save a model; an older checkpoint in the folder stays whole until the new one is complete on the disk.
+
+    Returns:
+        The folder.
+
+    Raises:
+        TypeError: The config does not fit into JSON.
+        ValueError: A number of config or curve is not finite.
+        OSError: The folder cannot be written.
+    """
+    from safetensors.torch import save
+
+    folder = Path(folder)
+    weights = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in model.state_dict().items()
+    }
+    contents = {
+        _WEIGHTS: save(weights, metadata={"format": "pt"}),
+        _CONFIG: _json(config),
+        _CURVES: _json([asdict(record) for record in curve]),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically({folder / name: content for name, content in contents.items()})
+    return folder
+
+
+def load_checkpoint(folder: str | Path) -> Checkpoint:
+    """Load what `save_checkpoint` saved.
+
+    Raises:
+        FileNotFoundError: The folder has no checkpoint, or not all of it.
+        ValueError: A file of the checkpoint is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    folder = Path(folder)
+    for name in (_WEIGHTS, _CONFIG, _CURVES):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"no checkpoint in {folder}: {name} is missing; pass a folder that training wrote")
+    try:
+        return Checkpoint(
+            load((folder / _WEIGHTS).read_bytes()),
+            json.loads((folder / _CONFIG).read_text(encoding="utf-8")),
+            tuple(EpochRecord(**record) for record in json.loads((folder / _CURVES).read_text(encoding="utf-8"))),
+        )
+    except (SafetensorError, ValueError, TypeError) as error:
+        raise ValueError(f"the checkpoint in {folder} is damaged ({error}): train again or restore it") from error
+
+
+def check_writable(folder: str | Path) -> None:
+    """Make the folder if need be and prove that files can be written there, so that no training is lost at its end.
+
+    Raises:
+        OSError: They cannot.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(f"cannot write to {folder} ({error.strerror}): choose another folder or free this one") from error
+
+
+def write_atomically(contents: Mapping[Path, bytes]) -> None:
+    """Write files so that a failure or a kill leaves each as it was: all are on the disk before the first is replaced.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}") for path in contents}
+    try:
+        for path, content in contents.items():
+            with temporary[path].open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for path, written in temporary.items():
+            written.replace(path)
+    finally:
+        for written in temporary.values():
+            written.unlink(missing_ok=True)
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()

@@ -1,0 +1,224 @@
+"""Recipes: all that decides a training run, save the model, the data and the seed."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Self
+
+from saam._errors import unknown
+from saam.training.schedule import SCHEDULES
+
+__all__ = ["PRECISIONS", "Recipe", "create_recipe", "recipes"]
+
+PRECISIONS = ("no", "bf16", "fp16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Settings of a training run by stochastic gradient descent with momentum; checked when made.
+
+    Args:
+        epochs: Passes over the training images.
+        batch_size: Images a step, over all processes. Read by whoever makes the batches.
+        learning_rate: Highest learning rate of the run.
+        momentum: In [0, 1).
+        nesterov: Nesterov's momentum instead of the classical.
+        weight_decay: On weight matrices and kernels only (`parameter_groups`).
+        schedule: "one-cycle", "step" or "cosine" (module `schedule`).
+        milestones: Shares of the run, rising in (0, 1), at which the "step" schedule drops tenfold.
+        warmup_fraction: Share of the run in which the learning rate rises, in [0, 1).
+        label_smoothing: Share of the target spread over all classes, in [0, 1). Training only: scores never have it.
+        ema: Decay a step of the moving average of the weights (and buffers) that is validated and kept; 0: off.
+        clip: Highest norm of the gradient over all parameters; 0: off.
+        precision: "no" (float32), "bf16", or "fp16" (not on a CPU): automatic mixed precision of the training steps.
+        channels_last: Keep images and kernels in channels-last memory order.
+        new_parameters_factor: Factor on the learning rate of the parameters that `train` is told are new.
+        augmentation: Names of augmentations, or None for those of the data. Read by whoever makes the batches.
+
+    Raises:
+        TypeError: A field has the wrong type.
+        ValueError: A field is out of its range, or two fields contradict each other.
+
+    >>> recipe = Recipe(epochs=10, schedule="step", milestones=(0.5, 0.75), warmup_fraction=0.0)
+    >>> Recipe.from_json(recipe.to_json()) == recipe
+    True
+    """
+
+    epochs: int
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 5e-4
+    schedule: str = "one-cycle"
+    milestones: tuple[float, ...] = ()
+    warmup_fraction: float = 0.3
+    label_smoothing: float = 0.0
+    ema: float = 0.0
+    clip: float = 0.0
+    precision: str = "no"
+    channels_last: bool = False
+    new_parameters_factor: float = 1.0
+    augmentation: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            kind, accepts, expected = _CHECKS[field.name]
+            value = _canonical(getattr(self, field.name), kind)
+            if type(value) is not kind and not (field.name == "augmentation" and value is None):
+                raise TypeError(f"recipe: {field.name} must be {expected}, got {value!r}")
+            if not accepts(value):
+                raise ValueError(f"recipe: {field.name} must be {expected}, got {value!r}")
+            object.__setattr__(self, field.name, value)
+        for name, value, choices in (("schedule", self.schedule, SCHEDULES), ("precision", self.precision, PRECISIONS)):
+            if value not in choices:
+                raise unknown(f"recipe {name}", value, choices)
+        if self.milestones and self.schedule != "step":
+            raise ValueError(f"recipe: schedule {self.schedule!r} has no milestones: pass milestones=()")
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("recipe: nesterov needs a momentum above 0: pass momentum=0.9 or nesterov=False")
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed, checked anew (see `from_dict` for what is raised)."""
+        return self.from_dict(self.to_dict() | changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON knows them: numbers, strings, lists, None."""
+        fields = dataclasses.asdict(self).items()
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in fields}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """Return the recipe that `to_dict` gave these fields for.
+
+        Raises:
+            TypeError: A field has the wrong type, or epochs are missing.
+            ValueError: There is no such field, or a value is out of range.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in fields:
+            if name not in known:
+                raise unknown("recipe field", name, known)
+        return cls(**fields)
+
+    def to_json(self) -> str:
+        """Return the fields as JSON text."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the recipe that `to_json` gave this text for.
+
+        Raises:
+            TypeError: The text is not an object of fields, or a field has the wrong type.
+            ValueError: The text is not JSON, there is no such field, or a value is out of range.
+        """
+        fields = json.loads(text)
+        if not isinstance(fields, dict):
+            raise TypeError(f"expected a JSON object with the fields of a recipe, got {text[:80]!r}")
+        return cls.from_dict(fields)
+
+
+def recipes() -> dict[str, str]:
+    """Return the names of all recipes, each with one line on what it is for."""
+    return {name: purpose for name, (purpose, _) in _RECIPES.items()}
+
+
+def create_recipe(name: str, **changes: Any) -> Recipe:
+    """Return a recipe by name, with some fields changed.
+
+    Raises:
+        TypeError: A changed field has the wrong type.
+        ValueError: There is no such recipe or field, or a value is out of range.
+
+    >>> create_recipe("cifar", epochs=20).epochs
+    20
+    """
+    if name not in _RECIPES:
+        raise unknown("recipe", name, _RECIPES)
+    return _RECIPES[name][1].replace(**changes)
+
+
+def _canonical(value: Any, kind: type) -> Any:
+    """Make numbers floats and lists tuples where the field has those, so that equal recipes have equal JSON."""
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if kind is tuple and isinstance(value, list | tuple):
+        return tuple(_canonical(item, float) for item in value)
+    return value
+
+
+# field -> its type, what it accepts, and that in words
+_Check = tuple[type, Callable[[Any], bool], str]
+_BELOW_ONE: _Check = (float, lambda value: 0 <= value < 1, "a number in [0, 1)")
+_POSITIVE: _Check = (float, lambda value: 0 < value < math.inf, "a number above 0")
+_NOT_NEGATIVE: _Check = (float, lambda value: 0 <= value < math.inf, "a number, 0 or above")
+_COUNT: _Check = (int, lambda value: value >= 1, "a whole number, 1 or above")
+_SWITCH: _Check = (bool, lambda value: True, "True or False")
+_CHECKS: dict[str, _Check] = {
+    "epochs": _COUNT,
+    "batch_size": _COUNT,
+    "learning_rate": _POSITIVE,
+    "momentum": _BELOW_ONE,
+    "nesterov": _SWITCH,
+    "weight_decay": _NOT_NEGATIVE,
+    "schedule": (str, lambda value: True, f"one of {', '.join(SCHEDULES)}"),
+    "milestones": (
+        tuple,
+        lambda shares: (
+            all(isinstance(share, float) for share in shares)
+            and all(low < high for low, high in pairwise((0.0, *shares, 1.0)))
+        ),
+        "a tuple of rising numbers in (0, 1), shares of the run",
+    ),
+    "warmup_fraction": _BELOW_ONE,
+    "label_smoothing": _BELOW_ONE,
+    "ema": _BELOW_ONE,
+    "clip": _NOT_NEGATIVE,
+    "precision": (str, lambda value: True, f"one of {', '.join(PRECISIONS)}"),
+    "channels_last": _SWITCH,
+    "new_parameters_factor": _POSITIVE,
+    "augmentation": (
+        tuple,
+        lambda names: names is None or all(isinstance(name, str) for name in names),
+        "None or a tuple of names",
+    ),
+}
+
+# name -> what it is for, and its settings
+_RECIPES: dict[str, tuple[str, Recipe]] = {
+    "demo": (
+        "the demo: a small CIFAR ResNet on photo-digits, one CPU thread a run",
+        Recipe(epochs=10, batch_size=100),
+    ),
+    "quick": (
+        "a first look, or a test that everything runs; too short for a verdict",
+        Recipe(epochs=2, batch_size=100),
+    ),
+    "cifar": (
+        "CIFAR ResNets as He et al. (2016) trained them, weight decay 5e-4: drops after epochs 81 and 122 of 164",
+        Recipe(epochs=164, schedule="step", milestones=(81 / 164, 122 / 164), warmup_fraction=0.0),
+    ),
+    "cifar-short": (
+        "CIFAR ResNets in a fifth of the epochs: one cycle",
+        Recipe(epochs=30, nesterov=True),
+    ),
+    "finetune": (
+        "a pretrained network with new parts: a low learning rate, ten times that for what is new",
+        Recipe(
+            epochs=10,
+            batch_size=64,
+            learning_rate=0.01,
+            nesterov=True,
+            weight_decay=1e-4,
+            schedule="cosine",
+            warmup_fraction=0.1,
+            label_smoothing=0.1,
+            clip=1.0,
+            new_parameters_factor=10.0,
+        ),
+    ),
+}

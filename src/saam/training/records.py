@@ -1,0 +1,59 @@
+"""What training and evaluation report: plain numbers, ready for JSON. Accuracy in percent, loss in nats."""
+
+from dataclasses import dataclass
+
+__all__ = ["EpochRecord", "Result", "Scores"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of a model on labelled images.
+
+    Args:
+        accuracy: Share of images whose label has the highest logit, in percent.
+        loss: Mean negative log-likelihood of the label, in nats.
+        count: Images scored.
+    """
+
+    accuracy: float
+    loss: float
+    count: int
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch of a training run.
+
+    Args:
+        epoch: From 1.
+        learning_rate: Of the epoch's last step.
+        train_loss: Mean over the epoch's images of the loss that was minimised (label smoothing included), in nats.
+        train_accuracy: Over the epoch's images as they were augmented, while the weights changed, in percent.
+        validation_loss: After the epoch, in nats.
+        validation_accuracy: After the epoch, in percent.
+        seconds: Wall time of training and validation.
+    """
+
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `train` reports; the trained weights are in the model.
+
+    Args:
+        curve: One record an epoch.
+    """
+
+    curve: tuple[EpochRecord, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all epochs, of earlier calls that were continued too."""
+        return sum(record.seconds for record in self.curve)

@@ -1,0 +1,130 @@
+"""The command line: what it prints, what it writes, and how it fails."""
+
+import json
+import re
+
+import pytest
+import torch
+
+from saam.cli.main import main
+
+TINY = [
+    *("--data", "photo-digits,train=120,validation=40,test=60"),
+    *("--model", "resnet8,width=4,stem_stride=2"),
+    *("--recipe", "demo,epochs=1"),
+]
+
+
+def run(*arguments):
+    """Run the command and give its exit code, without colours or a terminal's width deciding anything."""
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("comparison")
+    assert run("compare", *TINY, "--arms", "none", "saam,heads=2", "--seeds", 1, "--out", folder, "--workers", 1) == 0
+    return folder
+
+
+def test_compare_writes_records_networks_and_report(comparison, capsys):
+    plan = json.loads((comparison / "plan.json").read_text())["plan"]
+    assert plan["arms"] == ["none", "saam,heads=2"]
+    assert plan["recipe"]["epochs"] == 1
+    assert len(list((comparison / "runs").glob("*.json"))) == 2
+    assert len(list((comparison / "weights").glob("*.safetensors"))) == 2
+    page = (comparison / "report.html").read_text()
+    assert "saam,heads=2" in page
+    assert "data:image/png;base64," in page
+
+
+def test_report_prints_the_table_again(comparison, capsys):
+    (comparison / "report.html").unlink()
+    assert run("report", comparison) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"saam,heads=2\s+1/1", printed)
+    assert (comparison / "report.html").is_file()
+
+
+def test_a_finished_comparison_is_not_run_again(comparison, capsys):
+    records = {file: file.stat().st_mtime_ns for file in (comparison / "runs").iterdir()}
+    assert run("compare", "--plan", comparison / "plan.json", "--out", comparison) == 0
+    assert "2 of 2 runs" in capsys.readouterr().out
+    assert records == {file: file.stat().st_mtime_ns for file in (comparison / "runs").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["compare", "--arms", "none", "sam"], "unknown attention 'sam': did you mean 'saam'"),
+        (["compare", "--arms", "none", "saam,heds=2"], "no option 'heds': did you mean 'heads'"),
+        (["compare", "--arms", "none", "saam,heads=3"], "heads must divide the channels"),
+        (["compare", "--data", "photo-digit"], "unknown data set 'photo-digit': did you mean 'photo-digits'"),
+        (["compare", "--data", "photo-digits,trian=5"], "did you mean 'train'"),
+        (["compare", "--model", "resnt20"], "unknown model 'resnt20': did you mean"),
+        (["compare", "--model", "resnet9"], "6n+2"),
+        (["compare", "--recipe", "dmeo"], "unknown recipe 'dmeo': did you mean 'demo'"),
+        (["compare", "--recipe", "demo,epoch=3"], "did you mean 'epochs'"),
+        (["compare", "--seeds", "0"], "needs seeds"),
+        (["compare", "--data", "folder:/no/such/folder"], "/no/such/folder"),
+        (["report", "/no/such/folder"], "/no/such/folder"),
+        (["explain", "/no/such/folder"], "/no/such/folder"),
+        (["train", "--attach", "sam"], "did you mean 'saam'"),
+    ],
+)
+def test_what_is_wrong_is_one_line(arguments, expected, tmp_path, capsys):
+    out = [] if arguments[0] in ("report", "explain") else ["--out", tmp_path / "out"]
+    assert run(*arguments, *out) == 1
+    captured = capsys.readouterr()
+    assert expected in captured.err
+    assert captured.err.startswith("saam: ")
+    assert captured.err.count("\n") == 1
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [(["comparee"], "compare"), (["compare", "--armz", "none"], "--arm"), (["list", "nothing"], "attentions")],
+)
+def test_words_not_understood_are_one_line(arguments, expected, capsys):
+    assert run(*arguments) == 2
+    captured = capsys.readouterr()
+    assert expected in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_a_file_in_place_of_the_output_folder(tmp_path, capsys):
+    (tmp_path / "out").write_text("in the way")
+    assert run("compare", *TINY, "--out", tmp_path / "out") == 1
+    assert "cannot write to" in capsys.readouterr().err
+    assert (tmp_path / "out").read_text() == "in the way"
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("attentions", "saam"),
+        ("squeezes", "mean+max"),
+        ("data", "photo-digits"),
+        ("models", "resnet20"),
+        ("recipes", "demo"),
+    ],
+)
+def test_list(kind, expected, capsys):
+    assert run("list", kind) == 0
+    assert expected in capsys.readouterr().out
+
+
+def test_profile_measures_every_arm(capsys):
+    arguments = ("--model", "resnet8,width=4,stem_stride=2", "--arms", "se", "saam", "--batch-size", 4)
+    before = torch.get_num_threads()
+    assert run("profile", *arguments) == 0
+    printed = capsys.readouterr().out
+    rows = [
+        line.split() for line in printed.splitlines() if line.split()[:1] and line.split()[0] in ("none", "se", "saam")
+    ]
+    assert [row[0] for row in rows] == ["none", "se", "saam"]
+    parameters = [int(row[1].replace(",", "")) for row in rows]
+    assert parameters[1] - parameters[0] == sum(2 * c + 1 + c for c in (4, 8, 16))
+    assert parameters[2] - parameters[1] == sum((4, 8, 16))
+    assert torch.get_num_threads() == before

@@ -1,0 +1,60 @@
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from saam.comparison import Plan, RunRecord
+from saam.training import Recipe
+
+
+@pytest.fixture
+def make_record() -> Callable[..., RunRecord]:
+    def make(arm: str = "se", seed: int = 0, accuracy: float = 90.0, loss: float = 0.3, **changes: Any) -> RunRecord:
+        scores = {"accuracy": accuracy, "loss": loss, "count": 100}
+        values: dict[str, Any] = {
+            "id": f"{arm}-{seed}",
+            "arm": arm,
+            "model": "resnet8",
+            "model_options": {"width": 4},
+            "data": "photo-digits",
+            "data_options": {},
+            "recipe": {"epochs": 1},
+            "where": "residual",
+            "start": "default",
+            "seed": seed,
+            "test": scores,
+            "validation": dict(scores),
+            "curve": ({"epoch": 1, "train_loss": 2.0},),
+            "parameters": 123,
+            "seconds": 1.5,
+            "environment": {"saam": "0.1.0"},
+            "finished": "2025-01-01T00:00:00+00:00",
+        }
+        return RunRecord(**{**values, **changes})
+
+    return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache folder for the data of these tests, for worker processes too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAAM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture
+def make_plan() -> Callable[..., Plan]:
+    """Plans for networks that train in a second."""
+
+    def make(**changes: Any) -> Plan:
+        values: dict[str, Any] = {
+            "recipe": Recipe(epochs=2, batch_size=40),
+            "arms": ("none", "se", "saam"),
+            "seeds": (0, 1),
+            "model_options": {"width": 4, "stem_stride": 2},
+            "data_options": {"train": 120, "validation": 50, "test": 60},
+        }
+        return Plan(**{**values, **changes})
+
+    return make

@@ -1,0 +1,370 @@
+import importlib
+import json
+from concurrent.futures import Executor, ThreadPoolExecutor
+
+import pytest
+import torch
+from torch import nn
+
+from saam.comparison import PLAIN, compare, load_comparison, load_model, pool
+from saam.comparison.records import CostRecord, RunRecord
+
+module = importlib.import_module("saam.comparison.compare")  # the package has a function of this name
+
+
+@pytest.fixture
+def ran(monkeypatch, make_record):
+    """Runs and measurements that take no time; the list of those made so far."""
+    made = []
+
+    def run(plan, arm, seed, *, device=None):
+        made.append((arm, seed))
+        splits = module.load_data(plan.data, **plan.data_options)
+        record = make_record(
+            arm,
+            seed,
+            80 + seed + len(arm) / 10,
+            id=plan.run_id(arm, seed, fingerprint=splits.fingerprint),
+            finished=f"run {len(made)}",
+        )
+        return record, nn.Linear(2, seed + 1)
+
+    def measure_costs(models, recipe, **settings):
+        made.append(("costs", tuple(models), settings))
+        return tuple(cost_of(arm) for arm in models)
+
+    monkeypatch.setattr(pool, "run", run)
+    monkeypatch.setattr(pool, "measure_costs", measure_costs)
+    return made
+
+
+def cost_of(arm):
+    values = {
+        field: {"str": arm, "tuple[int, int]": (32, 32)}.get(str(kind).removeprefix("<class '").removesuffix("'>"), 1)
+        for field, kind in CostRecord.__annotations__.items()
+    }
+    return CostRecord(**values)
+
+
+@pytest.fixture
+def executor():
+    """One run after the other, first come, first served."""
+    with ThreadPoolExecutor(1) as threads:
+        yield threads
+
+
+def timeless(comparison):
+    return [(record.id, record.arm, record.seed, record.test) for record in comparison.records]
+
+
+def test_every_arm_runs_with_every_seed_seed_by_seed_after_the_costs(make_plan, ran, executor, tmp_path):
+    plan = make_plan(arms=("se", "saam"), seeds=(3, 1))
+    comparison = compare(plan, tmp_path / "new" / "out", executor=executor)
+    costs, *runs = ran
+    assert costs[:2] == ("costs", (PLAIN, "se", "saam"))
+    assert costs[2] == {"image_size": (32, 32), "threads": 1, "device": None}
+    assert runs == [("se", 3), ("saam", 3), ("se", 1), ("saam", 1)]
+    assert [(record.arm, record.seed) for record in comparison.records] == runs
+    assert [cost.arm for cost in comparison.costs] == [PLAIN, "se", "saam"]
+    assert comparison.plan == plan
+
+
+def test_the_folder_holds_plan_records_weights_and_costs_and_nothing_else(make_plan, ran, executor, tmp_path):
+    comparison = compare(make_plan(), tmp_path, executor=executor)
+    ids = sorted(record.id for record in comparison.records)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["costs.json", "plan.json", "runs", "weights"]
+    assert sorted(entry.name for entry in (tmp_path / "runs").iterdir()) == [f"{run_id}.json" for run_id in ids]
+    assert sorted(entry.name for entry in (tmp_path / "weights").iterdir()) == [f"{i}.safetensors" for i in ids]
+    assert load_comparison(tmp_path) == comparison
+    record = comparison.records[0]
+    assert RunRecord.from_json(json.loads((tmp_path / "runs" / f"{record.id}.json").read_text())) == record
+
+
+def test_progress_is_told_at_the_start_after_the_costs_and_after_each_run(make_plan, ran, executor, tmp_path):
+    plan, told, records = make_plan(arms=("none", "se"), seeds=(0,)), [], []
+    done = compare(plan, tmp_path, executor=executor, on_progress=told.append, on_record=records.append)
+    assert [(len(comparison.records), len(comparison.costs)) for comparison in told] == [(0, 0), (0, 2), (1, 2), (2, 2)]
+    assert told[-1] == done
+    assert tuple(records) == done.records
+    told.clear()
+    records.clear()
+    compare(plan, tmp_path, executor=executor, on_progress=told.append, on_record=records.append)
+    assert told == [done]
+    assert records == []
+
+
+def test_what_is_recorded_is_not_run_again(make_plan, ran, executor, tmp_path):
+    first = compare(make_plan(), tmp_path, executor=executor)
+    ran.clear()
+    assert compare(make_plan(), tmp_path, executor=executor) == first
+    assert ran == []
+
+
+def test_a_finished_comparison_starts_no_process(make_plan, ran, executor, tmp_path, monkeypatch):
+    first = compare(make_plan(), tmp_path, executor=executor)
+    monkeypatch.setattr(module, "processes", lambda *_: pytest.fail("a process was started"))
+    assert compare(make_plan(), tmp_path) == first
+
+
+def test_a_killed_comparison_ends_with_the_records_of_one_that_was_not(make_plan, ran, executor, tmp_path):
+    plan, finished = make_plan(), []
+
+    def kill(record):
+        finished.append(record)
+        if len(finished) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compare(plan, tmp_path / "killed", executor=executor, on_record=kill)
+    partial = load_comparison(tmp_path / "killed")
+    assert partial.records == tuple(finished)
+    ran.clear()
+    resumed = compare(plan, tmp_path / "killed", executor=executor)
+    assert ran == [(arm, seed) for arm, seed in plan.schedule()[3:]]
+    assert timeless(resumed) == timeless(compare(plan, tmp_path / "whole", executor=executor))
+    assert resumed.records[:3] == partial.records
+
+
+@pytest.mark.parametrize("file", ["weights", "runs"])
+def test_a_run_whose_files_cannot_be_written_leaves_no_record(make_plan, ran, executor, tmp_path, monkeypatch, file):
+    """Weights come first: a record without them is never seen."""
+    (tmp_path / file).write_text("in the way")
+    with pytest.raises(OSError, match=file):
+        compare(make_plan(), tmp_path, executor=executor)
+    assert not list(tmp_path.glob("runs/*.json"))
+    (tmp_path / file).unlink()
+    assert len(compare(make_plan(), tmp_path, executor=executor).records) == 6
+
+
+def test_a_failed_run_is_named_and_the_finished_ones_are_kept(make_plan, ran, executor, tmp_path, monkeypatch):
+    run = pool.run
+
+    def failing(plan, arm, seed, *, device=None):
+        if (arm, seed) == ("se", 1):
+            raise FloatingPointError("the training loss became nan")
+        return run(plan, arm, seed, device=device)
+
+    monkeypatch.setattr(pool, "run", failing)
+    message = (
+        "the run of arm 'se' with seed 1 failed: FloatingPointError: the training loss became nan; finished runs are"
+    )
+    with pytest.raises(RuntimeError, match=message) as caught:
+        compare(make_plan(), tmp_path, executor=executor)
+    assert isinstance(caught.value.__cause__, FloatingPointError)
+    kept = {(record.arm, record.seed) for record in load_comparison(tmp_path).records}
+    assert kept >= {("none", 0), ("se", 0), ("saam", 0)}
+    assert ("se", 1) not in kept
+    monkeypatch.setattr(pool, "run", run)
+    assert len(compare(make_plan(), tmp_path, executor=executor).records) == 6
+
+
+def test_costs_that_cannot_be_measured_are_an_error(make_plan, ran, executor, tmp_path, monkeypatch):
+    def failing(*_, **__):
+        raise ValueError("cannot count the operation")
+
+    monkeypatch.setattr(pool, "measure_costs", failing)
+    with pytest.raises(RuntimeError, match="measurement of the costs failed: ValueError: cannot count the operation"):
+        compare(make_plan(), tmp_path, executor=executor)
+    assert len(compare(make_plan(), tmp_path, executor=executor, costs=False).records) == 6
+
+
+def test_a_changed_plan_keeps_what_still_belongs_to_it(make_plan, ran, executor, tmp_path):
+    compare(make_plan(arms=("none", "se"), seeds=(0, 1)), tmp_path, executor=executor)
+    files = set(tmp_path.glob("runs/*"))
+    ran.clear()
+    changed = make_plan(arms=("eca", "none"), seeds=(1, 2), reference="eca")
+    comparison = compare(changed, tmp_path, executor=executor)
+    costs, *runs = ran
+    assert costs[1] == (PLAIN, "eca")
+    assert runs == [("eca", 1), ("eca", 2), ("none", 2)]
+    assert [(r.arm, r.seed) for r in comparison.records] == [("eca", 1), ("none", 1), ("eca", 2), ("none", 2)]
+    assert load_comparison(tmp_path) == comparison
+    assert files < set(tmp_path.glob("runs/*"))
+
+
+def test_another_recipe_shares_nothing(make_plan, ran, executor, tmp_path):
+    plan = make_plan()
+    compare(plan, tmp_path, executor=executor)
+    ran.clear()
+    compare(make_plan(recipe=plan.recipe.replace(epochs=3)), tmp_path, executor=executor)
+    assert ran == list(plan.schedule())  # the costs are those of the same batches: kept
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings"),
+    [
+        ({"arms": ("none", "se")}, {}),
+        ({"start": "identity"}, {}),
+        ({"model_options": {"width": 8}}, {}),
+        ({}, {"threads": 2}),
+    ],
+)
+def test_costs_are_measured_again_when_they_may_differ(make_plan, ran, executor, tmp_path, changes, settings):
+    plan = make_plan(seeds=(0,))
+    compare(plan, tmp_path, executor=executor)
+    compare(make_plan(seeds=(0, 1)), tmp_path, executor=executor)
+    assert [entry[0] for entry in ran].count("costs") == 1
+    compare(make_plan(seeds=(0,), **changes), tmp_path, executor=executor, **settings)
+    assert [entry[0] for entry in ran].count("costs") == 2
+
+
+def test_costs_can_be_left_out_and_added_later(make_plan, ran, executor, tmp_path):
+    without = compare(make_plan(), tmp_path, executor=executor, costs=False)
+    assert without.costs == ()
+    assert load_comparison(tmp_path) == without
+    ran.clear()
+    assert len(compare(make_plan(), tmp_path, executor=executor).costs) == 3
+    assert [entry[0] for entry in ran] == ["costs"]
+    assert len(compare(make_plan(), tmp_path, executor=executor, costs=False).costs) == 3
+
+
+@pytest.mark.parametrize("content", ["", '{"id": "x"', "[]", "{}"])
+def test_a_damaged_record_stops_the_comparison_and_is_named(make_plan, ran, executor, tmp_path, content):
+    record = compare(make_plan(), tmp_path, executor=executor).records[4]
+    (tmp_path / "runs" / f"{record.id}.json").write_text(content)
+    ran.clear()
+    for call in (lambda: compare(make_plan(), tmp_path, executor=executor), lambda: load_comparison(tmp_path)):
+        with pytest.raises(ValueError, match=rf"{record.id}\.json .*delete it"):
+            call()
+    assert ran == []
+
+
+def test_a_record_under_another_name_is_refused(make_plan, ran, executor, tmp_path):
+    first, second = compare(make_plan(), tmp_path, executor=executor).records[:2]
+    (tmp_path / "runs" / f"{first.id}.json").replace(tmp_path / "runs" / f"{second.id}.json")
+    with pytest.raises(
+        ValueError, match=rf"{second.id}\.json is not the record of that run: it has the id '{first.id}'"
+    ):
+        compare(make_plan(), tmp_path, executor=executor)
+
+
+def test_a_damaged_record_of_another_plan_does_not_matter(make_plan, ran, executor, tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "0123456789abcdef.json").write_text("damaged")
+    assert len(compare(make_plan(), tmp_path, executor=executor).records) == 6
+
+
+@pytest.mark.parametrize(("file", "content"), [("costs.json", "{}"), ("costs.json", "["), ("plan.json", "{}")])
+def test_damaged_costs_and_plans_are_named(make_plan, ran, executor, tmp_path, file, content):
+    compare(make_plan(), tmp_path, executor=executor)
+    (tmp_path / file).write_text(content)
+    with pytest.raises(ValueError, match=file):
+        load_comparison(tmp_path)
+
+
+def test_a_folder_without_comparison_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"holds no comparison: expected plan\.json"):
+        load_comparison(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"model": "resnet9"}, ValueError, "6n"),
+        ({"model_options": {"wdith": 4}}, TypeError, "wdith"),
+        ({"arms": ("none", "se,rd_ration=2")}, TypeError, "rd_ration"),
+        ({"data": "photo-digit"}, ValueError, "photo-digits"),
+        ({"data_options": {"trian": 5}}, TypeError, "trian"),
+    ],
+)
+def test_mistakes_show_before_anything_runs(make_plan, ran, executor, tmp_path, changes, error, message):
+    with pytest.raises(error, match=message):
+        compare(make_plan(**changes), tmp_path, executor=executor)
+    assert ran == []
+    assert not (tmp_path / "plan.json").exists()
+
+
+def test_a_place_that_cannot_be_written_shows_before_anything_runs(make_plan, ran, executor, tmp_path):
+    (tmp_path / "file").write_text("here")
+    with pytest.raises(OSError, match="cannot write to"):
+        compare(make_plan(), tmp_path / "file", executor=executor)
+    assert ran == []
+
+
+@pytest.mark.parametrize("settings", [{"workers": 0}, {"threads": 0}])
+def test_no_workers_are_refused(make_plan, tmp_path, settings):
+    with pytest.raises(ValueError, match="at least one worker with one thread"):
+        compare(make_plan(), tmp_path, **settings)
+
+
+def test_a_worker_with_other_data_is_found_out(make_plan, ran, executor, tmp_path, monkeypatch, make_record):
+    monkeypatch.setattr(pool, "run", lambda plan, arm, seed, device: (make_record(arm, seed), nn.Linear(1, 1)))
+    with pytest.raises(RuntimeError, match="arm 'none' with seed 0 had other data or other versions"):
+        compare(make_plan(), tmp_path, executor=executor)
+    assert load_comparison(tmp_path).records == ()
+
+
+def test_the_data_are_loaded_once_before_any_run(make_plan, ran, executor, tmp_path, monkeypatch):
+    load, loaded = module.load_data, []
+    monkeypatch.setattr(module, "load_data", lambda *args, **options: loaded.append(len(ran)) or load(*args, **options))
+    monkeypatch.setattr(pool, "run", lambda plan, arm, seed, device: pytest.fail("ran"))
+    with pytest.raises(RuntimeError, match="failed"):
+        compare(make_plan(), tmp_path, executor=executor)
+    assert loaded == [0]
+
+
+def test_an_executor_gets_all_work_and_stays_open(make_plan, ran, tmp_path):
+    class Counting(Executor):
+        def __init__(self, inner):
+            self.inner, self.submitted = inner, 0
+
+        def submit(self, *work, **options):
+            self.submitted += 1
+            return self.inner.submit(*work, **options)
+
+        def shutdown(self, *_, **__):
+            pytest.fail("the caller's executor was shut down")
+
+    with ThreadPoolExecutor(1) as threads:
+        counting = Counting(threads)
+        compare(make_plan(), tmp_path, executor=counting)
+    assert counting.submitted == 1 + 6
+
+
+@pytest.mark.parametrize(
+    ("asked", "processors", "threads", "device", "runs", "workers"),
+    [
+        (None, 4, 1, "cpu", 6, 4),
+        (None, 4, 2, "cpu", 6, 2),
+        (None, 2, 4, "cpu", 6, 1),
+        (None, 8, 1, "cpu", 6, 6),
+        (None, 8, 1, "cuda", 6, 1),
+        (3, 8, 1, "cuda", 6, 3),
+    ],
+)
+def test_workers_fit_the_machine_and_the_work(
+    make_plan, ran, executor, tmp_path, monkeypatch, asked, processors, threads, device, runs, workers
+):
+    started = []
+
+    def processes(workers, threads):
+        started.append((workers, threads))
+        return executor
+
+    monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: set(range(processors)), raising=False)
+    monkeypatch.setattr(module, "processes", processes)
+    monkeypatch.setattr(module, "environment", lambda _: {})
+    compare(make_plan(), tmp_path, workers=asked, threads=threads, device=device)
+    assert started == [(workers, threads)]
+
+
+def test_the_trained_network_comes_back(make_plan, executor, tmp_path):
+    plan = make_plan(arms=("none", "saam"), seeds=(0,))
+    compare(plan, tmp_path, executor=executor, costs=False)
+    _, model = pool.run(plan, "saam", 0)
+    x = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    loaded = load_model(tmp_path, "saam", 0)
+    assert not loaded.training
+    assert torch.equal(loaded(x), model.eval()(x))
+
+
+def test_networks_that_are_not_there_or_damaged_are_named(make_plan, ran, executor, tmp_path):
+    record = compare(make_plan(), tmp_path, executor=executor).records[0]
+    for arm, seed in (("eca", 0), ("none", 9)):
+        with pytest.raises(FileNotFoundError, match=f"no network of arm '{arm}' with seed {seed}"):
+            load_model(tmp_path, arm, seed)
+    with pytest.raises(ValueError, match=rf"{record.id}\.safetensors does not hold the weights of 'none'"):
+        load_model(tmp_path, record.arm, record.seed)  # the fake run left another network
+    (tmp_path / "weights" / f"{record.id}.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=rf"{record.id}\.safetensors does not hold"):
+        load_model(tmp_path, record.arm, record.seed)

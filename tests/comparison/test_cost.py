@@ -1,0 +1,166 @@
+import pytest
+import torch
+from torch import nn
+
+from saam.comparison import cost as cost_module
+from saam.comparison.cost import best_device, measure_costs, peak_memory
+from saam.models import create_model
+from saam.training import Recipe
+
+RECIPE = Recipe(epochs=1, batch_size=8)
+
+
+def models(*arms):
+    return {arm: create_model("resnet8", attention=arm, width=4, seed=0) for arm in arms}
+
+
+@pytest.fixture(scope="module")
+def costs():
+    records = measure_costs(models("none", "se", "saam"), RECIPE, image_size=(16, 12), rounds=5, device="cpu")
+    return {record.arm: record for record in records}
+
+
+def test_each_model_is_measured_once_in_order(costs):
+    assert list(costs) == ["none", "se", "saam"]
+    assert {(c.batch_size, c.image_size, c.threads, c.device) for c in costs.values()} == {(8, (16, 12), 1, "cpu")}
+
+
+def test_the_baseline_is_its_own_measure(costs):
+    plain = costs["none"]
+    assert plain.extra_parameters == 0
+    assert {plain.macs_ratio, plain.train_step_ratio, plain.inference_ratio, plain.peak_memory_ratio} == {1.0}
+
+
+def test_parameters_and_macs_stand_against_the_baseline(costs):
+    plain, se, saam = costs.values()
+    assert plain.parameters == sum(parameter.numel() for parameter in models("none")["none"].parameters())
+    assert se.extra_parameters == se.parameters - plain.parameters == 2 * (4 + 8 + 16) + 3 * 1 + (4 + 8 + 16)
+    assert saam.extra_parameters - se.extra_parameters == 4 + 8 + 16  # the scorers
+    assert saam.macs > se.macs > plain.macs
+    assert se.macs_ratio == se.macs / plain.macs
+
+
+def test_attention_holds_more_memory(costs):
+    assert costs["se"].peak_memory_mb > costs["none"].peak_memory_mb
+    assert costs["se"].peak_memory_ratio == pytest.approx(costs["se"].peak_memory_mb / costs["none"].peak_memory_mb)
+
+
+def test_frozen_parameters_are_not_counted():
+    frozen = models("none")
+    frozen["none"].conv1.requires_grad_(False)
+    (record,) = measure_costs(frozen, RECIPE, image_size=(8, 8), rounds=5)
+    whole = sum(parameter.numel() for parameter in frozen["none"].parameters())
+    assert record.parameters == whole - frozen["none"].conv1.weight.numel()
+
+
+def test_models_take_turns_and_times_become_medians_spreads_and_paired_ratios(monkeypatch):
+    """A clock that says how long each piece of work took: the second model always twice as long, in drifting rounds."""
+    calls = []
+
+    def seconds(trial, work, *, training):
+        calls.append((trial.label, training))
+        drift = [1, 3, 2, 10, 4][sum(label == trial.label and mode == training for label, mode in calls) - 1]
+        return drift * {"none": 1e-3, "se": 2e-3}[trial.label] * (2 if training else 1)
+
+    monkeypatch.setattr(cost_module._Trial, "seconds", seconds)
+    pair = models("none", "se")
+    for label, model in pair.items():
+        model.label = label
+    monkeypatch.setattr(cost_module._Trial, "label", property(lambda trial: trial.model.label), raising=False)
+    plain, se = measure_costs(pair, RECIPE, image_size=(8, 8), rounds=5)
+    turn = [("none", True), ("none", False), ("se", True), ("se", False)]
+    assert calls == [*turn, *turn[2:], *turn[:2], *turn, *turn[2:], *turn[:2], *turn]
+    assert (plain.train_step_ms, plain.inference_ms) == pytest.approx((6.0, 3.0))
+    assert (plain.train_step_spread_ms, plain.inference_spread_ms) == pytest.approx((4.0, 2.0))
+    assert (se.train_step_ratio, se.inference_ratio) == pytest.approx((2.0, 2.0))
+
+
+def test_rounds_end_with_the_time_but_not_before_the_fifth(monkeypatch):
+    turns = []
+    monkeypatch.setattr(cost_module._Trial, "seconds", lambda *_, **__: turns.append(1) or 1.0)
+    measure_costs(models("none"), RECIPE, image_size=(8, 8), rounds=30, seconds=0.0)
+    assert len(turns) == 2 * 5
+    turns.clear()
+    measure_costs(models("none"), RECIPE, image_size=(8, 8), rounds=7, seconds=1e9)
+    assert len(turns) == 2 * 7
+
+
+def test_steps_train_and_inferences_do_not():
+    modes = []
+
+    class Probe(nn.Module):
+        def forward(self, x):
+            modes.append((self.training, torch.is_grad_enabled(), torch.is_inference_mode_enabled()))
+            return x
+
+    model = nn.Sequential(Probe(), nn.Flatten(), nn.Linear(3 * 4 * 4, 5))
+    before = model[2].weight.clone()
+    measure_costs({"none": model}, RECIPE, image_size=(4, 4), rounds=5)
+    assert set(modes[-10:]) == {(True, True, False), (False, False, True)}
+    assert not torch.equal(model[2].weight, before)
+
+
+def test_threads_and_generator_are_left_as_they_were():
+    seen = []
+
+    class Probe(nn.Dropout):
+        def forward(self, x):
+            seen.append(torch.get_num_threads())
+            return super().forward(x)
+
+    model = nn.Sequential(Probe(), nn.Flatten(), nn.Linear(48, 5))
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    measure_costs({"none": model}, RECIPE, image_size=(4, 4), rounds=5, threads=threads + 1)
+    assert threads + 1 in seen
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_recipe_decides_precision_and_memory_order():
+    seen = []
+
+    class Probe(nn.Conv2d):
+        def forward(self, x):
+            out = super().forward(x)
+            seen.append((out.dtype, x.is_contiguous(memory_format=torch.channels_last)))
+            return out
+
+    model = nn.Sequential(Probe(3, 4, 3), nn.Flatten(), nn.Linear(144, 5))
+    measure_costs({"none": model}, RECIPE.replace(precision="bf16", channels_last=True), image_size=(8, 8), rounds=5)
+    assert seen[-1] == (torch.bfloat16, True)
+
+
+def test_a_baseline_that_is_not_measured_is_refused():
+    with pytest.raises(ValueError, match=r"unknown baseline 'none'.*se"):
+        measure_costs(models("se"), RECIPE, image_size=(8, 8))
+
+
+def test_peak_memory_counts_what_is_held_at_once():
+    x = torch.ones(1000)  # 4 kB
+
+    def work():
+        y = x * 2  # 8 kB
+        z = y[:10].view(2, 5)  # of the same storage
+        del y
+        w = x + 1  # z still holds y's storage: 12 kB
+        del z, w
+        return x * 3  # 8 kB
+
+    assert peak_memory(work, [x, x.view(10, 100)]) == 12_000
+
+
+def test_peak_memory_sees_activations_kept_for_the_backward_pass():
+    weight = torch.ones(1000, requires_grad=True)
+
+    def work():
+        ((weight.sin()).cos()).sum().backward()
+
+    held = peak_memory(work, [weight])
+    assert held >= 3 * 4_000  # the weight, sin(weight) and a gradient
+    with torch.no_grad():
+        assert peak_memory(lambda: weight.sin().sum(), [weight]) == 2 * 4_000 + 4
+
+
+def test_a_device_by_name_is_taken():
+    assert best_device("meta") == torch.device("meta")
+    assert best_device() == (torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu"))

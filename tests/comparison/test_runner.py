@@ -1,0 +1,139 @@
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from saam.comparison import RunRecord, runner
+from saam.comparison.runner import build_model, environment, load_splits, run
+from saam.data import Images
+from saam.models import create_model
+from saam.training import Recipe
+
+UNTIMED = {"seconds": 0.0, "finished": "", "curve": ()}
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """What each run hands to the training: initial weights and the batches of the first epoch."""
+    handed = []
+    train = runner.train
+
+    def watched(model, batches, *rest, **settings):
+        weights = {name: value.clone() for name, value in model.state_dict().items()}
+        handed.append((weights, list(batches.epoch(0)), batches))
+        return train(model, batches, *rest, **settings)
+
+    monkeypatch.setattr(runner, "train", watched)
+    return handed
+
+
+def test_arms_share_weights_order_and_draws_of_a_seed(make_plan, seen):
+    plan = make_plan(recipe=Recipe(epochs=1, batch_size=40))
+    for arm in ("none", "se", "saam"):
+        run(plan, arm, 7)
+    (plain, batches, _), *others = seen
+    for weights, other_batches, _ in others:
+        assert len(weights) > len(plain)
+        assert all(torch.equal(weights[name], value) for name, value in plain.items())
+        for (x, y), (other_x, other_y) in zip(batches, other_batches, strict=True):
+            assert torch.equal(x, other_x)
+            assert torch.equal(y, other_y)
+
+
+def test_seeds_differ_in_weights_order_and_draws(make_plan, seen):
+    plan = make_plan(recipe=Recipe(epochs=1, batch_size=40))
+    for seed in (0, 1):
+        run(plan, "se", seed)
+    (first, batches, _), (second, other_batches, _) = seen
+    assert not torch.equal(first["conv1.weight"], second["conv1.weight"])
+    assert not torch.equal(batches[0][1], other_batches[0][1])
+
+
+def test_batches_are_augmented_as_the_recipe_says_or_else_the_data(make_plan, seen):
+    for augmentation in (None, (), ("flip", "crop")):
+        run(make_plan(recipe=Recipe(epochs=1, batch_size=40, augmentation=augmentation)), "none", 0)
+    assert [batches.augmentation for _, _, batches in seen] == [("crop",), (), ("flip", "crop")]
+    assert all(batches.shuffle for _, _, batches in seen)
+
+
+@pytest.mark.parametrize(("size", "batches"), [(40, 3), (50, 3), (119, 1), (7, 17)])
+def test_only_a_last_batch_of_a_single_image_is_left_out(make_plan, seen, size, batches):
+    run(make_plan(recipe=Recipe(epochs=1, batch_size=size)), "none", 0)
+    assert len(seen[0][1]) == batches
+
+
+def test_the_test_set_is_opened_once_after_the_last_epoch(make_plan):
+    events = []
+
+    class Watched(Images):
+        def read(self, chunks):
+            events.append("test")
+            yield from super().read(chunks)
+
+    plan = make_plan()
+    splits = load_splits(plan)
+    test = Watched(splits.test.images, splits.test.labels)
+    run(plan, "se", 0, splits=dataclasses.replace(splits, test=test), on_epoch=lambda epoch: events.append(epoch.epoch))
+    assert events == [1, 2, "test"]
+
+
+def test_the_record_says_what_was_run_and_what_came_out(make_plan):
+    plan = make_plan(start="identity")
+    record, model = run(plan, "saam", 3)
+    splits = load_splits(plan)
+    assert record.id == plan.run_id("saam", 3, fingerprint=splits.fingerprint)
+    assert (record.arm, record.seed, record.model, record.model_options) == ("saam", 3, "resnet8", plan.model_options)
+    assert (record.data, record.where, record.start) == ("photo-digits", "residual", "identity")
+    assert Recipe.from_dict(record.recipe) == plan.recipe
+    assert [epoch["epoch"] for epoch in record.curve] == [1, 2]
+    last = record.curve[-1]
+    assert record.validation == {"accuracy": last["validation_accuracy"], "loss": last["validation_loss"], "count": 50}
+    assert record.parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert record.environment == environment(torch.device("cpu"))
+    with torch.inference_mode():
+        x = (splits.test.images / 255 - torch.tensor(splits.mean)[:, None, None]) / torch.tensor(splits.std)[
+            :, None, None
+        ]
+        logits = model.eval()(x)
+    assert record.test["count"] == 60
+    assert record.test["accuracy"] == pytest.approx(
+        100 * (logits.argmax(1) == splits.test.labels).float().mean().item()
+    )
+    assert record.test["loss"] == pytest.approx(
+        torch.nn.functional.cross_entropy(logits, splits.test.labels).item(), rel=1e-5
+    )
+
+
+def test_a_record_is_as_it_will_be_read(make_plan):
+    record, _ = run(make_plan(model_options={"width": (4, 4, 8)}), "none", 0)
+    assert RunRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
+    assert (record.where, record.start) == ("", "")
+
+
+def test_a_run_repeats_itself_and_leaves_the_generator(make_plan):
+    plan = make_plan()
+    state = torch.get_rng_state()
+    first, model = run(plan, "saam", 0)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(99)
+    run(plan, "se", 1)
+    again, model_again = run(plan, "saam", 0, splits=load_splits(plan))
+    assert dataclasses.replace(first, **UNTIMED) == dataclasses.replace(again, **UNTIMED)
+    assert first.curve[-1]["train_loss"] == again.curve[-1]["train_loss"]
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), model_again.parameters(), strict=True))
+
+
+def test_models_are_built_as_the_plan_says(make_plan):
+    plan = make_plan(model="resnet14", start="identity")
+    model = build_model(plan, "se", seed=5, classes=7)
+    expected = create_model("resnet14", attention="se", num_classes=7, start="identity", seed=5, width=4, stem_stride=2)
+    x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert str(model) == str(expected)
+    assert torch.equal(model.eval()(x), expected.eval()(x))
+
+
+def test_data_stay_loaded_for_the_next_run(make_plan):
+    plan = make_plan()
+    assert load_splits(plan) is load_splits(make_plan(arms=("se",), seeds=(4,)))
+    assert load_splits(make_plan(data_options={"train": 60, "validation": 50, "test": 60})) is not load_splits(plan)

@@ -1,0 +1,125 @@
+"""Batches: what they hold, and what their order and draws depend on."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from saam.data import Batches, Images, normalise
+from saam.data.encoded import EncodedImages, load_encoded
+
+MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+
+
+def images(count: int, seed: int = 0) -> Images:
+    pixels = torch.randint(0, 256, (count, 3, 16, 12), generator=torch.Generator().manual_seed(seed))
+    return Images(pixels.to(torch.uint8), torch.arange(count))
+
+
+def batches(source: Images | EncodedImages, **options: object) -> Batches:
+    return Batches(source, **{"batch_size": 4, "mean": MEAN, "std": STD, **options})  # type: ignore[arg-type]
+
+
+def epoch(source: Batches, number: int = 0) -> tuple[Tensor, Tensor]:
+    x, y = zip(*source.epoch(number), strict=True)
+    return torch.cat(x), torch.cat(y)
+
+
+def test_plain_batches_hold_the_normalised_images_in_order() -> None:
+    source = images(10)
+    parts = list(batches(source))
+    assert [len(y) for _, y in parts] == [4, 4, 2]
+    x, y = torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])
+    assert y.tolist() == list(range(10))
+    assert x.dtype == torch.float32
+    for i in range(10):
+        for channel in range(3):
+            expected = (source.images[i, channel].double() / 255 - MEAN[channel]) / STD[channel]
+            assert torch.allclose(x[i, channel].double(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("count", "drop_last", "expected"), [(10, False, 3), (10, True, 2), (8, False, 2), (8, True, 2)]
+)
+def test_length_is_the_number_of_batches(count: int, drop_last: bool, expected: int) -> None:
+    source = batches(images(count), drop_last=drop_last)
+    assert len(source) == expected
+    assert len(list(source)) == expected
+
+
+def test_shuffled_epochs_hold_every_image_once_in_an_order_of_their_own() -> None:
+    source = batches(images(50), shuffle=True)
+    orders = [epoch(source, number)[1].tolist() for number in range(3)]
+    assert all(sorted(order) == list(range(50)) for order in orders)
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+    assert orders[0] != list(range(50))
+    x, y = epoch(source, 1)
+    assert torch.equal(x, normalise(images(50).images[y], MEAN, STD))
+
+
+def test_an_epoch_depends_on_seed_and_epoch_only() -> None:
+    def draw(number: int, seed: int) -> Tensor:
+        return epoch(batches(images(20), shuffle=True, augmentation=("crop", "flip", "cutout"), seed=seed), number)[0]
+
+    torch.manual_seed(0)
+    first, state = draw(2, 7), torch.get_rng_state()
+    torch.manual_seed(1)
+    source = batches(images(20), shuffle=True, augmentation=("crop", "flip", "cutout"), seed=7)
+    epoch(source, 0)
+    running = source.epoch(1)
+    next(running)
+    assert torch.equal(first, epoch(source, 2)[0])
+    assert not torch.equal(first, draw(3, 7))
+    assert not torch.equal(first, draw(2, 8))
+    torch.manual_seed(0)
+    draw(2, 7)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_one_more_augmentation_leaves_order_and_other_draws_alone() -> None:
+    plain = epoch(batches(images(40), shuffle=True, augmentation=("crop",)), 3)
+    flipped = epoch(batches(images(40), shuffle=True, augmentation=("crop", "flip")), 3)
+    assert torch.equal(plain[1], flipped[1])
+    same = [torch.equal(one, other) for one, other in zip(plain[0], flipped[0], strict=True)]
+    mirrored = [torch.equal(one, other.flip(-1)) for one, other in zip(plain[0], flipped[0], strict=True)]
+    assert all(one or other for one, other in zip(same, mirrored, strict=True))
+    assert 8 < sum(same) < 32
+
+
+def test_draws_do_not_depend_on_the_batch_size() -> None:
+    small, large = (
+        epoch(batches(images(30), batch_size=size, shuffle=True, augmentation=("crop", "flip")), 1) for size in (4, 30)
+    )
+    assert torch.equal(small[0], large[0])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_encoded_images_give_the_same_batches_as_decoded_ones(tmp_path: Path, workers: int) -> None:
+    files = [tmp_path / f"{i}.png" for i in range(6)]
+    pixels = torch.randint(0, 256, (6, 3, 70, 66), generator=torch.Generator().manual_seed(2)).to(torch.uint8)
+    for file, image in zip(files, pixels, strict=True):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(file)
+    encoded, _ = load_encoded(files, [file.name for file in files], range(6), workers=workers)
+    assert isinstance(encoded, EncodedImages)
+    state = torch.get_rng_state()
+    options = {"shuffle": True, "augmentation": ("crop", "flip"), "seed": 3}
+    found, labels = epoch(batches(encoded, **options), 4)
+    assert torch.equal(torch.get_rng_state(), state)
+    expected, expected_labels = epoch(batches(Images(pixels, torch.arange(6)), **options), 4)
+    assert torch.equal(found, expected)
+    assert torch.equal(labels, expected_labels)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size=0: expected at least 1"),
+        ({"batch_size": 6, "drop_last": True}, "5 images make no batch of 6"),
+        ({"augmentation": ("crp",)}, "unknown augmentation 'crp': did you mean 'crop'"),
+    ],
+)
+def test_wrong_options_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        batches(images(5), **options)

@@ -1,0 +1,32 @@
+"""Rescale and shift against broadcasting written out."""
+
+import pytest
+import torch
+
+import saam
+from saam.functional import shift
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_every_channel_gets_its_own_value(layout):
+    x = torch.randn(2, 3, 4, 5).to(memory_format=layout)
+    values = torch.randn(2, 3)
+    scaled, shifted = saam.rescale(x, values), shift(x, values)
+    for image in range(2):
+        for channel in range(3):
+            torch.testing.assert_close(scaled[image, channel], x[image, channel] * values[image, channel].item())
+            torch.testing.assert_close(shifted[image, channel], x[image, channel] + values[image, channel].item())
+    assert scaled.is_contiguous(memory_format=layout)
+
+
+def test_keeps_the_dtype_of_the_map():
+    x = torch.randn(2, 3, 4, 5, dtype=torch.bfloat16)
+    assert saam.rescale(x, torch.rand(2, 3)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("operation", [saam.rescale, shift])
+def test_bad_input(operation):
+    with pytest.raises(ValueError, match=r"\(B, C\) = \(2, 3\), got \(3, 2\)"):
+        operation(torch.ones(2, 3, 4, 5), torch.ones(3, 2))
+    with pytest.raises(ValueError, match=r"\(B, C, H, W\), got \(2, 3\)"):
+        operation(torch.ones(2, 3), torch.ones(2, 3))

@@ -1,0 +1,172 @@
+"""The score pool: its maps against numbers worked by hand, its start, and its options."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import reference
+from saam import ScorePool2d
+
+
+def pool_with(weight, **options):
+    pool = ScorePool2d(**options)
+    with torch.no_grad():
+        pool.weight.copy_(torch.as_tensor(weight, dtype=pool.weight.dtype).reshape(pool.weight.shape))
+    return pool
+
+
+def test_worked_by_hand():
+    """Two channels, two pixels: scores a + 2b, temperature 2, weights e^s / (e^s + e^t)."""
+    x = torch.tensor([[[[1.0, 3.0]], [[0.5, -1.0]]]])
+    pool = pool_with([1.0, 2.0], channels=2, temperature=2.0)
+    scores = (1 + 2 * 0.5, 3 + 2 * -1.0)  # 2 and 1
+    first = math.exp(scores[0] / 2) / (math.exp(scores[0] / 2) + math.exp(scores[1] / 2))
+    assert first == pytest.approx(0.622459, abs=1e-6)
+    torch.testing.assert_close(pool.scores(x), torch.tensor([[[list(scores)]]]))
+    torch.testing.assert_close(pool.score_map(x), torch.tensor([[[[first, 1 - first]]]]))
+    expected = [first * 1.0 + (1 - first) * 3.0, first * 0.5 + (1 - first) * -1.0]
+    torch.testing.assert_close(pool(x), torch.tensor([expected]))
+
+
+@pytest.mark.parametrize("heads", [1, 2, 3, 6])
+def test_equals_the_literal_reference(heads):
+    x = torch.randn(2, 6, 4, 5, dtype=torch.float64, requires_grad=True)
+    pool = ScorePool2d(6, heads=heads, bias=True, dtype=torch.float64)
+    nn.init.normal_(pool.weight)
+    nn.init.normal_(pool.bias)
+    expected = reference.attention_pool(x, pool.weight, pool.bias, math.sqrt(6))
+    torch.testing.assert_close(pool(x), expected)
+    assert torch.autograd.gradcheck(pool, (x,))
+
+
+def test_starts_as_the_mean_and_learns_from_there():
+    pool, x = ScorePool2d(6, heads=3, kernel_size=3), torch.randn(2, 6, 4, 5)
+    torch.testing.assert_close(pool(x), x.mean((2, 3)))
+    (pool(x) * torch.randn(2, 6)).sum().backward()
+    assert (pool.weight.grad.flatten(1).abs().amax(1) > 0).all()
+
+
+def test_channel_scorer_goes_from_the_minimum_through_the_mean_to_the_maximum():
+    x = torch.randn(2, 3, 4, 5)
+    for weight, expected in ((-1e4, x.amin((2, 3))), (0, x.mean((2, 3))), (1e4, x.amax((2, 3)))):
+        pool = pool_with([weight] * 3, channels=3, scorer="channel")
+        torch.testing.assert_close(pool(x), expected, rtol=1e-4, atol=1e-4)
+    assert pool.heads == 3
+
+
+def test_heads_weigh_their_own_channels():
+    x = torch.randn(2, 4, 3, 5)
+    weight = torch.zeros(2, 4)
+    weight[1, 0] = 1e4  # the second head follows channel 0, the first is a mean
+    pool = pool_with(weight, channels=4, heads=2)
+    place = x[:, 0].flatten(1).argmax(1)
+    torch.testing.assert_close(pool(x)[:, :2], x[:, :2].mean((2, 3)))
+    picked = x.flatten(2)[torch.arange(2), :, place]
+    torch.testing.assert_close(pool(x)[:, 2:], picked[:, 2:], rtol=1e-4, atol=1e-4)
+
+
+def test_maps_sum_to_one():
+    pool = ScorePool2d(6, heads=2)
+    nn.init.normal_(pool.weight)
+    maps = pool.score_map(torch.randn(3, 6, 4, 5).bfloat16())
+    assert maps.shape == (3, 2, 4, 5)
+    assert maps.dtype == torch.float32
+    torch.testing.assert_close(maps.sum((2, 3)), torch.ones(3, 2))
+
+
+def test_a_bias_changes_nothing():
+    x = torch.randn(2, 6, 4, 5)
+    pool = ScorePool2d(6, bias=True)
+    nn.init.normal_(pool.weight)
+    before = pool(x)
+    nn.init.constant_(pool.bias, 30.0)
+    torch.testing.assert_close(pool(x), before)
+
+
+@pytest.mark.parametrize(
+    ("options", "temperature"),
+    [
+        ({}, 4.0),
+        ({"heads": 4}, 4.0),
+        ({"kernel_size": 3}, 12.0),
+        ({"scorer": "channel"}, 1.0),
+        ({"scorer": "channel", "kernel_size": 3}, 3.0),
+        ({"temperature": 1}, 1.0),
+    ],
+    ids=str,
+)
+def test_temperature_is_the_root_of_the_fan_in(options, temperature):
+    pool = ScorePool2d(16, **options)
+    assert pool.temperature == temperature
+    assert pool.weight[0].numel() == temperature**2 or "temperature" in options
+
+
+def test_a_larger_kernel_sees_the_neighbours():
+    weight = torch.zeros(1, 2, 3, 3)
+    weight[0, 0, 1, 2] = 1e4  # the score of a pixel is its right neighbour's value in channel 0
+    pool = pool_with(weight, channels=2, kernel_size=3)
+    x = torch.zeros(1, 2, 3, 4)
+    x[0, 0, 1, 2] = 1.0
+    x[0, 1, 1, 1] = 7.0
+    torch.testing.assert_close(pool(x)[0, 1], torch.tensor(7.0))
+
+
+def test_keepdim_stands_in_for_a_pooling_layer():
+    x = torch.randn(2, 6, 4, 5)
+    pooled = ScorePool2d(6, keepdim=True)(x)
+    assert pooled.shape == (2, 6, 1, 1)
+    torch.testing.assert_close(pooled, nn.AdaptiveAvgPool2d(1)(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_scores_do_not_overflow(dtype):
+    pool = pool_with([100.0] * 16, channels=16)
+    x = (100 + torch.randn(2, 16, 4, 5)).to(dtype)  # scores of 160,000
+    with torch.autocast("cpu", dtype=dtype):
+        context = pool(x)
+    assert context.dtype == dtype
+    torch.testing.assert_close(context.double(), pool.double()(x.double()), rtol=1e-2, atol=0)
+
+
+def test_is_not_initialised_anew_with_the_convolutions_of_a_network():
+    network = nn.Sequential(nn.Conv2d(3, 6, 3), ScorePool2d(6))
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.ones_(module.weight)
+    assert not network[1].weight.any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"channels": 0}, "channels must be a whole number above 0, got 0"),
+        ({"scorer": "row"}, "scorer must be one of pixel, channel, got 'row'"),
+        ({"heads": 4}, "heads must divide the channels, got heads=4 for channels=6"),
+        ({"heads": 0}, "heads must divide the channels, got heads=0"),
+        ({"heads": 2, "scorer": "channel"}, "leave heads out, got heads=2"),
+        ({"kernel_size": 2}, "kernel_size must be odd, .*, got 2"),
+        ({"temperature": 0}, "temperature must be above 0, got 0"),
+    ],
+)
+def test_refuses_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        ScorePool2d(**{"channels": 6} | options)
+
+
+def test_refuses_bad_input():
+    pool = ScorePool2d(6)
+    with pytest.raises(ValueError, match=r"built for 6 channels, .*\(2, 5, 4, 5\).*channels=5"):
+        pool(torch.randn(2, 5, 4, 5))
+    with pytest.raises(ValueError, match=r"\(B, C, H, W\), got \(6, 4, 5\)"):
+        pool(torch.randn(6, 4, 5))
+    with pytest.raises(TypeError, match="floating"):
+        pool(torch.ones(2, 6, 4, 5, dtype=torch.long))
+
+
+def test_shows_what_sets_it_apart():
+    assert (
+        repr(ScorePool2d(64, heads=4, kernel_size=3))
+        == "ScorePool2d(64, heads=4, scorer='pixel', kernel_size=3, temperature=24)"
+    )

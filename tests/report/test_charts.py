@@ -1,0 +1,135 @@
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from report.fakes import comparison, first, plan, record, records
+from saam.comparison import Comparison
+from saam.report.charts import Chart, charts
+from saam.report.overview import overview
+
+
+def drawn(shown: Comparison) -> dict[tuple[str, str], Chart]:
+    return {(chart.section, chart.title): chart for chart in charts(overview(shown), shown.records)}
+
+
+def values(chart: Chart, layer: int) -> list[dict[str, Any]]:
+    owner = chart.spec["layer"][layer] if "data" in chart.spec["layer"][layer] else chart.spec
+    return owner["data"]["values"]  # type: ignore[no-any-return]
+
+
+def test_which_charts_there_are_at_each_stage() -> None:
+    whole = comparison(seeds=3)
+    everything = drawn(whole)
+    assert [section for section, _ in everything] == [
+        *("scores",) * 2, *("of_focus",) * 2, *("to_reference",) * 2, *("cost",) * 2, *("curves",) * 2
+    ]  # fmt: skip
+    assert {section for section, _ in drawn(first(whole, 5))} == {"scores", "of_focus", "to_reference", "curves"}
+    assert {section for section, _ in drawn(first(whole, 1, costs=True))} == {"scores", "cost", "curves"}
+    assert drawn(first(whole, 0, costs=True)) == {}
+
+
+def test_one_family_where_the_focus_is_the_reference() -> None:
+    sections = {section for section, _ in drawn(comparison(seeds=3, reference="saam"))}
+    assert "of_focus" in sections
+    assert "to_reference" not in sections
+
+
+def test_every_run_is_a_point() -> None:
+    whole = comparison(seeds=3)
+    chart = drawn(whole)["scores", "Accuracy"]
+    points = {(point["arm"], point["seed"]): point["value"] for point in values(chart, 0)}
+    assert points == {(each.arm, each.seed): each.test["accuracy"] for each in whole.records}
+    means = {mean["arm"]: mean for mean in values(chart, 1)}
+    saam = [value for (arm, _), value in points.items() if arm == "saam"]
+    assert means["saam"]["mean"] == pytest.approx(sum(saam) / 3)
+    assert means["saam"]["low"] < means["saam"]["mean"] < means["saam"]["high"]
+
+
+def test_differences_are_paired_by_seed_and_have_a_zero_line() -> None:
+    whole = comparison(seeds=3)
+    runs = {(each.arm, each.seed): each.test for each in whole.records}
+    chart = drawn(whole)["of_focus", "Log-loss"]
+    assert values(chart, 0) == [{"zero": 0}]
+    label = "saam \N{MINUS SIGN} eca"
+    points = {point["seed"]: point["value"] for point in values(chart, 1) if point["label"] == label}
+    expected = {seed: runs["saam", seed]["loss"] - runs["eca", seed]["loss"] for seed in range(3)}
+    assert points == pytest.approx(expected)
+    reference = drawn(whole)["to_reference", "Log-loss"]
+    assert {point["label"] for point in values(reference, 1)} == {
+        f"{arm} \N{MINUS SIGN} none" for arm in ("se", "eca", "saam")
+    }
+
+
+def test_an_arm_has_one_colour_in_all_charts() -> None:
+    whole = drawn(comparison(seeds=3))
+    scales = []
+    for chart in whole.values():
+        scales += [layer["encoding"]["color"]["scale"] for layer in chart.spec["layer"] if "color" in layer["encoding"]]
+    assert len(scales) > 12
+    assert all(scale == scales[0] for scale in scales)
+    assert len(set(scales[0]["range"])) == 4
+    focus = {point["arm"] for point in values(whole["of_focus", "Accuracy"], 1)}
+    reference = {point["arm"] for point in values(whole["to_reference", "Accuracy"], 1)}
+    assert focus == {"none", "se", "eca"}
+    assert reference == {"se", "eca", "saam"}
+
+
+def test_curves_are_means_with_one_standard_deviation() -> None:
+    planned = plan(arms=("saam",), seeds=3)
+    curve = ({"epoch": 1, "validation_accuracy": 50.0, "validation_loss": 1.0, "train_loss": 2.0},)
+    runs = [record("saam", seed, 80.0, 0.5, curve=curve) for seed in range(3)]
+    for seed, (accuracy, loss) in enumerate([(50.0, 1.0), (54.0, None), (58.0, math.nan)]):
+        own = ({**curve[0], "validation_accuracy": accuracy, "validation_loss": loss},)
+        runs[seed] = replace(runs[seed], curve=own)
+    whole = drawn(Comparison(planned, tuple(runs), ()))
+    (point,) = values(whole["curves", "Validation accuracy"], 0)
+    assert point == {
+        "arm": "saam",
+        "measure": "validation accuracy",
+        "epoch": 1,
+        "mean": 54.0,
+        "low": 50.0,
+        "high": 58.0,
+    }
+    losses = {point["measure"]: point["mean"] for point in values(whole["curves", "Loss"], 0)}
+    assert losses == {"validation loss": 1.0, "train loss": 2.0}
+
+
+def test_the_frame_of_curves_leaves_out_the_first_quarter() -> None:
+    whole = comparison(seeds=2)
+    chart = drawn(whole)["curves", "Validation accuracy"]
+    late = [point for point in values(chart, 0) if point["epoch"] > 3]
+    low, high = chart.spec["layer"][0]["encoding"]["y"]["scale"]["domain"]
+    assert low == min(point["low"] for point in late)
+    assert high == max(point["high"] for point in late)
+    assert low > 60 > min(point["low"] for point in values(chart, 0))
+
+
+def test_cost_stands_against_accuracy() -> None:
+    whole = comparison(seeds=2)
+    costs = {point["arm"]: point for point in values(drawn(whole)["cost", "Time of a training step"], 0)}
+    assert costs["saam"]["cost"] == pytest.approx(1.27)
+    parameters = {point["arm"]: point for point in values(drawn(whole)["cost", "Parameters"], 0)}
+    assert parameters["saam"]["cost"] == 80220
+    saam = [each.test["accuracy"] for each in whole.records if each.arm == "saam"]
+    assert parameters["saam"]["accuracy"] == pytest.approx(sum(saam) / 2)
+
+
+def test_a_diverged_run_leaves_the_rest_drawn() -> None:
+    planned = plan(seeds=2)
+    runs = list(records(planned))
+    runs[-1] = replace(runs[-1], test={**runs[-1].test, "loss": math.nan})
+    whole = drawn(Comparison(planned, tuple(runs), ()))
+    assert json.dumps([chart.spec for chart in whole.values()], allow_nan=False)
+    assert {mean["arm"] for mean in values(whole["scores", "Log-loss"], 1)} == {"none", "se", "eca"}
+    assert ("of_focus", "Log-loss") not in whole
+    assert ("of_focus", "Accuracy") in whole
+
+
+def test_long_labels_break_into_lines() -> None:
+    whole = comparison(arms=("none", "saam,heads=4,kernel_size=3,scorer=pixel"), seeds=2)
+    labels = {point["label"] for point in values(drawn(whole)["scores", "Accuracy"], 0)}
+    assert labels == {"none", "saam, heads=4,\nkernel_size=3,\nscorer=pixel"}

@@ -1,0 +1,82 @@
+from dataclasses import replace
+
+import pytest
+
+from report.fakes import comparison, first, plan, record
+from saam.comparison import Comparison
+from saam.report import verdicts
+from saam.report.overview import overview
+
+
+def test_both_families_have_the_right_sign_and_their_own_holm() -> None:
+    planned = plan(arms=("none", "se", "saam"), seeds=6)
+    scores = {"none": 87.0, "se": 89.0, "saam": 88.0}
+    step = 0.01  # so that no two differences are equal
+    runs = tuple(
+        record(arm, seed, scores[arm] + seed * step * (arm == "saam"), 1 - scores[arm] / 100)
+        for arm, seed in planned.schedule()
+    )
+    view = overview(Comparison(planned, runs, ()))
+    against_none = {each.arm: each for each in view.to_reference["accuracy"]}
+    assert against_none["se"].mean == pytest.approx(2)
+    assert against_none["saam"].mean == pytest.approx(1.025)
+    of_saam = {each.reference: each for each in view.of_focus["accuracy"]}
+    assert {each.arm for each in of_saam.values()} == {"saam"}
+    assert of_saam["none"].mean == pytest.approx(1.025)
+    assert of_saam["se"].mean == pytest.approx(-0.975)
+    assert of_saam["se"].values == pytest.approx({seed: -1 + seed * step for seed in range(6)})
+    assert of_saam["se"].low <= of_saam["se"].mean <= of_saam["se"].high
+    losses = {each.reference: each.mean for each in view.of_focus["loss"]}
+    assert losses == pytest.approx({"none": -0.01, "se": 0.01})
+
+
+def test_verdicts_turn_with_the_sign() -> None:
+    planned = plan(arms=("none", "saam"), seeds=7)
+    runs = tuple(record(arm, seed, 87 - (arm == "saam") * (1 + seed / 9), 0.4) for arm, seed in planned.schedule())
+    view = overview(Comparison(planned, runs, ()))
+    assert view.of_focus["accuracy"][0].verdict == "worse"
+    assert view.to_reference["accuracy"][0].verdict == "worse"
+    swapped = replace(planned, reference="saam", focus="none")
+    view = overview(Comparison(swapped, runs, ()))
+    assert view.of_focus["accuracy"][0].verdict == "better"
+    assert view.headline == "no attention is better than saam"
+
+
+def test_rows_follow_the_plan_and_hold_the_costs() -> None:
+    whole = comparison(arms=("saam", "none", "eca"), seeds=3)
+    view = overview(whole)
+    assert [row.arm for row in view.rows] == ["saam", "none", "eca"]
+    assert [row.runs for row in view.rows] == [3, 3, 3]
+    assert all(row.cost is not None and row.cost.arm == row.arm for row in view.rows)
+    assert view.rows[1].differences == {}
+    assert set(view.rows[0].differences) == {"accuracy", "loss"}
+    assert view.complete
+
+
+def test_fewer_seeds_than_needed_are_said_to_be_too_few() -> None:
+    few = comparison(seeds=5)
+    view = overview(few)
+    assert view.headline == "Five seeds cannot tell saam from no attention, se or eca"
+    assert len(view.notes) == 1
+    assert "cannot tell" in view.notes[0]
+    assert overview(comparison(seeds=8)).notes == ()
+
+
+def test_one_verdict_for_each_alternative() -> None:
+    whole = comparison(seeds=8)
+    sentences = verdicts(whole)
+    assert [sentence.split(":")[0] for sentence in sentences] == ["saam vs no attention", "saam vs se", "saam vs eca"]
+    runs = {(each.arm, each.seed): each.test["accuracy"] for each in whole.records}
+    mean = sum(runs["saam", seed] - runs["se", seed] for seed in range(8)) / 8
+    assert f"+{mean:.2f} points" in sentences[1]
+
+
+@pytest.mark.parametrize("runs", range(9))
+def test_every_stage_of_a_comparison_has_an_overview(runs: int) -> None:
+    part = first(comparison(arms=("saam", "se", "none"), seeds=3, reference="none"), runs)
+    view = overview(part)
+    assert (view.finished, view.planned, view.complete) == (runs, 9, False)
+    assert [bool(row.scores) for row in view.rows] == [runs > 0, runs > 1, runs > 2]
+    assert sum(bool(row.differences) for row in view.rows) == (2 if runs > 2 else 0)
+    assert view.headline
+    assert (verdicts(part) != []) == (runs > 0 and runs != 1)

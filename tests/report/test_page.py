@@ -1,0 +1,216 @@
+import json
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import saam.report.page
+from report.fakes import comparison, first, plan, record
+from saam.comparison import Comparison
+from saam.explain import ScoreMapStrip
+from saam.report import html, write_report
+
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
+VOID = {"meta", "link", "img", "br"}
+
+
+class Page(HTMLParser):
+    """The elements of a page with their text; scripts apart."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.cells: list[list[str]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(source)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+        if tag == "tr":
+            self.cells.append([])
+        if tag in ("td", "th"):
+            self.cells[-1].append("")
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] == "script":
+            self.scripts[-1] += data
+        elif self._open and self._open[-1] != "style":
+            self.text += data
+            if "td" in self._open or "th" in self._open:
+                self.cells[-1][-1] += data + " "
+
+    def row(self, name: str) -> list[str]:
+        """The first row of a table whose first cell begins with a name."""
+        return next([" ".join(cell.split()) for cell in row] for row in self.cells if row[0].split()[:1] == [name])
+
+    def specs(self) -> list[dict[str, Any]]:
+        return json.loads(self.scripts[1])  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def no_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the megabyte of Vega, which is slow to make, where a test does not need it."""
+    monkeypatch.setattr(saam.report.page, "_bundle", lambda: "bundle")
+
+
+STRIP = ScoreMapStrip(b"picture", 400, 300, "saam, seed 0", ("layer1", "layer2"), (2.0, 3.5))
+
+
+@pytest.mark.usefixtures("no_bundle")
+def test_numbers_come_from_the_records() -> None:
+    whole = comparison(seeds=3)
+    page = Page(html(whole))
+    runs = {(each.arm, each.seed): each.test for each in whole.records}
+    mean = sum(runs["saam", seed]["accuracy"] for seed in range(3)) / 3
+    gain = sum(runs["saam", seed]["accuracy"] - runs["none", seed]["accuracy"] for seed in range(3)) / 3
+    loss = sum(runs["saam", seed]["loss"] for seed in range(3)) / 3
+    row = page.row("saam")
+    assert row[0] == "saam 3 of 3 runs"
+    assert row[1].startswith(f"{mean:.2f} ")
+    assert row[2].startswith(f"+{gain:.2f} ")
+    assert row[4] == "cannot tell"
+    assert row[5].startswith(f"{loss:.3f} ")
+    assert row[7] == "80,220 +2,370"
+    assert row[9] == "1.27\N{MULTIPLICATION SIGN} 77.9 ms"
+    assert f"+{gain:.2f} points" in page.text
+    better = {"accuracy": runs["saam", 2]["accuracy"] + 3, "loss": 0.1234, "count": 10000}
+    changed = [replace(each, test=better) if (each.arm, each.seed) == ("saam", 2) else each for each in whole.records]
+    page = Page(html(replace(whole, records=tuple(changed))))
+    assert page.row("saam")[1].startswith(f"{mean + 1:.2f} ")
+    assert f"+{gain + 1:.2f} points" in page.text
+    assert any("0.1234" in cell for row in page.cells for cell in row)
+    assert any(point["value"] == 0.1234 for point in page.specs()[1]["layer"][0]["data"]["values"])
+
+
+@pytest.mark.usefixtures("no_bundle")
+def test_the_headline_answers_in_words() -> None:
+    assert "<h1>Three seeds cannot tell saam from no attention, se or eca.</h1>" in html(comparison(seeds=3))
+    assert "<h1>saam is better than no attention, se and eca.</h1>" in html(comparison(seeds=8))
+
+
+@pytest.mark.usefixtures("no_bundle")
+def test_every_run_is_listed_also_those_that_are_missing() -> None:
+    page = Page(html(first(comparison(seeds=3), 5)))
+    listed = [row for row in page.cells if len(row) == 9 and row[0].strip().isdigit()]
+    assert len(listed) == 12
+    assert sum(row[2].strip() == "…" for row in listed) == 7
+
+
+@pytest.mark.usefixtures("no_bundle")
+@pytest.mark.parametrize("runs", [0, 1, 2, 6])
+@pytest.mark.parametrize("costs", [False, True])
+def test_partial_comparisons_are_pages_too(runs: int, costs: bool) -> None:
+    page = Page(html(first(comparison(seeds=2), runs, costs=costs)))
+    assert f"Not finished: {runs} of 8 runs" in page.text
+    assert ("…" in page.row("saam")) == (runs < 6 or not costs)
+    places = [attributes["data-chart"] for _, attributes in page.elements if "data-chart" in attributes]
+    assert places == [str(number) for number in range(len(places))]
+    assert len(places) == (len(page.specs()) if runs else 0)
+
+
+@pytest.mark.usefixtures("no_bundle")
+def test_the_strip_is_on_the_page() -> None:
+    assert "Where the scores look" not in html(comparison(seeds=2))
+    page = Page(html(comparison(seeds=2), strip=STRIP))
+    image = next(attributes for tag, attributes in page.elements if tag == "img")
+    assert image["src"] == "data:image/png;base64,cGljdHVyZQ=="
+    assert image["alt"] == "Test images with the score maps of layer1 and layer2"
+    assert "saam, seed 0" in page.text
+
+
+@pytest.mark.usefixtures("no_bundle")
+def test_the_method_is_told() -> None:
+    whole = comparison(seeds=2)
+    other = replace(whole.records[-1], environment={**whole.records[-1].environment, "platform": "Plan 9"})
+    page = Page(html(replace(whole, records=(*whole.records[:-1], other))))
+    assert '"epochs": 12' in page.text
+    assert "saam compare --data photo-digits" in page.text
+    assert page.row("platform")[1] == "Linux / Plan 9"
+    assert "seeds 0 and 1" in " ".join(page.text.split())
+
+
+@pytest.mark.usefixtures("no_bundle")
+def test_nothing_from_outside_is_markup() -> None:
+    arm = f"saam,scorer={EVIL.replace(',', '')}"
+    planned = plan(("none", arm), 2, model=EVIL, data_options={EVIL: EVIL})
+    changes = {"data": EVIL, "environment": {EVIL: EVIL}, "finished": EVIL, "id": EVIL}
+    runs = tuple(record(planned.arms[i], seed, 80.0 + i, 0.5, **changes) for seed in range(2) for i in range(2))
+    strip = replace(STRIP, title=EVIL, sites=(EVIL,))
+    evil, good = (
+        Page(html(Comparison(planned, runs, ()), strip=strip)),
+        Page(html(comparison(arms=("none", "saam"), seeds=2), strip=STRIP)),
+    )
+    assert [tag for tag, _ in evil.elements if tag in ("script", "img")] == ["img", "script", "script", "script"]
+    assert not any(name.startswith("on") for _, attributes in evil.elements for name in attributes)
+    assert EVIL in evil.text
+    assert evil.scripts[0] == good.scripts[0]
+    assert evil.scripts[2] == good.scripts[2]
+    names = {point["arm"] for point in evil.specs()[0]["layer"][0]["data"]["values"]}
+    assert names == {"none", planned.arms[1]}
+
+
+def test_the_page_loads_nothing() -> None:
+    source = html(comparison(seeds=2), strip=STRIP)
+    page = Page(source)
+    for tag, attributes in page.elements:
+        assert tag not in ("iframe", "object", "embed", "base", "video", "audio", "source")
+        for name in ("src", "href", "srcset", "action", "data"):
+            assert (attributes.get(name) or "data:").startswith("data:"), (tag, attributes)
+    styles = "".join(re.findall(r"<style>(.*?)</style>", source, re.S))
+    assert "url(" not in styles
+    assert "@import" not in styles
+    policy = next(attributes["content"] for _, attributes in page.elements if "http-equiv" in attributes)
+    assert policy is not None
+    assert "default-src 'none'" in policy
+    assert "http" not in policy
+    assert len(page.scripts[0]) > 500_000  # Vega itself
+    assert "vegaEmbed" in page.scripts[0]
+
+
+@pytest.mark.usefixtures("no_bundle")
+def test_a_report_is_written(tmp_path: Path) -> None:
+    whole = comparison(seeds=2)
+    write_report(tmp_path / "report.html", whole, strip=STRIP)
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == html(whole, strip=STRIP)
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium here")
+@pytest.mark.parametrize("finished", [32, 7])
+def test_a_browser_draws_every_chart(tmp_path: Path, finished: int) -> None:
+    report = tmp_path / "report.html"
+    write_report(report, first(comparison(), finished, costs=finished == 32))
+    command = [
+        str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+        f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--virtual-time-budget=8000",
+        "--window-size=1200,5000", "--dump-dom", report.as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=True, env={**os.environ, "HOME": str(tmp_path)}
+    )
+    plots = done.stdout.count('data-chart="')
+    assert plots == {32: 10, 7: 8}[finished]
+    assert len(re.findall(r"<svg[^>]*class=\"marks\"", done.stdout)) == plots
+    assert "could not be drawn" not in done.stdout.split("<script>")[0]
+    assert "CONSOLE" not in done.stderr, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    assert ">saam \N{MINUS SIGN} se</text>" in done.stdout

@@ -1,0 +1,104 @@
+# ruff: noqa: RUF001  the signs are what is tested
+import math
+
+import pytest
+
+from saam.comparison.statistics import Difference, Verdict
+from saam.report.words import (
+    count,
+    duration,
+    finding,
+    interval,
+    number,
+    p_value,
+    ratio,
+    seeds,
+    signed,
+    verdict_sentence,
+)
+
+
+def difference(reference: str, verdict: Verdict = "cannot tell", *, n: int = 6, **changes: float) -> Difference:
+    values = {"mean": 0.31, "low": -0.05, "high": 0.68, "p": 0.06, "p_holm": 0.12, "minimum_detectable": 0.4} | changes
+    return Difference("saam", reference, "accuracy", n, **values, values={}, verdict=verdict)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (number(88.214), "88.21"),
+        (number(-0.0512, 3), "−0.051"),
+        (number(-0.001), "0.00"),
+        (number(None), "…"),
+        (number(math.nan), "NaN"),
+        (signed(0.305), "+0.30"),
+        (signed(-2), "−2.00"),
+        (signed(0.001), "0.00"),
+        (signed(None), "…"),
+        (interval(-0.05, 0.68), "−0.05 to 0.68"),
+        (interval(math.nan, math.nan), "…"),
+        (p_value(0.1249), ".12"),
+        (p_value(0.03125), ".031"),
+        (p_value(0.0004), "< .001"),
+        (p_value(1.0), "1.00"),
+        (ratio(1.125), "1.12×"),
+        (ratio(None), "…"),
+        (count(77850), "77.8k"),
+        (count(272474), "272k"),
+        (count(1_200_000), "1.20M"),
+        (count(40_800_000_000), "40.8G"),
+        (count(870), "870"),
+        (count(None), "…"),
+        (duration(119), "119 s"),
+        (duration(1536), "26 min"),
+        (duration(12240), "3.4 h"),
+        (seeds(1), "one seed"),
+        (seeds(6), "six seeds"),
+        (seeds(20), "20 seeds"),
+    ],
+)
+def test_numbers(text: str, expected: str) -> None:
+    assert text == expected
+
+
+def test_a_verdict_in_one_sentence() -> None:
+    assert verdict_sentence(difference("se"), None) == (
+        "saam vs se: +0.31 points (95 % interval −0.05 to 0.68), p = .12 after Holm: six seeds cannot tell"
+    )
+    assert verdict_sentence(difference("none", "better", n=20, p_holm=0.0002), None) == (
+        "saam vs no attention: +0.31 points (95 % interval −0.05 to 0.68), p < .001 after Holm: 20 seeds say better"
+    )
+    assert verdict_sentence(difference("se", n=0), None) == "saam vs se: no seed is finished in both yet"
+    assert verdict_sentence(difference("se", n=1, p_holm=1.0, low=math.nan, high=math.nan), None) == (
+        "saam vs se: +0.31 points, p = 1.00 after Holm: one seed cannot tell"
+    )
+
+
+def test_the_log_loss_speaks_where_it_says_otherwise() -> None:
+    told = difference("se", "better", mean=-0.0123, p_holm=0.031)
+    assert verdict_sentence(difference("se"), told).endswith("cannot tell; by log-loss better (−0.012, p = .031)")
+    assert "log-loss" not in verdict_sentence(difference("se", "better"), told)
+    assert "log-loss" not in verdict_sentence(difference("se"), difference("se"))
+
+
+@pytest.mark.parametrize(
+    ("differences", "expected"),
+    [
+        ([difference("none", "better"), difference("se", "better")], "saam is better than no attention and se"),
+        (
+            [difference("none", "better"), difference("se"), difference("eca"), difference("gc", "worse")],
+            "saam is better than no attention and worse than gc; six seeds cannot tell it from se or eca",
+        ),
+        (
+            [difference("none"), difference("se", n=3), difference("gc")],
+            "Six seeds cannot tell saam from no attention, se or gc",
+        ),
+        ([difference("se", n=0)], "saam against se and gc: no pair of runs is finished yet"),
+    ],
+)
+def test_the_finding(differences: list[Difference], expected: str) -> None:
+    assert finding("saam", differences, ["se", "gc"]) == expected
+
+
+def test_the_finding_of_a_lonely_arm() -> None:
+    assert finding("none", [], []) == "no attention alone: there is no other arm to compare it with"

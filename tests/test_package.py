@@ -1,0 +1,50 @@
+"""What the package promises as a whole."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import saam
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_import_loads_torch_and_nothing_else_heavy():
+    heavy = "timm torchvision accelerate sklearn scipy altair vl_convert jinja2 rich cyclopts pyarrow PIL triton onnx".split()
+    code = f"import sys, torch; before = set(sys.modules); import saam; print(*(set(sys.modules) - before) & set({heavy}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.split() == []
+
+
+def test_every_public_name_is_there():
+    for name in saam.__all__:
+        assert getattr(saam, name) is not None
+    with pytest.raises(AttributeError, match="no_such_name"):
+        saam.no_such_name  # noqa: B018
+
+
+def test_readme_examples_run():
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert examples
+    scope = {}
+    for example in examples:
+        exec(example, scope)
+
+
+def test_timm_builds_runs_and_trains_with_saam():
+    timm = pytest.importorskip("timm")
+    model = timm.create_model("resnet50", num_classes=3, block_args={"attn_layer": saam.SAAM})
+    attentions = [module for module in model.modules() if isinstance(module, saam.SAAM)]
+    assert len(attentions) == 16
+    assert all(not attention.squeeze.weight.any() for attention in attentions)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    torch.nn.functional.cross_entropy(model(torch.randn(2, 3, 64, 64)), torch.tensor([0, 2])).backward()
+    optimizer.step()
+    # the last norm of every branch starts at zero in timm, so that the first step reaches what follows it only
+    torch.nn.functional.cross_entropy(model(torch.randn(2, 3, 64, 64)), torch.tensor([0, 2])).backward()
+    optimizer.step()
+    assert all(attention.squeeze.weight.any() for attention in attentions)
