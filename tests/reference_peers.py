@@ -72,9 +72,9 @@ def spatial_gate(x, weights, name, training):
     return sigmoid(norm(convolution(pooled, weights, name + ".conv"), weights, name + ".norm", training, 0.01))
 
 
-def cbam(x, weights, training):
+def cbam(x, weights, training, squeeze="mean+max"):
     pixels = x.flatten(2)
-    if "channel.squeeze.weight" in weights:
+    if squeeze == "score":
         statistics = [score_context(x, weights["channel.squeeze.weight"])]
     else:
         statistics = [pixels.sum(2) / pixels.shape[2], pixels.max(2).values]
@@ -86,8 +86,8 @@ def cbam(x, weights, training):
     return y * spatial_gate(y, weights, "spatial", training)
 
 
-def bam(x, weights, training, combination):
-    if "squeeze.weight" in weights:
+def bam(x, weights, training, combination, squeeze):
+    if squeeze == "score":
         statistic = score_context(x, weights["squeeze.weight"])
     else:
         statistic = x.flatten(2).sum(2) / x[0, 0].numel()

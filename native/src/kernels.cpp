@@ -40,88 +40,95 @@ template <class Op, class T> struct Operands {
 
 template <int N> constexpr int kAtLeastOne = N > 0 ? N : 1;
 
-// One channel of a planar map: n neighbours in memory, from `from` on.
-template <class Op, int L, int U, class T, class A>
-SAAM_INLINE int64_t along(const Operands<Op, T>& o, int64_t from, int64_t k, int64_t n, const A* parameter, A* sum) {
+// The sums of U vectors of channels or pixels while a stretch of the map passes by.
+template <class Op, class A, int L, int U> struct Pass {
   using V = Vec<A, L>;
-  if (n - k < U * L) return k;
-  V p[kAtLeastOne<Op::parameters>], s[U][kAtLeastOne<Op::sums>], in[kAtLeastOne<Op::inputs>];
-  for (int i = 0; i < Op::parameters; ++i) p[i] = splat<V>(parameter[i]);
-  for (int u = 0; u < U; ++u)
-    for (int i = 0; i < Op::sums; ++i) s[u][i] = splat<V>(A(Op::start));
-  for (; k + U * L <= n; k += U * L) {
-    for (int u = 0; u < U; ++u) {
-      for (int i = 0; i < Op::inputs; ++i) in[i] = load<L>(o.in[i] + from + k + u * L);
-      const V y = Op::step(in, p, s[u]);
-      if constexpr (Op::writes) store<L>(o.out + from + k + u * L, y);
-    }
-  }
-  for (int i = 0; i < Op::sums; ++i) {
-    for (int u = 1; u < U; ++u) s[0][i] = Op::join(s[0][i], s[u][i]);
-    sum[i] = Op::join(sum[i], across<L>(s[0][i], [](auto a, auto b) { return Op::join(a, b); }));
-  }
-  return k;
-}
+  V parameter[U][kAtLeastOne<Op::parameters>], sum[U][kAtLeastOne<Op::sums>];
 
-template <class Op, int L, class T, class A>
-SAAM_INLINE void tail_along(const Operands<Op, T>& o, int64_t from, int64_t k, int64_t n, const A* p, A* sum) {
-  k = along<Op, L, 1>(o, from, k, n, p, sum);
-  if constexpr (L > 1) {
-    if (k < n) tail_along<Op, L / 2>(o, from, k, n, p, sum);
+  SAAM_INLINE Pass() {
+    for (auto& row : sum)
+      for (V& s : row) s = splat<V>(A(Op::start));
   }
-}
 
-// U * L channels of an interleaved map: `rows` pixels, `stride` apart.
-template <class Op, int L, int U, class T>
-SAAM_INLINE int64_t across_rows(const Operands<Op, T>& o, const Cell& cell, int64_t from, int64_t c, int64_t stride,
-                                int64_t rows) {
-  using A = Sum<T>;
-  using V = Vec<A, L>;
-  for (; c + U * L <= cell.channels; c += U * L) {
-    V p[U][kAtLeastOne<Op::parameters>], s[U][kAtLeastOne<Op::sums>], in[kAtLeastOne<Op::inputs>];
-    for (int u = 0; u < U; ++u) {
-      for (int i = 0; i < Op::parameters; ++i) p[u][i] = load<L>(o.parameter[i] + cell.channel + c + u * L);
-      for (int i = 0; i < Op::sums; ++i) s[u][i] = splat<V>(A(Op::start));
-    }
-    for (int64_t r = 0; r < rows; ++r) {
-      for (int u = 0; u < U; ++u) {
-        const int64_t at = from + r * stride + c + u * L;
-        for (int i = 0; i < Op::inputs; ++i) in[i] = load<L>(o.in[i] + at);
-        const V y = Op::step(in, p[u], s[u]);
-        if constexpr (Op::writes) store<L>(o.out + at, y);
-      }
-    }
+  // One vector of pixels; if `some`, only n lanes of it.
+  template <class T> SAAM_INLINE void step(const Operands<Op, T>& o, int u, int64_t at) {
+    V in[kAtLeastOne<Op::inputs>];
+    for (int i = 0; i < Op::inputs; ++i) in[i] = load<L>(o.in[i] + at);
+    const V y = Op::step(in, parameter[u], sum[u]);
+    if constexpr (Op::writes) store<L>(o.out + at, y);
+  }
+
+  template <class T> SAAM_INLINE void step_some(const Operands<Op, T>& o, int64_t at, int64_t n, int64_t size) {
+    V in[kAtLeastOne<Op::inputs>], fresh[kAtLeastOne<Op::sums>];
+    for (int i = 0; i < Op::inputs; ++i) in[i] = load_some<L>(o.in[i] + at, n, size - at);
+    for (int i = 0; i < Op::sums; ++i) fresh[i] = splat<V>(A(Op::start));
+    const V y = Op::step(in, parameter[0], fresh);
     for (int i = 0; i < Op::sums; ++i)
-      for (int u = 0; u < U; ++u)
-        for (int lane = 0; lane < L; ++lane) {
-          double& sum = o.sums[i * cell.channels + c + u * L + lane];
-          sum = Op::join(sum, double(s[u][i][lane]));
-        }
+      sum[0][i] = Op::join(sum[0][i], first_of<A, L>(fresh[i], splat<V>(A(Op::start)), n,
+                                                     std::make_integer_sequence<int, L>{}));
+    if constexpr (Op::writes) store_some<L>(o.out + at, y, n);
   }
-  return c;
+};
+
+// One channel of a planar map: n neighbours in memory.
+template <class Op, class T, class A>
+SAAM_INLINE void along_row(const Operands<Op, T>& o, int64_t at, int64_t n, int64_t size, const A* parameter, A* sum) {
+  constexpr int L = kLanes<A>, U = 4;
+  Pass<Op, A, L, U> pass;
+  for (auto& row : pass.parameter)
+    for (int i = 0; i < Op::parameters; ++i) row[i] = splat<Vec<A, L>>(parameter[i]);
+  int64_t k = 0;
+  for (; k + U * L <= n; k += U * L)
+    for (int u = 0; u < U; ++u) pass.step(o, u, at + k + u * L);
+  for (; k + L <= n; k += L) pass.step(o, 0, at + k);
+  if (k < n) pass.step_some(o, at + k, n - k, size);
+  for (int i = 0; i < Op::sums; ++i) {
+    for (int u = 1; u < U; ++u) pass.sum[0][i] = Op::join(pass.sum[0][i], pass.sum[u][i]);
+    sum[i] = across<L>(pass.sum[0][i], [](auto a, auto b) { return Op::join(a, b); });
+  }
 }
 
-template <class Op, int L, class T>
-SAAM_INLINE void tail_across(const Operands<Op, T>& o, const Cell& cell, int64_t from, int64_t c, int64_t stride,
-                             int64_t rows) {
-  c = across_rows<Op, L, 1>(o, cell, from, c, stride, rows);
-  if constexpr (L > 1) {
-    if (c < cell.channels) tail_across<Op, L / 2>(o, cell, from, c, stride, rows);
+// U * L channels of an interleaved map in `rows` pixels, or n < L of them.
+template <class Op, int U, class T>
+SAAM_INLINE void down_rows(const Operands<Op, T>& o, const Cell& cell, int64_t at, int64_t c, int64_t stride,
+                           int64_t rows, int64_t n, int64_t size) {
+  using A = Sum<T>;
+  constexpr int L = kLanes<A>;
+  Pass<Op, A, L, U> pass;
+  for (int u = 0; u < U; ++u)
+    for (int i = 0; i < Op::parameters; ++i)
+      pass.parameter[u][i] = load_some<L>(o.parameter[i] + cell.channel + c + u * L, n, n);
+  for (int64_t r = 0; r < rows; ++r, at += stride) {
+    if (n < L) {
+      pass.step_some(o, at + c, n, size);
+    } else {
+      for (int u = 0; u < U; ++u) pass.step(o, u, at + c + u * L);
+    }
   }
+  for (int i = 0; i < Op::sums; ++i)
+    for (int u = 0; u < U; ++u)
+      for (int64_t lane = 0; lane < std::min<int64_t>(n, L); ++lane) {
+        double& sum = o.sums[i * cell.channels + c + u * L + lane];
+        sum = Op::join(sum, double(pass.sum[u][i][lane]));
+      }
 }
 
 template <class Op, class T> void sweep(const Task<T>& t, const Cell& cell, const Operands<Op, T>& o) {
   using A = Sum<T>;
   constexpr int L = kLanes<A>;
   constexpr int64_t kStretch = 1024;
+  const int64_t size = t.batch * t.channels * t.pixels;
   if (t.interleaved) {
     const int64_t rows = Op::sums ? std::clamp<int64_t>(65536 / (cell.channels * sizeof(A)), 8, 32) : 4;
     for (int64_t r = 0; r < cell.pixels; r += rows) {
       const int64_t from = (cell.image * t.pixels + cell.pixel + r) * t.channels + cell.channel;
       const int64_t count = std::min(rows, cell.pixels - r);
       constexpr int U = Op::sums > 1 || Op::parameters > 3 ? 1 : 2;
-      const int64_t c = across_rows<Op, L, U>(o, cell, from, 0, t.channels, count);
-      tail_across<Op, L>(o, cell, from, c, t.channels, count);
+      int64_t c = 0;
+      for (; c + U * L <= cell.channels; c += U * L)
+        down_rows<Op, U>(o, cell, from, c, t.channels, count, L, size);
+      for (; c < cell.channels; c += L)
+        down_rows<Op, 1>(o, cell, from, c, t.channels, count, std::min<int64_t>(L, cell.channels - c), size);
     }
     return;
   }
@@ -132,9 +139,7 @@ template <class Op, class T> void sweep(const Task<T>& t, const Cell& cell, cons
     for (int64_t k = 0; k < cell.pixels; k += kStretch) {
       const int64_t n = std::min(kStretch, cell.pixels - k);
       A sum[kAtLeastOne<Op::sums>];
-      for (int i = 0; i < Op::sums; ++i) sum[i] = A(Op::start);
-      const int64_t done = along<Op, L, 4>(o, row + k, 0, n, parameter, sum);
-      tail_along<Op, L>(o, row + k, done, n, parameter, sum);
+      along_row(o, row + k, n, size, parameter, sum);
       for (int i = 0; i < Op::sums; ++i) {
         double& whole = o.sums[i * cell.channels + c];
         whole = Op::join(whole, double(sum[i]));
@@ -278,42 +283,43 @@ template <class T> void moments(const Task<T>& t, int64_t, int64_t begin, int64_
   });
 }
 
-// dx = factor * dy + offset + slope * x + share * [x == peak]
-template <bool Joint, bool Slope, bool Top>
-struct MomentsBackward : Operation<Joint + (Slope || Top), 1 + Joint + Slope + 2 * Top, 0, true> {
+// dx = factor * dy + offset, + slope * x (for a variance) or + share * [x == peak] (for a maximum)
+enum class From { kMean, kVariance, kMax };
+
+template <bool Joint, From from>
+struct MomentsBackward : Operation<Joint + (from != From::kMean), 1 + Joint + int(from), 0, true> {
   template <class V> static V step(const V* in, const V* p, V*) {
     V y = p[0];
     if constexpr (Joint) y += in[0] * p[1];
-    if constexpr (Slope) y += in[Joint] * p[1 + Joint];
-    if constexpr (Top) y += in[Joint] == p[1 + Joint + Slope] ? p[2 + Joint + Slope] : V{};
+    if constexpr (from == From::kVariance) y += in[Joint] * p[1 + Joint];
+    if constexpr (from == From::kMax) y += in[Joint] == p[1 + Joint] ? p[2 + Joint] : V{};
     return y;
   }
 };
 
-template <bool Joint, bool Slope, bool Top, class T>
+template <bool Joint, From from, class T>
 void moments_backward_as(const Task<T>& t, int64_t begin, int64_t end) {
-  using Op = MomentsBackward<Joint, Slope, Top>;
+  using Op = MomentsBackward<Joint, from>;
   each_channels(t, begin, end, [&](const Cell& cell) {
     Operands<Op, T> o{{}, {}, t.out};
-    int in = 0, parameter = 0;
-    auto next = [&](const Sum<T>* values) { o.parameter[parameter++] = values + cell.image * t.channels; };
-    next(t.offset);
-    if constexpr (Joint) o.in[in++] = t.dy, next(t.factor);
-    if constexpr (Slope || Top) o.in[in++] = t.x;
-    if constexpr (Slope) next(t.slope);
-    if constexpr (Top) next(t.peak), next(t.share);
+    const int64_t row = cell.image * t.channels;
+    o.parameter[0] = t.offset + row;
+    if constexpr (Joint) o.in[0] = t.dy, o.parameter[1] = t.factor + row;
+    if constexpr (from != From::kMean) o.in[Joint] = t.x;
+    if constexpr (from == From::kVariance) o.parameter[1 + Joint] = t.slope + row;
+    if constexpr (from == From::kMax) o.parameter[1 + Joint] = t.peak + row, o.parameter[2 + Joint] = t.share + row;
     sweep<Op, T>(t, cell, o);
   });
 }
 
 template <class T> void moments_backward(const Task<T>& t, int64_t, int64_t begin, int64_t end) {
-  const int which = (t.dy ? 4 : 0) + (t.slope ? 2 : 0) + (t.peak ? 1 : 0);
-  constexpr std::array<void (*)(const Task<T>&, int64_t, int64_t), 8> table{
-      moments_backward_as<false, false, false, T>, moments_backward_as<false, false, true, T>,
-      moments_backward_as<false, true, false, T>,  moments_backward_as<false, true, true, T>,
-      moments_backward_as<true, false, false, T>,  moments_backward_as<true, false, true, T>,
-      moments_backward_as<true, true, false, T>,   moments_backward_as<true, true, true, T>};
-  table[which](t, begin, end);
+  constexpr From kinds[] = {From::kMean, From::kVariance, From::kMax};
+  constexpr void (*table[2][3])(const Task<T>&, int64_t, int64_t) = {
+      {moments_backward_as<false, kinds[0], T>, moments_backward_as<false, kinds[1], T>,
+       moments_backward_as<false, kinds[2], T>},
+      {moments_backward_as<true, kinds[0], T>, moments_backward_as<true, kinds[1], T>,
+       moments_backward_as<true, kinds[2], T>}};
+  table[t.dy != nullptr][t.slope ? 1 : t.peak ? 2 : 0](t, begin, end);
 }
 
 // ---- Every channel scores itself: s = weight * x ---------------------------------------------------------------
@@ -412,30 +418,31 @@ template <class T> struct Matrix {
   int64_t rows, columns, stride;
 };
 
-// out[k] += sum over rows r of coefficient[r * step] * m[r][k]
-template <int R, int L, class T, class A>
-SAAM_INLINE void add_rows(const T* data, int64_t stride, int64_t columns, const A* coefficient, int64_t step,
-                          int64_t k, A* out) {
+// out[k] += sum over rows r of coefficient[r * step] * m[r][k].
+template <int R, class T, class A>
+SAAM_INLINE void add_some_rows(const Matrix<T>& m, int64_t first, const A* coefficient, int64_t step, A* out) {
+  constexpr int L = kLanes<A>;
   using V = Vec<A, L>;
   V c[R];
-  for (int r = 0; r < R; ++r) c[r] = splat<V>(coefficient[r * step]);
-  for (; k + L <= columns; k += L) {
+  for (int r = 0; r < R; ++r) c[r] = splat<V>(coefficient[(first + r) * step]);
+  const T* data = m.data + first * m.stride;
+  int64_t k = 0;
+  for (; k + L <= m.columns; k += L) {
     V sum = c[0] * load<L>(data + k);
-    for (int r = 1; r < R; ++r) sum += c[r] * load<L>(data + r * stride + k);
+    for (int r = 1; r < R; ++r) sum += c[r] * load<L>(data + r * m.stride + k);
     store<L>(out + k, load<L>(out + k) + sum);
   }
-  if constexpr (L > 1) {
-    if (k < columns) add_rows<R, L / 2>(data, stride, columns, coefficient, step, k, out);
+  for (; k < m.columns; ++k) {
+    A sum = 0;
+    for (int r = 0; r < R; ++r) sum += c[r][0] * one(data + r * m.stride + k);
+    out[k] += sum;
   }
 }
 
 template <class T, class A> void add_rows(const Matrix<T>& m, const A* coefficient, int64_t step, A* out) {
-  constexpr int R = 8;
   int64_t r = 0;
-  for (; r + R <= m.rows; r += R)
-    add_rows<R, kLanes<A>>(m.data + r * m.stride, m.stride, m.columns, coefficient + r * step, step, 0, out);
-  for (; r < m.rows; ++r)
-    add_rows<1, kLanes<A>>(m.data + r * m.stride, m.stride, m.columns, coefficient + r * step, step, 0, out);
+  for (; r + 8 <= m.rows; r += 8) add_some_rows<8>(m, r, coefficient, step, out);
+  for (; r < m.rows; ++r) add_some_rows<1>(m, r, coefficient, step, out);
 }
 
 // Lane r of the result is the total of s[r].
@@ -462,7 +469,7 @@ template <class T, class A> void add_dots(const Matrix<T>& m, const A* v, A* out
     }
     V result = totals<L>(sum, std::make_integer_sequence<int, L>{});
     for (; k < m.columns; ++k)
-      for (int i = 0; i < L; ++i) result[i] += v[k] * load<1>(data + i * m.stride + k)[0];
+      for (int i = 0; i < L; ++i) result[i] += v[k] * one(data + i * m.stride + k);
     store<L>(out + r, load<L>(out + r) + result);
   }
   for (; r < m.rows; ++r) {
@@ -471,7 +478,7 @@ template <class T, class A> void add_dots(const Matrix<T>& m, const A* v, A* out
     int64_t k = 0;
     for (; k + L <= m.columns; k += L) sum += load<L>(v + k) * load<L>(data + k);
     A result = total<L>(sum);
-    for (; k < m.columns; ++k) result += v[k] * load<1>(data + k)[0];
+    for (; k < m.columns; ++k) result += v[k] * one(data + k);
     out[r] += result;
   }
 }
@@ -491,17 +498,23 @@ template <class T> struct Tile {
   }
 };
 
-// out[k][pixel] += sum over the channels of vectors[k][channel] * x, for all k while a part of x is in the cache.
+// out[k][pixel] += sum over the channels of vectors[k][channel] * x, for all k while a part of x is in the cache. Long sums
+// are taken in two levels for accuracy: `block` has room for one row of the tile.
 template <class T, class A>
 void project(const Tile<T>& tile, int64_t first, int64_t channels, const A* const* vectors, A* const* out,
-             int64_t count) {
-  constexpr int64_t kRows = 16;
+             int64_t count, std::vector<A>& block) {
+  constexpr int64_t kRows = 64;
   const Matrix<T> m = tile.of(tile.task.x, first, channels);
   for (int64_t r = 0; r < m.rows; r += kRows) {
     const Matrix<T> part{m.data + r * m.stride, std::min(kRows, m.rows - r), m.columns, m.stride};
     for (int64_t k = 0; k < count; ++k) {
-      if (tile.task.interleaved) add_dots(part, vectors[k], out[k] + r);
-      else add_rows(part, vectors[k] + r, 1, out[k]);
+      if (tile.task.interleaved) {
+        add_dots(part, vectors[k], out[k] + r);
+      } else {
+        std::fill_n(block.begin(), m.columns, A(0));
+        add_rows(part, vectors[k] + r, 1, block.data());
+        for (int64_t p = 0; p < m.columns; ++p) out[k][p] += block[p];
+      }
     }
   }
 }
@@ -564,7 +577,7 @@ template <class T> void score(const Task<T>& t, int64_t, int64_t begin, int64_t 
   using V = Vec<A, L>;
   const int64_t group = t.channels / t.heads, pixels = tile_pixels(t);
   HeadRows<A> e(t.heads, pixels);
-  std::vector<A> context(t.channels);
+  std::vector<A> context(t.channels), block(pixels);
   const auto weight = rows_of(t.weight, t.weight ? t.heads : 0, t.channels);
   for (int64_t item = begin; item < end; ++item) {
     double* best = t.partial + item * (2 * t.heads + t.channels);
@@ -573,7 +586,7 @@ template <class T> void score(const Task<T>& t, int64_t, int64_t begin, int64_t 
     std::fill_n(sum, t.heads + t.channels, 0.0);
     each_tile(t, item, pixels, [&](const Tile<T>& tile) {
       e.clear();
-      project(tile, 0, t.channels, weight.data(), e.rows.data(), int64_t(weight.size()));
+      project(tile, 0, t.channels, weight.data(), e.rows.data(), int64_t(weight.size()), block);
       read_scores(tile, e);
       std::fill(context.begin(), context.end(), A(0));
       for (int64_t g = 0; g < t.heads; ++g) {
@@ -596,24 +609,26 @@ template <class T> void score(const Task<T>& t, int64_t, int64_t begin, int64_t 
 }
 
 // out[k] = factor * dy[k] + u * v[k] + s * w[k]; the factor is one number or, if ByColumn, one for each k.
-template <bool Joint, bool ByColumn, int L, class T, class A>
-SAAM_INLINE void write_row(T* out, const T* dy, const A* factor, A u, const A* v, A s, const A* w, int64_t k,
-                           int64_t n) {
+template <bool Joint, bool ByColumn, class T, class A>
+SAAM_INLINE void write_row(T* out, const T* dy, const A* factor, A u, const A* v, A s, const A* w, int64_t n) {
+  constexpr int L = kLanes<A>;
+  int64_t k = 0;
   for (; k + L <= n; k += L) {
     Vec<A, L> y = load<L>(v + k) * u + load<L>(w + k) * s;
     if constexpr (Joint && ByColumn) y += load<L>(dy + k) * load<L>(factor + k);
     if constexpr (Joint && !ByColumn) y += load<L>(dy + k) * *factor;
     store<L>(out + k, y);
   }
-  if constexpr (L > 1) {
-    if (k < n) write_row<Joint, ByColumn, L / 2>(out, dy, factor, u, v, s, w, k, n);
+  for (; k < n; ++k) {
+    A y = v[k] * u + w[k] * s;
+    if constexpr (Joint) y += one(dy + k) * factor[ByColumn ? k : 0];
+    store<1>(out + k, Vec<A, 1>{y});
   }
 }
 
 // dx = factor * dy + p dz + sum over the heads of weight ds
 template <bool Joint, class T, class A>
 void write_dx(const Tile<T>& tile, HeadRows<A>& p, HeadRows<A>& ds, std::vector<A>& row) {
-  constexpr int L = kLanes<A>;
   const Task<T>& t = tile.task;
   const int64_t group = t.channels / t.heads, image = tile.image * t.channels;
   const A* dz = t.dz + image;
@@ -631,7 +646,7 @@ void write_dx(const Tile<T>& tile, HeadRows<A>& p, HeadRows<A>& ds, std::vector<
       const A* w = several ? row.data() : t.weight ? t.weight : dz;
       for (int64_t g = 0; g < t.heads; ++g) {
         const int64_t c = g * group;
-        write_row<Joint, true, L>(t.out + at + c, t.dy + at + c, factor + c, p[g][i], dz + c, s, w + c, 0, group);
+        write_row<Joint, true>(t.out + at + c, t.dy + at + c, factor + c, p[g][i], dz + c, s, w + c, group);
       }
     }
     return;
@@ -645,7 +660,7 @@ void write_dx(const Tile<T>& tile, HeadRows<A>& p, HeadRows<A>& ds, std::vector<
     }
     const A s = several ? A(1) : t.weight ? t.weight[c] : nothing;
     const A* w = several ? row.data() : t.weight ? ds[0] : v;
-    write_row<Joint, false, L>(t.out + at, t.dy + at, factor + c, dz[c], v, s, w, 0, tile.pixels);
+    write_row<Joint, false>(t.out + at, t.dy + at, factor + c, dz[c], v, s, w, tile.pixels);
   }
 }
 
@@ -655,7 +670,7 @@ template <class T> void score_backward(const Task<T>& t, int64_t worker, int64_t
   constexpr int L = kLanes<A>;
   const int64_t group = t.channels / t.heads, pixels = tile_pixels(t);
   HeadRows<A> p(t.heads, pixels), ds(t.heads, pixels);
-  std::vector<A> row(std::max(pixels, t.channels)), dweight(t.weight ? t.heads * t.channels : 0);
+  std::vector<A> row(std::max(pixels, t.channels)), block(pixels), dweight(t.weight ? t.heads * t.channels : 0);
   std::vector<double> level(t.heads);
   for (int64_t item = end - 1; item >= begin; --item) {
     const int64_t image = item / t.slices;
@@ -673,11 +688,11 @@ template <class T> void score_backward(const Task<T>& t, int64_t worker, int64_t
     each_tile(t, item, pixels, [&](const Tile<T>& tile) {
       p.clear();
       ds.clear();
-      project(tile, 0, t.channels, vectors.data(), outs.data(), int64_t(vectors.size()));
+      project(tile, 0, t.channels, vectors.data(), outs.data(), int64_t(vectors.size()), block);
       read_scores(tile, p);
       for (int64_t g = 0; g < t.heads; ++g) {
         const A* direction = dz + g * group;
-        if (t.heads > 1) project(tile, g * group, group, &direction, &ds.rows[g], 1);
+        if (t.heads > 1) project(tile, g * group, group, &direction, &ds.rows[g], 1, block);
         const A best = t.best[image * t.heads + g], inverse = t.inverse[image * t.heads + g];
         Vec<A, L> sum{};
         for (int64_t k = 0; k < pixels; k += L) {

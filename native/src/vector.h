@@ -1,6 +1,7 @@
 // Vectors of the compiler (GCC and Clang), one width per variant, and what the kernels do with them.
 //
-// A vector of L lanes is Vec<A, L>; tails are treated by the same code with ever smaller L, down to 1.
+// A vector of L lanes is Vec<A, L>. What remains of a row after its whole vectors is treated as one more vector, of which
+// only the first n lanes count.
 #pragma once
 
 #include <cstring>
@@ -86,6 +87,28 @@ template <int L, class T> SAAM_INLINE void store(T* to, Vec<Sum<T>, L> v) {
   } else {
     std::memcpy(to, &v, sizeof(v));
   }
+}
+
+template <class T> SAAM_INLINE Sum<T> one(const T* from) { return load<1>(from)[0]; }
+
+// The first n lanes. Reads whole vectors where memory of the same tensor goes on (`room` elements from here).
+template <int L, class T> SAAM_INLINE Vec<Sum<T>, L> load_some(const T* from, int64_t n, int64_t room) {
+  if (room >= L) return load<L>(from);
+  T lanes[L] = {};
+  std::memcpy(lanes, from, n * sizeof(T));
+  return load<L>(lanes);
+}
+
+template <int L, class T> SAAM_INLINE void store_some(T* to, Vec<Sum<T>, L> v, int64_t n) {
+  T lanes[L];
+  store<L>(lanes, v);
+  std::memcpy(to, lanes, n * sizeof(T));
+}
+
+// The lanes of v from n on replaced by those of other.
+template <class A, int L, int... I>
+SAAM_INLINE Vec<A, L> first_of(Vec<A, L> v, Vec<A, L> other, int64_t n, std::integer_sequence<int, I...>) {
+  return Vec<Bits<A>, L>{I...} < Bits<A>(n) ? v : other;
 }
 
 // Maximum as torch.amax takes it: a NaN on either side wins.

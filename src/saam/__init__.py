@@ -12,15 +12,17 @@ from saam.functional.backend import backends
 from saam.nn import SAAM, ChannelAttention, ScorePool2d, create_attention, list_attentions
 
 if TYPE_CHECKING:
-    from saam.explain import score_maps
-    from saam.models import create_model
-    from saam.surgery import attach, detach
+    from saam.explain.score_maps import score_maps
+    from saam.models import create_model, list_models, load, save
+    from saam.surgery.attach import attach
+    from saam.surgery.detach import detach, new_parameters
+    from saam.surgery.sites import sites
+    from saam.surgery.upgrade import upgrade
 
 _LATER = {
-    "attach": "saam.surgery",
-    "create_model": "saam.models",
-    "detach": "saam.surgery",
-    "score_maps": "saam.explain",
+    "saam.explain": ("score_maps",),
+    "saam.models": ("create_model", "list_models", "load", "save"),
+    "saam.surgery": ("attach", "detach", "new_parameters", "sites", "upgrade"),
 }
 
 __all__ = [
@@ -34,13 +36,20 @@ __all__ = [
     "create_model",
     "detach",
     "list_attentions",
+    "list_models",
+    "load",
+    "new_parameters",
     "rescale",
+    "save",
     "score_aggregate",
     "score_maps",
+    "sites",
+    "upgrade",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        return getattr(import_module(_LATER[name]), name)
+    for module, names in _LATER.items():
+        if name in names:
+            return getattr(import_module(module), name)
     raise AttributeError(f"module 'saam' has no attribute {name!r}")

@@ -26,7 +26,7 @@ def make_plan(**changes):
 @pytest.mark.parametrize(
     ("given", "label"),
     [
-        ("none", "none"),
+        (" none ", "none"),
         (" se ", "se"),
         ("saam, scorer=channel ,heads=4", "saam,heads=4,scorer=channel"),
         ("eca,squeeze=score", "eca,squeeze=score"),

@@ -33,6 +33,10 @@ def test_a_run_record_comes_back_from_a_file_as_it_was(make_record, tmp_path):
     assert RunRecord.from_json(read_json(tmp_path / "a.json")) == record
 
 
+def test_a_whole_number_will_do_for_a_float(make_record):
+    assert RunRecord.from_json({**make_record().to_json(), "seconds": 2}).seconds == 2
+
+
 def test_a_cost_record_comes_back_from_json_as_it_was():
     assert CostRecord.from_json(json.loads(json.dumps(COST.to_json()))) == COST
 

@@ -88,6 +88,16 @@ def test_one_more_augmentation_leaves_order_and_other_draws_alone() -> None:
     assert 8 < sum(same) < 32
 
 
+def test_order_and_each_augmentation_have_seeds_of_their_own() -> None:
+    seeds = {
+        batches(images(4), seed=seed)._generator(purpose, number).initial_seed()
+        for seed in (0, 1)
+        for number in (0, 1)
+        for purpose in ("order", "crop", "flip")
+    }
+    assert len(seeds) == 12
+
+
 def test_draws_do_not_depend_on_the_batch_size() -> None:
     small, large = (
         epoch(batches(images(30), batch_size=size, shuffle=True, augmentation=("crop", "flip")), 1) for size in (4, 30)

@@ -138,12 +138,13 @@ def test_starts_at_zero_and_learns_from_there(name, training):
     )  # more than a bias, which takes no notice of the input
 
 
-def test_without_parameters_is_the_mean_and_cannot_start_at_zero():
+def test_without_parameters_is_the_mean():
     statistics = torch.randn(3, 4, CHANNELS)
     module = NoExcitation(CHANNELS)
     torch.testing.assert_close(module(statistics), sum(statistics[:, k] for k in range(4)) / 4)
-    with pytest.raises(ValueError, match="cannot start as the identity; use start='default'"):
-        module.zero_last_()
+    with pytest.raises(ValueError, match=r"built for 6 channels, got statistics of shape \(3, 4, 5\)"):
+        module(statistics[:, :, :5])
+    assert not hasattr(module, "zero_last_")  # by which surgery tells that there is nothing to set to zero
 
 
 @every

@@ -166,9 +166,8 @@ class TestIdentity:
 
 
 def options_of(name):
-    """The options of a preset with another value for each, and what of the module must then be different."""
-    signature = inspect.signature(attention_record(name).build).parameters.values()
-    return {parameter.name for parameter in signature if parameter.kind is parameter.KEYWORD_ONLY}
+    parameters = inspect.signature(attention_record(name).build).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
 
 
 class TestOptions:

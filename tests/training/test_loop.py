@@ -212,11 +212,21 @@ def test_a_seed_decides_everything():
 
 
 def test_epochs_draw_differently():
-    draws = []
-    model = make_model(dropout=0.5)
-    model[4].register_forward_hook(lambda module, _, out: draws.append(out == 0) if module.training else None)
-    run(BASE, model=model, train_batches=[make_data(count=16)[0]])
-    assert not torch.equal(draws[0], draws[1])
+    masks = []
+    model = nn.Sequential(nn.Dropout(0.5), *make_model())  # on the images, which have no zeros of their own
+    model[0].register_forward_hook(lambda module, _, out: masks.append(out == 0) if module.training else None)
+    run(BASE, model=model, train_batches=make_data(count=16))
+    assert 0.3 < masks[0].double().mean() < 0.7
+    assert not torch.equal(masks[0], masks[1])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "factors"),  # the middle of the last step: 3.5 and 7.5 of 8 steps
+    [("cosine", (0.5975451610080641, 0.009607359798384785)), ("step", (1.0, 1.0))],
+)
+def test_the_schedule_is_read_at_the_middle_of_each_step(schedule, factors):
+    _, result = run(BASE.replace(schedule=schedule, warmup_fraction=0.0))
+    assert [record.learning_rate for record in result.curve] == pytest.approx([0.05 * factor for factor in factors])
 
 
 def test_a_plain_data_loader_is_shuffled_by_the_seed():
@@ -262,6 +272,7 @@ def test_generator_and_modes_are_restored_also_after_an_error():
             assert on_epoch is fail
         assert torch.equal(torch.get_rng_state(), state)
         assert [module.training for module in model.modules()] == modes
+        assert model[1].num_batches_tracked > 0  # it did train in training mode
 
 
 def test_validation_changes_nothing():

@@ -5,7 +5,7 @@ from pathlib import Path
 from saam.cli.screen import screen
 from saam.data import load_data
 from saam.explain import comparison_strip, data_strip
-from saam.models import create_model
+from saam.models import load
 from saam.training import load_checkpoint, write_atomically
 
 __all__ = ["command"]
@@ -36,12 +36,9 @@ def command(
                 f"{folder} has no finished run of an arm with a score squeeze; compare 'saam' among others"
             )
     else:
-        checkpoint = load_checkpoint(folder)
-        network = create_model(**checkpoint.config["model"])
-        network.load_state_dict(checkpoint.weights)
-        data = checkpoint.config["data"]
+        data = load_checkpoint(folder).config["data"]
         splits = load_data(data["name"], **data["options"])
-        drawn = data_strip(network, splits, images=images, title=checkpoint.config["model"]["attention"])
+        drawn = data_strip(load(folder), splits, images=images, title=str(folder))
     write_atomically({out: drawn.png})
     console = screen()
     console.print(drawn.title)

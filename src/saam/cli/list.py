@@ -31,7 +31,7 @@ _HEADINGS: dict[Kind, tuple[str, ...]] = {
     "attentions": ("name", "what it is", "parameters at 64 channels", "paper"),
     "squeezes": ("name",),
     "data": ("name", "what it is"),
-    "models": ("name", "what it is"),
+    "models": ("name",),
     "recipes": ("name", "what it is for"),
 }
 
@@ -61,7 +61,7 @@ def _rows(kind: Kind) -> list[tuple[str, ...]]:
     if kind == "models":
         from saam.models import list_models
 
-        return list(list_models().items())
+        return [(name,) for name in (*list_models(), "timm:NAME", "torchvision:NAME")]
     from saam.training import recipes
 
     return list(recipes().items())

@@ -2,14 +2,11 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from saam._options import parse_options
-from saam._version import __version__
 from saam.cli.screen import screen
-from saam.data import Batches, load_data
-from saam.models import create_model
-from saam.surgery import new_parameters
+from saam.data import load_data, score_batches, train_batches
+from saam.models import create_model, describe, untrained_parameters
 from saam.training import EpochRecord, check_writable, create_recipe, evaluate, save_checkpoint, train
 
 __all__ = ["command"]
@@ -60,18 +57,15 @@ def command(
     (data_name, data_options), (model_name, model_options) = parse_options(data), parse_options(model)
     check_writable(out)
     splits = load_data(data_name, **data_options)
-    config: dict[str, Any] = {
-        "name": model_name,
-        "attention": attach,
-        "num_classes": len(splits.classes),
-        "where": where,
-        "start": "identity" if pretrained else "default",
-        "seed": seed,
+    network = create_model(
+        model_name,
+        attention=attach,
+        num_classes=len(splits.classes),
+        pretrained=pretrained,
+        where=where,
+        seed=seed,
         **model_options,
-    }
-    network = create_model(**config, pretrained=pretrained)
-    stretch = {"batch_size": chosen.batch_size, "mean": splits.mean, "std": splits.std}
-    augmentation = splits.augmentation if chosen.augmentation is None else chosen.augmentation
+    )
     console = screen()
 
     def show(epoch: EpochRecord) -> None:
@@ -83,29 +77,22 @@ def command(
     state = out / "state.pt"
     result = train(
         network,
-        Batches(
-            splits.train,
-            **stretch,
-            augmentation=augmentation,
-            seed=seed,
-            shuffle=True,
-            drop_last=len(splits.train) % chosen.batch_size == 1,
-        ),
-        Batches(splits.validation, **stretch),
+        train_batches(splits, batch_size=chosen.batch_size, seed=seed, augmentation=chosen.augmentation),
+        score_batches(splits, "validation", batch_size=chosen.batch_size),
         chosen,
         seed=seed,
         on_epoch=show,
         device=device,
-        new_parameters=new_parameters(network) if pretrained else (),
+        new_parameters=untrained_parameters(network) if pretrained else (),
         state=state,
     )
-    test = evaluate(network, Batches(splits.test, **stretch))
+    test = evaluate(network, score_batches(splits, "test", batch_size=chosen.batch_size))
     settings = {
-        "saam": __version__,
-        "model": config,
+        **describe(network),
         "data": {"name": data_name, "options": data_options, "label": splits.label, "classes": splits.classes},
         "normalisation": {"mean": splits.mean, "std": splits.std},
         "recipe": chosen.to_dict(),
+        "seed": seed,
         "test": asdict(test),
     }
     save_checkpoint(out, network, settings, result.curve)

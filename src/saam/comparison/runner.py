@@ -18,7 +18,7 @@ from torch import nn
 from saam._version import __version__
 from saam.comparison.plan import PLAIN, Plan
 from saam.comparison.records import RunRecord
-from saam.data import Batches, Splits, load_data
+from saam.data import Splits, load_data, score_batches, train_batches
 from saam.models import create_model
 from saam.training import EpochRecord, evaluate, train
 
@@ -52,21 +52,18 @@ def run(
     """
     splits = load_splits(plan) if splits is None else splits
     recipe, size = plan.recipe, plan.recipe.batch_size
-    train_batches = Batches(
-        splits.train,
-        batch_size=size,
-        mean=splits.mean,
-        std=splits.std,
-        augmentation=splits.augmentation if recipe.augmentation is None else recipe.augmentation,
-        seed=seed,
-        shuffle=True,
-        drop_last=len(splits.train) % size == 1,  # batch norm cannot train on a single image
-    )
-    validation_batches = Batches(splits.validation, batch_size=size, mean=splits.mean, std=splits.std)
     model = build_model(plan, arm, seed=seed, classes=len(splits.classes))
-    result = train(model, train_batches, validation_batches, recipe, seed=seed, device=device, on_epoch=on_epoch)
+    result = train(
+        model,
+        train_batches(splits, batch_size=size, seed=seed, augmentation=recipe.augmentation),
+        score_batches(splits, "validation", batch_size=size),
+        recipe,
+        seed=seed,
+        device=device,
+        on_epoch=on_epoch,
+    )
     last = result.curve[-1]
-    test = evaluate(model, Batches(splits.test, batch_size=size, mean=splits.mean, std=splits.std))
+    test = evaluate(model, score_batches(splits, "test", batch_size=size))
     record = RunRecord(
         id=plan.run_id(arm, seed, fingerprint=splits.fingerprint),
         arm=arm,

@@ -8,7 +8,7 @@ the unit of evidence is the difference ``arm - reference`` of one seed, and noth
 - p_holm: p after Holm's step-down correction over the arms (Holm, Scand. J. Statistics 1979);
 - minimum_detectable: the true difference that a paired t-test at .05 would find with power .8, given this n and spread.
 
-An arm is called better or worse when p_holm < .05 with six seeds or more; otherwise these runs cannot tell.
+An arm is called better or worse when p_holm < .05, which takes six seeds or more; otherwise these runs cannot tell.
 """
 
 import math
@@ -144,8 +144,8 @@ def sign_flip(differences: Sequence[float]) -> float:
     threshold = abs(d.sum()) - 1e-9 * np.abs(d).sum()  # sums equal but for rounding count as equal
     if len(d) <= EXACT_SEEDS:
         first, second = _signed_sums(d[::2]), np.sort(_signed_sums(d[1::2]))
-        above = len(second) - np.searchsorted(second, threshold - first, side="left")
-        below = np.searchsorted(second, -threshold - first, side="right")
+        above = len(second) - np.searchsorted(second, threshold - first)
+        below = np.searchsorted(second, -threshold - first)
         extreme = int(np.sum(above) + np.sum(below)) if threshold > 0 else 1 << len(d)
         return extreme / (1 << len(d))
     signs = 2.0 * np.random.default_rng(0).integers(0, 2, (DRAWS, len(d)), dtype=np.int8) - 1.0
@@ -197,7 +197,7 @@ def _difference(
     mean = float(d.mean()) if len(d) else math.nan
     low, high = _interval(d)
     verdict: Verdict = "cannot tell"
-    if len(d) >= MINIMUM_SEEDS and p_holm < ALPHA:
+    if p_holm < ALPHA:  # never so with fewer than six pairs
         verdict = "better" if (mean > 0) == (metric == "accuracy") else "worse"
     detectable = _detectable(len(d)) * float(d.std(ddof=1)) if len(d) > 1 else math.nan
     return Difference(arm, reference, metric, len(d), mean, low, high, p, p_holm, detectable, values, verdict)

@@ -1,7 +1,7 @@
 """Named data sets, their splits, and batches with augmentation for each image of its own."""
 
 from saam.data.augmentation import augment, cutout, list_augmentations, random_crop, random_flip
-from saam.data.batches import Batches, normalise
+from saam.data.batches import Batches, normalise, score_batches, train_batches
 from saam.data.cache import cache_folder
 from saam.data.catalog import DataRecord, data_record, list_data, load_data
 from saam.data.splits import Images, ImageSource, Splits, build_splits, limit_splits, split_indices
@@ -24,5 +24,7 @@ __all__ = [
     "normalise",
     "random_crop",
     "random_flip",
+    "score_batches",
     "split_indices",
+    "train_batches",
 ]

@@ -2,15 +2,16 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor
 
 from saam._errors import unknown
 from saam.data.augmentation import augment, list_augmentations
-from saam.data.splits import ImageSource
+from saam.data.splits import ImageSource, Splits
 
-__all__ = ["Batches", "normalise"]
+__all__ = ["Batches", "normalise", "score_batches", "train_batches"]
 
 
 class Batches:
@@ -78,6 +79,35 @@ class Batches:
     def _generator(self, purpose: str, epoch: int) -> Generator:
         key = hashlib.sha256(f"{self.seed}/{epoch}/{purpose}".encode()).digest()
         return Generator().manual_seed(int.from_bytes(key[:4], "little"))
+
+
+def train_batches(splits: Splits, *, batch_size: int, seed: int, augmentation: Sequence[str] | None = None) -> Batches:
+    """Return a data set's train images as one trains on them: in a new order each epoch, augmented.
+
+    A last batch of a single image is left out, since a batch norm cannot train on it.
+
+    Args:
+        splits: the data set.
+        batch_size: B.
+        seed: of order and augmentation.
+        augmentation: names; None: what is usual for these images.
+    """
+    return Batches(
+        splits.train,
+        batch_size=batch_size,
+        mean=splits.mean,
+        std=splits.std,
+        augmentation=splits.augmentation if augmentation is None else augmentation,
+        seed=seed,
+        shuffle=True,
+        drop_last=len(splits.train) % batch_size == 1,
+    )
+
+
+def score_batches(splits: Splits, part: Literal["validation", "test"], *, batch_size: int) -> Batches:
+    """Return a data set's validation or test images as one scores them: all, in their order, as they are."""
+    images = splits.validation if part == "validation" else splits.test
+    return Batches(images, batch_size=batch_size, mean=splits.mean, std=splits.std)
 
 
 def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

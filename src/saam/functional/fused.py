@@ -212,7 +212,9 @@ def _squeeze_backward(ctx: Any, dz: Tensor | None, _: None, dy: Tensor | None, f
     dz = torch.zeros_like(z) if dz is None else dz.contiguous()
     if torch.is_grad_enabled():
         wanted = [t for t, need in ((x, need_dx), (weight, need_weight), (scores, need_scores)) if need]
-        results = iter(torch.autograd.grad(_eager(x, weight, scores, ctx.kind, ctx.scale), wanted, dz, create_graph=True))
+        results = iter(
+            torch.autograd.grad(_eager(x, weight, scores, ctx.kind, ctx.scale), wanted, dz, create_graph=True)
+        )
         dx = next(results) if need_dx else None
         if dx is not None and dy is not None and factor is not None:
             dx = dx + dy * factor.to(dy.dtype)[:, :, None, None]

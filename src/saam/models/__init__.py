@@ -1,6 +1,29 @@
-"""Networks: CIFAR backbones, and one factory for all."""
+"""Networks: CIFAR backbones, one factory for all, and saving them with what surgery did to them."""
 
+from saam.models.backbones import list_models
+from saam.models.cifar_densenet import DenseNetBC
+from saam.models.cifar_mobilenet import MobileNetV2
+from saam.models.cifar_preresnet import PreActivationResNet
 from saam.models.cifar_resnet import CifarResNet
-from saam.models.factory import create_model
+from saam.models.cifar_resnext import ResNeXt29
+from saam.models.cifar_vgg import VGG
+from saam.models.factory import ModelCard, create_model, model_card, untrained_parameters
+from saam.models.saving import describe, load, rebuild, save
 
-__all__ = ["CifarResNet", "create_model"]
+__all__ = [
+    "VGG",
+    "CifarResNet",
+    "DenseNetBC",
+    "MobileNetV2",
+    "ModelCard",
+    "PreActivationResNet",
+    "ResNeXt29",
+    "create_model",
+    "describe",
+    "list_models",
+    "load",
+    "model_card",
+    "rebuild",
+    "save",
+    "untrained_parameters",
+]

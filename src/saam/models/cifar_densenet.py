@@ -1,7 +1,7 @@
 """DenseNet-BC for CIFAR (Huang et al., arXiv:1608.06993).
 
-Three blocks of n layers, each ``cat(x, conv2(relu(bn2(conv1(relu(bn1(x)))))))`` with a 1x1 bottleneck of 4k channels and
-k new channels of a 3x3; between them the channels are halved. Attention goes on the new channels, after ``conv2``.
+Three blocks of n layers, each ``cat(x, conv2(relu(bn2(conv1(relu(bn1(x)))))))`` with a 1x1 bottleneck of 4k channels
+and k new channels of a 3x3; between them the channels are halved. Attention goes on the new channels, after ``conv2``.
 
     DenseNet-BC-100-12   769,162 parameters (0.8 M in the paper)
     DenseNet-BC-190-40   25,624,430 (25.6 M)

@@ -67,8 +67,8 @@ class PreActivationResNet(nn.Module):
         super().__init__()
         if depth < 8 or depth % 6 not in (2, 4) or widen < 1:
             raise ValueError(
-                f"a PreResNet has 6n+2 layers (20, 56, 110, ...), a WRN 6n+4 (16, 28, 40, ...) and a factor of 1 or more; "
-                f"got {depth} layers and the factor {widen}"
+                "a PreResNet has 6n+2 layers (20, 56, 110, ...), a WRN 6n+4 (16, 28, 40, ...) and a factor of 1 or "
+                f"more; got {depth} layers and the factor {widen}"
             )
         blocks = (depth - 2) // 6
         channels = 16

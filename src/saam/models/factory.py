@@ -1,47 +1,66 @@
 """Networks by name, with attention put in."""
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
 
-from saam._errors import nearest
-from saam.models.cifar_resnet import CifarResNet
+from saam.models.backbones import build_backbone
 from saam.nn import parse_attention
-from saam.surgery import attach
+from saam.surgery import attach, new_parameters
+from saam.surgery.attach import Attention, Start
+from saam.surgery.sites import Where
 
-__all__ = ["create_model"]
+__all__ = ["ModelCard", "create_model", "model_card", "untrained_parameters"]
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What it takes to build a network again, attention apart."""
+
+    name: str
+    num_classes: int | None
+    options: dict[str, Any] = field(default_factory=dict)
+    untrained: tuple[str, ...] = ()
+    """Names of the backbone's parameters that pretrained weights did not fill."""
 
 
 def create_model(
     name: str,
     *,
-    attention: str | Callable[[int], nn.Module] | None = None,
-    num_classes: int = 10,
-    where: str = "residual",
-    start: Literal["identity", "default"] = "default",
+    attention: Attention | None = None,
+    num_classes: int | None = None,
+    pretrained: bool = False,
+    where: Where = "residual",
+    start: Start | None = None,
     seed: int | None = None,
     **options: Any,
 ) -> nn.Module:
     """Build a network, and put attention into it.
 
     Args:
-        name: ``resnet8``, ``resnet20`` and so on, a CIFAR ResNet of 6n+2 layers.
-        attention: None or "none", a registered name with options as in ``"saam,heads=4"``, or a function of the channels.
-        num_classes: width of the classifier.
-        where, start: see :func:`saam.attach`; a network that is trained from scratch starts as "default".
+        name: one of :func:`saam.list_models` such as ``resnet20``, a CIFAR ResNet of 6n+2 layers, or ``timm:NAME`` or
+            ``torchvision:NAME``.
+        attention: None or "none", a registered name with options as in ``"saam,heads=4"``, or a function of the
+            channels.
+        num_classes: width of the classifier; None means 10, or what a network of timm or torchvision has.
+        pretrained: load the weights that timm or torchvision has for the network.
+        where: see :func:`saam.attach`.
+        start: see :func:`saam.attach`; None starts as "identity" in a pretrained network, as "default" in another.
         seed: draws the initial weights. The backbone's depend on the seed alone, whatever the attention, and the
             attention's come from a generator of their own; the global generator stays as it was.
-        options: of the backbone, such as ``width``.
+        options: of the backbone, such as ``width`` of a CIFAR ResNet, ``drop_path_rate`` of a network of timm.
 
     Returns:
         The network, (B, 3, H, W) -> logits (B, num_classes).
 
     Raises:
-        ValueError: an unknown network or attention.
+        ValueError: an unknown network or attention, no site for the attention, or no pretrained weights.
+        TypeError: an option that the backbone does not have.
+        ModuleNotFoundError: the library of the network is not installed.
 
     Example:
         >>> model = create_model("resnet20", attention="saam")
@@ -52,21 +71,52 @@ def create_model(
     if isinstance(attention, str):
         attention, chosen = (None, {}) if attention == "none" else parse_attention(attention)
     with _seeded(seed):
-        model = _backbone(name, num_classes, options)
+        model = build_backbone(name, num_classes=num_classes, pretrained=pretrained, options=options)
+    card = ModelCard(
+        name, num_classes, {**options, **_hidden_options(model)}, _replaced(model, num_classes, pretrained)
+    )
+    model.saam_card = card  # type: ignore[assignment]
     if attention is not None:
         with _seeded(None if seed is None else seed + 2**31):
-            attach(model, attention, where=where, start=start, **chosen)
+            attach(model, attention, where=where, start=start or ("identity" if pretrained else "default"), **chosen)
     return model
 
 
-def _backbone(name: str, num_classes: int, options: dict[str, Any]) -> nn.Module:
-    depth = re.fullmatch(r"resnet(\d+)", name)
-    if not depth:
-        known = [f"resnet{6 * n + 2}" for n in (1, 2, 3, 5, 7, 9, 18)]
-        raise ValueError(
-            f"unknown model {name!r}: {nearest(name, known)}known: {', '.join(known)} and any other resnet of 6n+2 layers"
-        )
-    return CifarResNet(int(depth[1]), num_classes=num_classes, **options)
+def model_card(model: nn.Module) -> ModelCard | None:
+    """Return what :func:`create_model` noted of a network; None for a network from elsewhere."""
+    card = getattr(model, "saam_card", None)
+    return card if isinstance(card, ModelCard) else None
+
+
+def untrained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that start untrained in a pretrained network: attention, and a classifier of new classes.
+
+    They want a larger learning rate than the rest: give their names to ``saam.training.parameter_groups``.
+    """
+    card = model_card(model)
+    fresh = {id(parameter) for parameter in new_parameters(model).values()}
+    if card is not None:
+        fresh |= {id(model.get_parameter(name)) for name in card.untrained}
+    return {name: parameter for name, parameter in model.named_parameters() if id(parameter) in fresh}
+
+
+def _replaced(model: nn.Module, num_classes: int | None, pretrained: bool) -> tuple[str, ...]:
+    """Return the classifier's parameters if pretrained weights were for other classes."""
+    usual = (getattr(model, "pretrained_cfg", None) or {}).get("num_classes", 1000)
+    if not pretrained or num_classes in (None, usual):
+        return ()
+    return tuple(
+        f"{name}.{key}"
+        for name, layer in model.named_modules()
+        if num_classes in (getattr(layer, "out_features", None), getattr(layer, "out_channels", None))
+        for key, _ in layer.named_parameters(recurse=False)
+    )
+
+
+def _hidden_options(model: nn.Module) -> dict[str, Any]:
+    """Return what pretrained weights of torchvision's inception networks decide and no state dict holds."""
+    names = ("transform_input", "aux_logits")
+    return {name: getattr(model, name) for name in names if isinstance(getattr(model, name, None), bool)}
 
 
 @contextmanager

@@ -103,7 +103,7 @@ def verdicts(comparison: Comparison) -> list[str]:
 
 def _summary(comparison: Comparison, reference: str, metric: Metric, order: Mapping[str, int]) -> Summary:
     """Summarise in the plan's order; as long as the reference has no run, there are scores but no differences."""
-    records = sorted(comparison.records, key=lambda record: record.arm)
+    records = sorted(comparison.records, key=lambda record: order[record.arm])
     if not records:
         return Summary(metric, reference, (), (), ())
     if any(record.arm == reference for record in records):

@@ -8,7 +8,7 @@ Each gives x * 1 or x + 0, bit for bit, as long as the attention's own numbers a
 reach the last layer, or the scale, in the first step and everything else from the second.
 """
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +44,7 @@ class FadedIn(nn.Module):
 def start_as_identity(attention: nn.Module, channels: int) -> nn.Module:
     """Return attention that computes the identity at first: the module itself, changed in place, or one around it."""
     if isinstance(attention, ChannelAttention) and hasattr(attention.excitation, "zero_last_"):
-        zero_logits: Callable[[], None] = attention.excitation.zero_last_
+        zero_logits: Any = attention.excitation.zero_last_
         gate = _at_zero(attention, channels)
         neutral = 0.0 if getattr(attention.gate, "adds", False) else 1.0
         if gate in (neutral, neutral / 2):

@@ -105,7 +105,7 @@ def _matches(modules: dict[str, nn.Module], where: Where) -> list[str]:
         if not names:
             raise ValueError("the predicate given as where matches no module of the network")
         return names
-    patterns = [where] if isinstance(where, str) else list(where)
+    patterns = [where] if isinstance(where, str) else [str(pattern) for pattern in where]
     if not patterns:
         raise ValueError("expected where to be a kind of site, a pattern or a predicate, got an empty list")
     for pattern in patterns:

@@ -13,7 +13,7 @@ from saam.nn.peers.bam import BAM
 @pytest.mark.parametrize("combination", ["product", "sum"])
 @pytest.mark.parametrize("squeeze", ["mean", "score"])
 def test_parity(agree, combination, squeeze):
-    reference = functools.partial(reference_peers.bam, combination=combination)
+    reference = functools.partial(reference_peers.bam, combination=combination, squeeze=squeeze)
     agree(BAM(6, rd_channels=3, combination=combination, squeeze=squeeze), reference)
 
 

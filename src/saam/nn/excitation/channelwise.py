@@ -166,7 +166,7 @@ class ChannelNormalization(nn.Module):
 
 
 class NoExcitation(nn.Module):
-    """The mean of the K statistics is the logit (GE without parameters).
+    """The mean of the K statistics is the logit (GE without parameters). It has no ``zero_last_``: nothing to set.
 
     Args:
         channels: C.
@@ -183,14 +183,3 @@ class NoExcitation(nn.Module):
     def extra_repr(self) -> str:
         """Name what sets this excitation apart."""
         return f"{self.channels}"
-
-    def zero_last_(self) -> None:
-        """Raise: there is nothing to set to zero.
-
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError(
-            "an attention without excitation has no last layer to set to zero, so it cannot start as the identity; "
-            "use start='default', or an attention with parameters"
-        )

@@ -129,7 +129,7 @@ RECORDS: tuple[AttentionRecord, ...] = (
         formula="2Cp + 3p + C",
         weight_decay=_ON_ALL,
         notes="The channel branch alone. The norm is on the bottleneck, as in the code; the paper's equation has it at "
-        f"the end. {_NEEDS_A_BATCH} The factor is above 1, so that it cannot start as the identity.",
+        f"the end. {_NEEDS_A_BATCH} No logit makes it the identity: the factor is between 1 and 2.",
     ),
     AttentionRecord(
         name="ge-minus",
@@ -141,7 +141,7 @@ RECORDS: tuple[AttentionRecord, ...] = (
         parameters=lambda channels: 0,
         formula="0",
         weight_decay="no parameters",
-        notes="Nothing to set to zero, so that it cannot start as the identity.",
+        notes="It has no layer that could start at zero.",
     ),
     AttentionRecord(
         name="ge",

@@ -1,0 +1,240 @@
+"""Does surgery work on every family of convolutional networks? Run it, and the table goes to docs/zoo.md.
+
+    python benchmarks/zoo.py                       all of them
+    python benchmarks/zoo.py timm:resnet18 ...     some of them, printed only
+
+For each network, with random weights and a small input: find the sites, attach saam with an identity start and compare
+the outputs, detach and compare keys and outputs, attach again and train a step (every new parameter must get a finite
+gradient in the second), upgrade where there is attention, and torch.export what was attached.
+"""
+
+import gc
+import platform
+import sys
+import time
+import traceback
+import warnings
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import saam
+from saam.models import create_model
+from saam.surgery import attach, detach, new_parameters, sites, upgrade
+
+TIMM = """
+"""
+
+TORCHVISION = """
+alexnet convnext_tiny densenet121 efficientnet_b0 efficientnet_v2_s googlenet inception_v3 mnasnet0_5 mobilenet_v2
+mobilenet_v3_small regnet_x_400mf regnet_y_400mf resnet18 resnet50 resnext50_32x4d shufflenet_v2_x0_5 squeezenet1_1
+vgg11 vgg11_bn wide_resnet50_2
+"""
+
+OWN = "resnet20 preresnet20 wrn16_2 resnext29_2x16d vgg11_bn densenet40_12 mobilenetv2"
+
+SAMPLE = """
+resnet20 preresnet20 vgg11_bn densenet40_12 mobilenetv2
+"""
+"""What the tests run of it."""
+
+SIZES = {"inception": 128, "nasnet": 128, "pnasnet": 128, "xception": 128, "vgg": 64, "alexnet": 96}
+
+
+@dataclass
+class Row:
+    """What came of one network."""
+
+    name: str
+    millions: float = 0.0
+    where: str = ""
+    attached: int = 0
+    difference: str = ""
+    upgraded: str = ""
+    export: str = ""
+    seconds: float = 0.0
+    failures: list[str] = field(default_factory=list)
+
+
+def names() -> list[str]:
+    """Return all networks of the sweep."""
+    return [
+        *OWN.split(),
+        *(f"timm:{name}" for name in TIMM.split()),
+        *(f"torchvision:{name}" for name in TORCHVISION.split()),
+    ]
+
+
+def check(name: str, *, export: bool = True) -> Row:
+    """Do all surgery on one network."""
+    row, start = Row(name), time.perf_counter()
+    try:
+        model = create_model(name, seed=0).eval()
+        row.millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+        x = example(name, model)
+        _attach(row, model, x)
+        _upgrade(row, model, x)
+        if row.where:
+            _train(row, model, x)
+            if export:
+                _export(row, model, x)
+    except Exception as error:
+        row.failures.append(f"{type(error).__name__}: {str(error).splitlines()[0][:200]}")
+        if "-v" in sys.argv:
+            traceback.print_exc()
+    row.seconds = time.perf_counter() - start
+    return row
+
+
+def example(name: str, model: nn.Module) -> Tensor:
+    """Return two random images of a small size that the network takes."""
+    config = getattr(model, "pretrained_cfg", None) or {}
+    short = name.partition(":")[2]
+    side = next((size for start, size in SIZES.items() if short.startswith(start)), 64) if short else 32
+    if config.get("fixed_input_size"):
+        side = config["input_size"][-1]
+    return torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+
+def _attach(row: Row, model: nn.Module, x: Tensor) -> None:
+    """Attach where the network has residual sites, or else at its stages; compare outputs, keys and outputs again."""
+    keys, before = list(model.state_dict()), outputs(model, x)
+    found = {site.kind for site in sites(model, example=x)}
+    row.where = next((kind for kind in ("residual", "stage", "conv") if kind in found), "")
+    if not row.where:
+        row.failures.append("no site")
+        return
+    row.attached = len(attach(model, "saam", where=row.where, example=x).changes)
+    after = outputs(model, x)
+    row.difference = "none" if torch.equal(before, after) else f"{float((before - after).abs().max()):.1e}"
+    if not torch.allclose(before, after, rtol=1e-4, atol=1e-5 * float(before.abs().max())):
+        row.failures.append(f"attach changed the outputs by {row.difference}")
+    detach(model)
+    if list(model.state_dict()) != keys:
+        row.failures.append("detach left other keys")
+    if not torch.equal(before, outputs(model, x)):
+        row.failures.append("detach left other outputs")
+
+
+def _upgrade(row: Row, model: nn.Module, x: Tensor) -> None:
+    """Upgrade where there is attention; compare outputs, and keys and outputs after undoing it."""
+    keys, before = list(model.state_dict()), outputs(model, x)
+    try:
+        report = upgrade(model, example=x)
+    except ValueError as error:
+        if "no attention to upgrade" in str(error):
+            return
+        raise
+    row.upgraded = str(len(report.changes))
+    after = outputs(model, x)
+    if not torch.allclose(before, after, rtol=1e-3, atol=1e-4 * float(before.abs().max())):
+        row.failures.append(f"upgrade changed the outputs by {float((before - after).abs().max()):.1e}")
+    detach(model)
+    if list(model.state_dict()) != keys or not torch.equal(before, outputs(model, x)):
+        row.failures.append("detach did not undo the upgrade")
+
+
+def _train(row: Row, model: nn.Module, x: Tensor) -> None:
+    """Two steps on the new parameters: the first moves the last layers, the second must reach all."""
+    attach(model, "saam", where=row.where, example=x)
+    new = new_parameters(model)
+    model.train()
+    optimizer = torch.optim.SGD(new.values(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        output = model(x)
+        loss = sum(leaf.float().square().mean() for leaf in leaves(output))
+        loss.backward()
+        optimizer.step()
+    without = [name for name, parameter in new.items() if parameter.grad is None]
+    if without:
+        row.failures.append(f"{len(without)} new parameters get no gradient, {without[0]} for one")
+    if any(not bool(p.grad.isfinite().all()) for p in new.values() if p.grad is not None):
+        row.failures.append("a gradient is not finite")
+    model.eval()
+
+
+def _export(row: Row, model: nn.Module, x: Tensor) -> None:
+    try:
+        exported = torch.export.export(model, (x,), strict=False).module()
+        same = torch.allclose(outputs(exported, x), outputs(model, x), rtol=1e-3, atol=1e-4)
+        row.export = "yes" if same else "other outputs"
+    except Exception as error:
+        attached = f"{type(error).__name__}: {str(error).splitlines()[0][:80]}"
+        detach(model)
+        try:
+            torch.export.export(model, (x,), strict=False)
+            row.export = attached
+            row.failures.append(f"torch.export: {attached}")
+        except Exception:
+            row.export = "not without attention either"
+
+
+def outputs(model: nn.Module, x: Tensor) -> Tensor:
+    """Return the outputs of a network, all in one row."""
+    with torch.no_grad():
+        return torch.cat([leaf.flatten() for leaf in leaves(model(x))])
+
+
+def leaves(output: object) -> list[Tensor]:
+    """Return the tensors in what a network gives."""
+    return [leaf for leaf in torch.utils._pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
+
+
+def table(rows: list[Row]) -> str:
+    """Return the rows as Markdown."""
+    lines = [
+        "| network | M parameters | where | sites | change of outputs | upgraded | torch.export | result |",
+        "|---|---:|---|---:|---|---:|---|---|",
+    ]
+    lines += [
+        f"| `{row.name}` | {row.millions:.1f} | {row.where} | {row.attached} | {row.difference} | {row.upgraded} | "
+        f"{row.export} | {'; '.join(row.failures) or 'passes'} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def page(rows: list[Row], minutes: float) -> str:
+    """Return the page for the docs."""
+    passed = sum(not row.failures for row in rows)
+    versions = ", ".join(f"{package} {metadata.version(package)}" for package in ("torch", "timm", "torchvision"))
+    return f"""# Surgery on the zoo
+
+{passed} of {len(rows)} networks pass. Made by `python benchmarks/zoo.py` in {minutes:.0f} minutes with saam
+{saam.__version__}, {versions}, Python {platform.python_version()} on {platform.machine()}, {torch.get_num_threads()} threads.
+
+For each network, with random weights and a small input: `attach(model, "saam")` with an identity start, *change of
+outputs* by that ("none" is bit-equal), `detach` back to the same keys and outputs, two training steps in which every new
+parameter gets a finite gradient, `upgrade` of existing attention (*upgraded* modules) without a change of the function
+and back, and `torch.export` of the network with attention. *where* is "residual", or "stage" in a network without
+branches.
+
+{table(rows)}
+"""
+
+
+def main() -> None:
+    """Run the sweep."""
+    warnings.simplefilter("ignore")
+    torch.manual_seed(0)
+    chosen = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+    rows, start = [], time.perf_counter()
+    for name in chosen or names():
+        rows.append(check(name))
+        print(f"{name:40} {rows[-1].seconds:6.1f} s  {rows[-1]}", flush=True)
+        gc.collect()
+    minutes = (time.perf_counter() - start) / 60
+    if chosen:
+        print(table(rows))
+    else:
+        target = Path(__file__).parent.parent / "docs" / "zoo.md"
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(page(rows, minutes), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Backbones by name: those of this library, and those of timm and torchvision."""
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from saam._errors import nearest
+from saam.models.cifar_densenet import DenseNetBC
+from saam.models.cifar_mobilenet import MobileNetV2
+from saam.models.cifar_preresnet import PreActivationResNet
+from saam.models.cifar_resnet import CifarResNet
+from saam.models.cifar_resnext import ResNeXt29
+from saam.models.cifar_vgg import VGG
+
+__all__ = ["build_backbone", "list_models"]
+
+_BUILDERS: dict[str, tuple[Callable[..., nn.Module], tuple[str, ...]]] = {
+    r"resnet(\d+)": (CifarResNet, ("resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110")),
+    r"preresnet(\d+)": (PreActivationResNet, ("preresnet20", "preresnet56", "preresnet110")),
+    r"wrn(\d+)_(\d+)": (
+        lambda depth, widen, **options: PreActivationResNet(depth, widen=widen, **options),
+        ("wrn16_8", "wrn28_10", "wrn40_2", "wrn40_4"),
+    ),
+    r"resnext29_(\d+)x(\d+)d": (ResNeXt29, ("resnext29_8x64d", "resnext29_16x64d", "resnext29_32x4d")),
+    r"vgg(\d+)_bn": (VGG, ("vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn")),
+    r"densenet(\d+)_(\d+)": (
+        lambda depth, growth, **options: DenseNetBC(depth, growth=growth, **options),
+        ("densenet100_12", "densenet190_40"),
+    ),
+    r"mobilenetv2": (MobileNetV2, ("mobilenetv2",)),
+}
+
+
+def list_models() -> list[str]:
+    """Return the backbones of this library; ``resnet``, ``wrn`` and so on take other numbers as well.
+
+    Example:
+        >>> "wrn28_10" in list_models()
+        True
+    """
+    return [name for _, names in _BUILDERS.values() for name in names]
+
+
+def build_backbone(name: str, *, num_classes: int | None, pretrained: bool, options: dict[str, Any]) -> nn.Module:
+    """Build a backbone without attention, see :func:`saam.create_model`.
+
+    Raises:
+        ValueError: an unknown name, or pretrained weights that there are none of.
+        TypeError: an option that the backbone does not have.
+        ModuleNotFoundError: timm or torchvision is asked for and not installed.
+    """
+    source, colon, rest = name.partition(":")
+    if colon and source == "timm":
+        return _timm(rest, num_classes, pretrained, options)
+    if colon and source == "torchvision":
+        return _torchvision(rest, num_classes, pretrained, options)
+    for pattern, (build, _) in _BUILDERS.items():
+        numbers = re.fullmatch(pattern, name)
+        if numbers:
+            if pretrained:
+                raise ValueError(f"there are no pretrained weights of {name!r}; take a timm: or torchvision: network")
+            _check_options(name, build, options)
+            return build(*map(int, numbers.groups()), num_classes=num_classes or 10, **options)
+    raise ValueError(
+        f"unknown model {name!r}: {nearest(name, list_models())}known: {', '.join(list_models())}, the same with other "
+        "numbers, timm:NAME and torchvision:NAME"
+    )
+
+
+def _check_options(name: str, build: Callable[..., nn.Module], options: dict[str, Any]) -> None:
+    classes = {"wrn": PreActivationResNet, "densenet": DenseNetBC}
+    signature = inspect.signature(next((cls for start, cls in classes.items() if name.startswith(start)), build))
+    known = [key for key, value in signature.parameters.items() if value.kind is value.KEYWORD_ONLY]
+    known = [key for key in known if key not in ("num_classes", "widen", "growth")]
+    for option in options:
+        if option not in known:
+            raise TypeError(
+                f"model {name!r} has no option {option!r}: {nearest(option, known)}it takes {', '.join(known)}"
+            )
+
+
+def _timm(name: str, num_classes: int | None, pretrained: bool, options: dict[str, Any]) -> nn.Module:
+    try:
+        import timm
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"timm:{name} needs timm: pip install 'saam[models]'") from error
+    if not timm.is_model(name.partition(".")[0]):
+        raise _unknown_elsewhere("timm", name, timm.list_models())
+    if num_classes is not None:
+        options = {**options, "num_classes": num_classes}
+    model: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
+    return model
+
+
+def _torchvision(name: str, num_classes: int | None, pretrained: bool, options: dict[str, Any]) -> nn.Module:
+    try:
+        from torchvision import models
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"torchvision:{name} needs torchvision: pip install 'saam[models]'") from error
+    if name not in models.list_models():
+        raise _unknown_elsewhere("torchvision", name, models.list_models())
+    if not pretrained:
+        classes = {} if num_classes is None else {"num_classes": num_classes}
+        model: nn.Module = models.get_model(name, **classes, **options)
+        return model
+    model = models.get_model(name, weights="DEFAULT", **options)
+    if num_classes is not None:
+        _replace_classifiers(model, num_classes)
+    return model
+
+
+def _replace_classifiers(model: nn.Module, num_classes: int) -> None:
+    """Give every layer that ends in the 1000 classes of ImageNet a new one in its place."""
+    for parent in list(model.modules()):
+        for key, layer in list(parent.named_children()):
+            if isinstance(layer, nn.Linear) and layer.out_features == 1000:
+                setattr(parent, key, nn.Linear(layer.in_features, num_classes, bias=layer.bias is not None))
+            elif isinstance(layer, nn.Conv2d) and layer.out_channels == 1000 and layer.kernel_size == (1, 1):
+                setattr(parent, key, nn.Conv2d(layer.in_channels, num_classes, 1))
+
+
+def _unknown_elsewhere(source: str, name: str, known: list[str]) -> ValueError:
+    return ValueError(f"unknown model {name!r} of {source}: {nearest(name, known)}see {source}'s list_models()")

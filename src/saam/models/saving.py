@@ -1,0 +1,206 @@
+"""Networks on the disk: weights, and a description of the network and of what surgery did to it.
+
+model.safetensors   weights and buffers, under the keys of the network without surgery, the new ones beside them
+config.json         {"model": name, classes and options, "surgery": one record a site, "versions": ...}
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import metadata
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from saam._version import __version__
+from saam.models.factory import create_model, model_card
+from saam.surgery import Attended, Site, attach, upgrade
+from saam.surgery.attach import Attention
+from saam.surgery.modules import visible_modules
+from saam.surgery.upgraded import Upgraded, UpgradedPool
+
+__all__ = ["describe", "load", "rebuild", "save"]
+
+_WEIGHTS, _CONFIG = "model.safetensors", "config.json"
+
+
+def describe(model: nn.Module) -> dict[str, Any]:
+    """Return what it takes to build a network again, as JSON has it: model, surgery and versions.
+
+    Put it into the config of a checkpoint, and :func:`load` can read that checkpoint.
+
+    Raises:
+        ValueError: the network was changed with something that has no name, such as a function as a squeeze.
+    """
+    card = model_card(model)
+    description = {
+        "model": None
+        if card is None
+        else {"name": card.name, "num_classes": card.num_classes, "options": card.options},
+        "surgery": _surgery(model),
+        "versions": _versions(),
+    }
+    try:
+        json.dumps(description, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"cannot describe this {type(model).__name__} ({error}): options of network and attention must be numbers, "
+            "texts and lists of these, squeezes must be given by name"
+        ) from error
+    return description
+
+
+def rebuild(
+    description: Mapping[str, Any], *, model: nn.Module | None = None, attention: Attention | None = None
+) -> nn.Module:
+    """Build a network from what :func:`describe` gave, with fresh weights.
+
+    Args:
+        description: has "model" and "surgery".
+        model: the network before surgery, for one that :func:`saam.create_model` does not make. It is changed in place.
+        attention: the function of the channels, for attention that was given by a function.
+
+    Raises:
+        ValueError: the description is damaged, or model or attention is needed.
+    """
+    try:
+        known, surgery = description["model"], description["surgery"]
+        if model is None:
+            if known is None:
+                raise ValueError(
+                    "the network was not made by saam.create_model: pass model=, the network before surgery"
+                )
+            model = create_model(known["name"], num_classes=known["num_classes"], **known["options"])
+        _redo(model, surgery, attention)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"the description of the network is damaged ({error!r}): save the network again") from error
+    return model
+
+
+def save(model: nn.Module, folder: str | Path) -> Path:
+    """Save a network so that :func:`load` builds it again, surgery included.
+
+    Returns:
+        The folder, with ``model.safetensors`` and ``config.json``.
+
+    Raises:
+        ValueError: see :func:`describe`.
+        OSError: the folder cannot be written.
+    """
+    from safetensors.torch import save as to_bytes
+
+    folder = Path(folder)
+    description = json.dumps(describe(model), indent=2) + "\n"
+    weights = {
+        key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for key, value in model.state_dict().items()
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in (
+        (_WEIGHTS, to_bytes(weights, metadata={"format": "pt"})),
+        (_CONFIG, description.encode()),
+    ):
+        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+            file.write(content)
+        os.replace(file.name, folder / name)
+    return folder
+
+
+def load(folder: str | Path, *, model: nn.Module | None = None, attention: Attention | None = None) -> nn.Module:
+    """Build the network that :func:`save` saved, with its weights, on the CPU.
+
+    Args:
+        folder: has ``model.safetensors`` and ``config.json``.
+        model, attention: see :func:`rebuild`.
+
+    Returns:
+        The network, in evaluation mode.
+
+    Raises:
+        FileNotFoundError: the folder or a file is not there.
+        ValueError: a file is damaged, or does not fit the network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load as from_bytes
+
+    folder = Path(folder)
+    for name in (_WEIGHTS, _CONFIG):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"no saved network in {folder}: {name} is missing; pass a folder that save wrote")
+    try:
+        weights = from_bytes((folder / _WEIGHTS).read_bytes())
+        description = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"the network saved in {folder} is damaged ({error}): save it again") from error
+    built = rebuild(description, model=model, attention=attention)
+    try:
+        built.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"the weights in {folder} do not fit the network that is described there: {error}") from error
+    return built.eval()
+
+
+def _surgery(model: nn.Module) -> list[dict[str, Any]]:
+    """Return one record for each change of a network, in an order in which they can be done again."""
+    before: list[dict[str, Any]] = []
+    attached: list[dict[str, Any]] = []
+    after: list[dict[str, Any]] = []
+    for name, module in visible_modules(model).items():
+        stood = module
+        if isinstance(module, Attended):
+            attached.append(_attach_record(module))
+            stood = module.module
+            for inner, part in module.attention.named_modules(prefix=f"{name}.attention"):
+                if isinstance(part, Upgraded):
+                    after.append({"do": "upgrade", "site": inner, **part.request})
+        if isinstance(stood, Upgraded):
+            before.append({"do": "upgrade", "site": name, **stood.request})
+        elif isinstance(stood, UpgradedPool):
+            after.append({"do": "upgrade-head", "site": name, **stood.request})
+    return before + attached + after
+
+
+def _attach_record(module: Attended) -> dict[str, Any]:
+    attention = module.request["attention"]
+    record = {"do": "attach", "site": asdict(module.site), **module.request}
+    if not isinstance(attention, str):
+        record |= {"attention": None, "function": getattr(attention, "__qualname__", repr(attention))}
+    return record
+
+
+def _redo(model: nn.Module, surgery: list[dict[str, Any]], attention: Attention | None) -> None:
+    request: dict[str, Any]
+    for request, group in groupby(surgery, key=_request):
+        places: list[Any] = [record["site"] for record in group]
+        options = request["options"]
+        if request["do"] == "attach":
+            wanted = request["attention"] or attention
+            if wanted is None:
+                raise ValueError(f"the attention was the function {request['function']}: pass it as attention=")
+            attach(model, wanted, where=[_site(place) for place in places], start=request["start"], **options)
+        else:
+            head = request["do"] == "upgrade-head"
+            upgrade(model, squeeze=request["squeeze"], head=head, where=[] if head else places, **options)
+
+
+def _request(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key != "site"}
+
+
+def _site(place: dict[str, Any]) -> Site:
+    return Site(**{**place, "size": place["size"] and tuple(place["size"])})
+
+
+def _versions() -> dict[str, str]:
+    versions = {"saam": __version__, "torch": torch.__version__}
+    for package in ("timm", "torchvision"):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
