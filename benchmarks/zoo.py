@@ -2,6 +2,7 @@
 
     python benchmarks/zoo.py                       all of them
     python benchmarks/zoo.py timm:resnet18 ...     some of them, printed only
+    --no-export leaves out torch.export, the slowest part; -v shows where an error came from
 
 For each network, with random weights and a small input: find the sites, attach saam with an identity start and compare
 the outputs, detach and compare keys and outputs, attach again and train a step (every new parameter must get a finite
@@ -26,6 +27,21 @@ from saam.models import create_model
 from saam.surgery import attach, detach, new_parameters, sites, upgrade
 
 TIMM = """
+botnet26t_256 convformer_s18 convmixer_768_32 convnext_atto convnextv2_atto cs3darknet_focus_s csatv2 cspdarknet53
+cspnext_tiny cspresnet50 cspresnext50 darknet17 darknet53 densenet121 densenetblur121d dla34 dla46x_c dm_nfnet_f0 dpn48b
+eca_nfnet_l0 eca_resnext26ts ecaresnet26t edgenext_xx_small efficientformer_l1 efficientformerv2_s0 efficientnet_b0
+efficientnet_es efficientnetv2_rw_t efficientvit_b0 ese_vovnet19b_dw fasternet_t0 fastvit_t8 fbnetc_100 fbnetv3_b
+focalnet_tiny_srf gc_efficientnetv2_rw_t gcresnet33ts gcresnet50t gernet_s ghostnet_050 ghostnetv2_100 ghostnetv3_050
+hardcorenas_b hgnet_tiny hgnetv2_b0 hrnet_w18_small inception_next_atto inception_resnet_v2 inception_v3 inception_v4
+lcnet_035 lcnetv2_small legacy_senet154 legacy_seresnet18 legacy_xception levit_128s lowformer_b0 mambaout_femto
+maxvit_rmlp_pico_rw_256 mixnet_s mnasnet_small mobilenetv1_100 mobilenetv2_035 mobilenetv3_small_050
+mobilenetv4_conv_small mobilenetv4_hybrid_medium mobilenetv5_base mobileone_s1 mobilevit_xxs mobilevitv2_050 nasnetalarge
+nextvit_small nf_regnet_b0 nf_resnet26 pnasnet5large poolformer_s12 rdnet_tiny regnetv_040 regnetx_002 regnety_002
+regnetz_b16 repghostnet_050 repvgg_a0 repvgg_d2se repvit_m0_9 res2net50_14w_8s res2next50 resnest14d resnet18 resnet50
+resnet50d resnetaa50 resnetblur50 resnetrs50 resnetv2_18 resnetv2_50 resnetv2_50x1_bit resnext26ts resnext50_32x4d
+rexnet_100 rexnetr_200 sedarknet21 selecsls42 semnasnet_050 seresnet18 seresnext26d_32x4d shvit_s1
+skresnet18 skresnext50_32x4d spnasnet_100 starnet_s1 swiftformer_xs tf_efficientnetv2_b0 tinynet_e tresnet_m vgg11 vgg11_bn
+visformer_tiny wide_resnet50_2 xception41 xception65
 """
 
 TORCHVISION = """
@@ -224,7 +240,7 @@ def main() -> None:
     chosen = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
     rows, start = [], time.perf_counter()
     for name in chosen or names():
-        rows.append(check(name))
+        rows.append(check(name, export="--no-export" not in sys.argv))
         print(f"{name:40} {rows[-1].seconds:6.1f} s  {rows[-1]}", flush=True)
         gc.collect()
     minutes = (time.perf_counter() - start) / 60

@@ -31,7 +31,7 @@ class Build(build_ext):
         import torch
 
         root = Path(torch.__file__).parent
-        common = ["-std=c++20", "-fPIC", "-fvisibility=hidden", "-ffp-contract=fast", "-DNDEBUG"]
+        common = ["-std=c++20", "-fPIC", "-fvisibility=hidden", "-ffp-contract=fast", "-DNDEBUG", "-Wno-psabi"]
         jobs = [("kernels.cpp", name, ["-O3", f"-DSAAM_VARIANT={name}", *flags]) for name, flags in VARIANTS.items()]
         target = [f"-DTORCH_TARGET_VERSION={OLDEST_TORCH}", f"-isystem{root / 'include'}"]
         jobs.append(("ops.cpp", "ops", ["-O2", *target, *(["-DSAAM_X86"] if X86 else [])]))
@@ -60,4 +60,6 @@ class Wheel(bdist_wheel):
         return "py3", "none", super().get_tag()[2]
 
 
-setup(ext_modules=[Extension("saam_native.libsaam", ["src/ops.cpp"])], cmdclass={"build_ext": Build, "bdist_wheel": Wheel})
+setup(
+    ext_modules=[Extension("saam_native.libsaam", ["src/ops.cpp"])], cmdclass={"build_ext": Build, "bdist_wheel": Wheel}
+)

@@ -10,14 +10,51 @@ import torch
 
 import saam
 
+HEAVY = [
+    "PIL",
+    "accelerate",
+    "altair",
+    "cyclopts",
+    "huggingface_hub",
+    "jinja2",
+    "pyarrow",
+    "rich",
+    "safetensors",
+    "scipy",
+    "sklearn",
+    "timm",
+    "torchvision",
+    "vl_convert",
+]
 ROOT = Path(__file__).parent.parent
 
 
 def test_import_loads_torch_and_nothing_else_heavy():
-    heavy = "timm torchvision accelerate sklearn scipy altair vl_convert jinja2 rich cyclopts pyarrow PIL triton onnx".split()
-    code = f"import sys, torch; before = set(sys.modules); import saam; print(*(set(sys.modules) - before) & set({heavy}))"
+    code = (
+        f"import sys, torch; before = set(sys.modules); import saam; print(*(set(sys.modules) - before) & set({HEAVY}))"
+    )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.split() == []
+
+
+def test_all_but_training_and_comparing_needs_torch_alone():
+    code = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in EXTRAS:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+import torch, saam
+model = saam.create_model("resnet8", attention="saam", width=4)
+assert set(saam.score_maps(model, torch.randn(1, 3, 8, 8))) == {site for site in saam.detach(model).sites}
+saam.attach(model, "eca", squeeze="score")
+for name in saam.__all__:
+    getattr(saam, name)
+""".replace("EXTRAS", repr(HEAVY))
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_every_public_name_is_there():

@@ -1,7 +1,11 @@
-"""The compiled CPU operations of saam. `library` is the path that ``torch.ops.load_library`` takes."""
+"""The compiled CPU operations of saam."""
 
 from pathlib import Path
 
-__all__ = ["library"]
+__all__ = ["interface", "library"]
+
+interface = 1
+"""Which schemas of saam.functional.fused_ops the library implements."""
 
 library = Path(__file__).with_name("libsaam.so")
+"""What ``torch.ops.load_library`` takes."""

@@ -106,11 +106,12 @@ SAAM_INLINE void down_rows(const Operands<Op, T>& o, const Cell& cell, int64_t a
     }
   }
   for (int i = 0; i < Op::sums; ++i)
-    for (int u = 0; u < U; ++u)
-      for (int64_t lane = 0; lane < std::min<int64_t>(n, L); ++lane) {
-        double& sum = o.sums[i * cell.channels + c + u * L + lane];
-        sum = Op::join(sum, double(pass.sum[u][i][lane]));
-      }
+    for (int u = 0; u < U; ++u) {
+      double* sum = o.sums + i * cell.channels + c + u * L;
+      const auto wide = __builtin_convertvector(pass.sum[u][i], Vec<double, L>);
+      if (n == L) store<L>(sum, Op::join(load<L>(sum), wide));
+      else for (int64_t lane = 0; lane < n; ++lane) sum[lane] = Op::join(sum[lane], double(wide[lane]));
+    }
 }
 
 template <class Op, class T> void sweep(const Task<T>& t, const Cell& cell, const Operands<Op, T>& o) {
@@ -119,7 +120,8 @@ template <class Op, class T> void sweep(const Task<T>& t, const Cell& cell, cons
   constexpr int64_t kStretch = 1024;
   const int64_t size = t.batch * t.channels * t.pixels;
   if (t.interleaved) {
-    const int64_t rows = Op::sums ? std::clamp<int64_t>(65536 / (cell.channels * sizeof(A)), 8, 32) : 4;
+    // So many streams as the processor can prefetch; a row at a time if nothing is summed over the rows.
+    const int64_t rows = !Op::sums ? 1 : cell.channels * sizeof(A) > 512 ? 16 / Op::inputs : 32;
     for (int64_t r = 0; r < cell.pixels; r += rows) {
       const int64_t from = (cell.image * t.pixels + cell.pixel + r) * t.channels + cell.channel;
       const int64_t count = std::min(rows, cell.pixels - r);
@@ -159,7 +161,7 @@ template <class T, class F> void each_channels(const Task<T>& t, int64_t begin, 
 // Cuts a cell into parts that stay in the first-level cache, whole pixels or whole channels as they lie in memory.
 template <class T, class F> void each_part(const Task<T>& t, const Cell& cell, F&& work) {
   constexpr int64_t kElements = 4096;
-  const int64_t pixels = t.interleaved ? std::clamp<int64_t>(kElements / cell.channels, 8, 64) : kElements;
+  const int64_t pixels = t.interleaved ? std::clamp<int64_t>(kElements / cell.channels, 16, 64) : kElements;
   const int64_t channels = t.interleaved ? cell.channels : std::max<int64_t>(1, kElements / cell.pixels);
   for (int64_t c = 0; c < cell.channels; c += channels)
     for (int64_t p = 0; p < cell.pixels; p += pixels)
@@ -234,6 +236,12 @@ template <class T> void moments(const Task<T>& t, int64_t, int64_t begin, int64_
   std::vector<A> values(t.channels);
   each_channels(t, begin, end, [&](const Cell& item) {
     const int64_t base = item.image * t.channels;
+    if (!t.variance && !t.peak) {
+      std::fill_n(sums.begin(), item.channels, 0.0);
+      sweep<Total, T>(t, item, {{t.x}, {}, nullptr, sums.data()});
+      for (int64_t c = 0; c < item.channels; ++c) t.mean[base + item.channel + c] = A(sums[c] / double(t.pixels));
+      return;
+    }
     std::fill(running.begin(), running.end(), Running{});
     each_part(t, item, [&](const Cell& cell) {
       Running* now = running.data() + cell.channel;
@@ -409,40 +417,49 @@ template <class T> void channel_backward(const Task<T>& t, int64_t worker, int64
 
 // ---- G heads score the pixels ----------------------------------------------------------------------------------
 //
-// A tile is all channels of some pixels, small enough for the second-level cache; it is read from memory once and used
-// several times. As a matrix its rows are channels (planar) or pixels (interleaved), and the two products below serve
+// A tile is all channels of some pixels, small enough for the last-level cache (smaller ones were slower: their rows are
+// too short to be fetched ahead); it is read from memory once and used several times. As a matrix its rows are channels (planar) or pixels (interleaved), and the two products below serve
 // both layouts, with their parts exchanged: the scores are one of them, the context is the other.
 
 template <class T> struct Matrix {
   const T* data;
-  int64_t rows, columns, stride;
+  int64_t rows, columns, stride, room;  // room: elements that may be read from data on
+
+  Matrix from(int64_t row, int64_t count) const {
+    return {data + row * stride, std::min(count, rows - row), columns, stride, room - row * stride};
+  }
 };
 
-// out[k] += sum over rows r of coefficient[r * step] * m[r][k].
+// out[k] += sum over rows r of coefficient[r * step] * m[r][k]; `out` has room for whole vectors.
 template <int R, class T, class A>
-SAAM_INLINE void add_some_rows(const Matrix<T>& m, int64_t first, const A* coefficient, int64_t step, A* out) {
+SAAM_INLINE void add_some_rows(const Matrix<T>& m, const A* coefficient, int64_t step, A* out) {
   constexpr int L = kLanes<A>;
   using V = Vec<A, L>;
   V c[R];
-  for (int r = 0; r < R; ++r) c[r] = splat<V>(coefficient[(first + r) * step]);
-  const T* data = m.data + first * m.stride;
+  for (int r = 0; r < R; ++r) c[r] = splat<V>(coefficient[r * step]);
   int64_t k = 0;
+  for (; k + 2 * L <= m.columns; k += 2 * L) {  // whole cache lines: rows a power of two apart evict each other's
+    V sum[2] = {load<L>(out + k), load<L>(out + k + L)};
+    for (int r = 0; r < R; ++r)
+      for (int i = 0; i < 2; ++i) sum[i] += c[r] * load<L>(m.data + r * m.stride + k + i * L);
+    for (int i = 0; i < 2; ++i) store<L>(out + k + i * L, sum[i]);
+  }
   for (; k + L <= m.columns; k += L) {
-    V sum = c[0] * load<L>(data + k);
-    for (int r = 1; r < R; ++r) sum += c[r] * load<L>(data + r * m.stride + k);
-    store<L>(out + k, load<L>(out + k) + sum);
+    V sum = load<L>(out + k);
+    for (int r = 0; r < R; ++r) sum += c[r] * load<L>(m.data + r * m.stride + k);
+    store<L>(out + k, sum);
   }
-  for (; k < m.columns; ++k) {
-    A sum = 0;
-    for (int r = 0; r < R; ++r) sum += c[r][0] * one(data + r * m.stride + k);
-    out[k] += sum;
-  }
+  if (k == m.columns) return;
+  V sum{};
+  for (int64_t r = 0, at = k; r < R; ++r, at += m.stride)
+    sum += c[r] * load_some<L>(m.data + at, m.columns - k, m.room - at);
+  store<L>(out + k, load<L>(out + k) + sum);
 }
 
 template <class T, class A> void add_rows(const Matrix<T>& m, const A* coefficient, int64_t step, A* out) {
   int64_t r = 0;
-  for (; r + 8 <= m.rows; r += 8) add_some_rows<8>(m, r, coefficient, step, out);
-  for (; r < m.rows; ++r) add_some_rows<1>(m, r, coefficient, step, out);
+  for (; r + 8 <= m.rows; r += 8) add_some_rows<8>(m.from(r, 8), coefficient + r * step, step, out);
+  for (; r < m.rows; ++r) add_some_rows<1>(m.from(r, 1), coefficient + r * step, step, out);
 }
 
 // Lane r of the result is the total of s[r].
@@ -454,32 +471,38 @@ template <int L, class V, int... I> SAAM_INLINE V totals(V* s, std::integer_sequ
   return s[0];
 }
 
+// sum[r] = sum over columns k of m[r][k] * v[k], in lanes
+template <int R, class T, class A> SAAM_INLINE void some_dots(const Matrix<T>& m, const A* v, Vec<A, kLanes<A>>* sum) {
+  constexpr int L = kLanes<A>;
+  for (int r = 0; r < R; ++r) sum[r] = Vec<A, L>{};
+  int64_t k = 0;
+  for (; k + 2 * L <= m.columns; k += 2 * L) {
+    const Vec<A, L> factor[2] = {load<L>(v + k), load<L>(v + k + L)};
+    for (int r = 0; r < R; ++r)
+      for (int i = 0; i < 2; ++i) sum[r] += factor[i] * load<L>(m.data + r * m.stride + k + i * L);
+  }
+  for (; k + L <= m.columns; k += L) {
+    const Vec<A, L> factor = load<L>(v + k);
+    for (int r = 0; r < R; ++r) sum[r] += factor * load<L>(m.data + r * m.stride + k);
+  }
+  if (k == m.columns) return;
+  const int64_t n = m.columns - k;
+  const Vec<A, L> factor = load_some<L>(v + k, n, n);
+  for (int64_t r = 0, at = k; r < R; ++r, at += m.stride) sum[r] += factor * load_some<L>(m.data + at, n, m.room - at);
+}
+
 // out[r] += sum over columns k of m[r][k] * v[k]
 template <class T, class A> void add_dots(const Matrix<T>& m, const A* v, A* out) {
   constexpr int L = kLanes<A>;
-  using V = Vec<A, L>;
+  Vec<A, L> sum[L];
   int64_t r = 0;
   for (; r + L <= m.rows; r += L) {
-    const T* data = m.data + r * m.stride;
-    V sum[L] = {};
-    int64_t k = 0;
-    for (; k + L <= m.columns; k += L) {
-      const V factor = load<L>(v + k);
-      for (int i = 0; i < L; ++i) sum[i] += factor * load<L>(data + i * m.stride + k);
-    }
-    V result = totals<L>(sum, std::make_integer_sequence<int, L>{});
-    for (; k < m.columns; ++k)
-      for (int i = 0; i < L; ++i) result[i] += v[k] * one(data + i * m.stride + k);
-    store<L>(out + r, load<L>(out + r) + result);
+    some_dots<L>(m.from(r, L), v, sum);
+    store<L>(out + r, load<L>(out + r) + totals<L>(sum, std::make_integer_sequence<int, L>{}));
   }
   for (; r < m.rows; ++r) {
-    const T* data = m.data + r * m.stride;
-    V sum{};
-    int64_t k = 0;
-    for (; k + L <= m.columns; k += L) sum += load<L>(v + k) * load<L>(data + k);
-    A result = total<L>(sum);
-    for (; k < m.columns; ++k) result += v[k] * one(data + k);
-    out[r] += result;
+    some_dots<1>(m.from(r, 1), v, sum);
+    out[r] += total<L>(sum[0]);
   }
 }
 
@@ -492,9 +515,10 @@ template <class T> struct Tile {
   }
   // The channels [first, first + count) of this tile in one of the task's maps.
   Matrix<T> of(const T* map, int64_t first, int64_t count) const {
-    const T* data = map + start() + first * (task.interleaved ? 1 : task.pixels);
-    return task.interleaved ? Matrix<T>{data, pixels, count, task.channels}
-                            : Matrix<T>{data, count, pixels, task.pixels};
+    const int64_t at = start() + first * (task.interleaved ? 1 : task.pixels);
+    const int64_t room = task.batch * task.channels * task.pixels - at;
+    return task.interleaved ? Matrix<T>{map + at, pixels, count, task.channels, room}
+                            : Matrix<T>{map + at, count, pixels, task.pixels, room};
   }
 };
 
@@ -506,7 +530,7 @@ void project(const Tile<T>& tile, int64_t first, int64_t channels, const A* cons
   constexpr int64_t kRows = 64;
   const Matrix<T> m = tile.of(tile.task.x, first, channels);
   for (int64_t r = 0; r < m.rows; r += kRows) {
-    const Matrix<T> part{m.data + r * m.stride, std::min(kRows, m.rows - r), m.columns, m.stride};
+    const Matrix<T> part = m.from(r, kRows);
     for (int64_t k = 0; k < count; ++k) {
       if (tile.task.interleaved) {
         add_dots(part, vectors[k], out[k] + r);
@@ -528,7 +552,7 @@ void pool(const Tile<T>& tile, int64_t first, int64_t channels, const A* weights
 }
 
 template <class T> int64_t tile_pixels(const Task<T>& t) {
-  constexpr int64_t kBytes = 128 * 1024, kStep = 16;
+  constexpr int64_t kBytes = 2 * 1024 * 1024, kStep = 16;
   const int64_t fit = std::max<int64_t>(kBytes / (t.channels * int64_t(sizeof(T))) / kStep, 1) * kStep;
   const int64_t parts = (t.pixels + fit - 1) / fit;
   return std::min<int64_t>(((t.pixels + parts - 1) / parts + kStep - 1) / kStep * kStep, 1024);
@@ -577,7 +601,7 @@ template <class T> void score(const Task<T>& t, int64_t, int64_t begin, int64_t 
   using V = Vec<A, L>;
   const int64_t group = t.channels / t.heads, pixels = tile_pixels(t);
   HeadRows<A> e(t.heads, pixels);
-  std::vector<A> context(t.channels), block(pixels);
+  std::vector<A> context(t.channels + L), block(pixels);
   const auto weight = rows_of(t.weight, t.weight ? t.heads : 0, t.channels);
   for (int64_t item = begin; item < end; ++item) {
     double* best = t.partial + item * (2 * t.heads + t.channels);
@@ -640,7 +664,7 @@ void write_dx(const Tile<T>& tile, HeadRows<A>& p, HeadRows<A>& ds, std::vector<
       const int64_t at = tile.start() + i * t.channels;
       if (several) {
         std::fill(row.begin(), row.end(), A(0));
-        add_rows(Matrix<A>{t.weight, t.heads, t.channels, t.channels}, ds[0] + i, ds.stride, row.data());
+        add_rows(Matrix<A>{t.weight, t.heads, t.channels, t.channels, t.heads * t.channels}, ds[0] + i, ds.stride, row.data());
       }
       const A s = several ? A(1) : t.weight ? ds[0][i] : nothing;
       const A* w = several ? row.data() : t.weight ? t.weight : dz;
@@ -656,7 +680,7 @@ void write_dx(const Tile<T>& tile, HeadRows<A>& p, HeadRows<A>& ds, std::vector<
     const A* v = p[c / group];
     if (several) {
       std::fill(row.begin(), row.end(), A(0));
-      add_rows(Matrix<A>{ds[0], t.heads, tile.pixels, ds.stride}, t.weight + c, t.channels, row.data());
+      add_rows(Matrix<A>{ds[0], t.heads, tile.pixels, ds.stride, t.heads * ds.stride}, t.weight + c, t.channels, row.data());
     }
     const A s = several ? A(1) : t.weight ? t.weight[c] : nothing;
     const A* w = several ? row.data() : t.weight ? ds[0] : v;
@@ -670,7 +694,8 @@ template <class T> void score_backward(const Task<T>& t, int64_t worker, int64_t
   constexpr int L = kLanes<A>;
   const int64_t group = t.channels / t.heads, pixels = tile_pixels(t);
   HeadRows<A> p(t.heads, pixels), ds(t.heads, pixels);
-  std::vector<A> row(std::max(pixels, t.channels)), block(pixels), dweight(t.weight ? t.heads * t.channels : 0);
+  const int64_t count = t.weight ? t.heads * t.channels : 0;
+  std::vector<A> row(std::max(pixels, t.channels + L)), block(pixels), dweight(count + L);
   std::vector<double> level(t.heads);
   for (int64_t item = end - 1; item >= begin; --item) {
     const int64_t image = item / t.slices;
@@ -712,8 +737,8 @@ template <class T> void score_backward(const Task<T>& t, int64_t worker, int64_t
       if (t.weight) {
         std::fill(dweight.begin(), dweight.end(), A(0));
         for (int64_t g = 0; g < t.heads; ++g) pool(tile, 0, t.channels, ds[g], dweight.data() + g * t.channels);
-        double* whole = t.dweight + worker * t.heads * t.channels;
-        for (size_t i = 0; i < dweight.size(); ++i) whole[i] += double(dweight[i]);
+        double* whole = t.dweight + worker * count;
+        for (int64_t i = 0; i < count; ++i) whole[i] += double(dweight[i]);
       }
       if (t.out) (t.dy ? write_dx<true, T, A> : write_dx<false, T, A>)(tile, p, ds, row);
     });

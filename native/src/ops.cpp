@@ -179,25 +179,19 @@ void finish(const Task<T>& t, int64_t heads, Sum<T>* z, Sum<T>* best, Sum<T>* in
   }
 }
 
-template <class T> void read_scorer(Task<T>& t, const Tensor& x, const Optional& weight, const Optional& scores,
-                                    int64_t kind, double scale) {
-  using A = Sum<T>;
-  t.scale = A(scale);
-  if (kind == kScores) {
-    STD_TORCH_CHECK(scores.has_value(), "scores are missing");
-    t.heads = scores->size(1);
-    t.scores = per_channel<A>(*scores, x, t.batch * t.heads * t.pixels);
-  } else {
-    STD_TORCH_CHECK(weight.has_value(), "the scorer's weight is missing");
-    t.heads = kind == kPixel ? weight->size(0) : 1;
-    t.weight = per_channel<A>(*weight, x, t.heads * t.channels);
-  }
+// The scorer is a weight (G, C) for kPixel, (C) for kChannel, and scores (B, G, H, W) for kScores.
+template <class T>
+void read_scorer(Task<T>& t, const Tensor& x, const Optional& scorer, int64_t kind, double scale) {
+  STD_TORCH_CHECK(scorer.has_value(), "the scorer is missing");
+  t.scale = Sum<T>(scale);
+  t.heads = kind == kPixel ? scorer->size(0) : kind == kScores ? scorer->size(1) : 1;
   STD_TORCH_CHECK(t.heads > 0 && t.channels % t.heads == 0, "the heads must divide the channels");
+  if (kind == kScores) t.scores = per_channel<Sum<T>>(*scorer, x, t.batch * t.heads * t.pixels);
+  else t.weight = per_channel<Sum<T>>(*scorer, x, t.heads * t.channels);
 }
 
-// (x, weight, scores) -> z (B, K, C), what the backward needs, and the two tokens if the operation is a joint one.
-std::tuple<Tensor, Tensor, Tensor, Tensor> squeeze(Tensor x, Optional weight, Optional scores, int64_t kind,
-                                                   double scale, bool joint) {
+// z (B, K, C), what the backward needs, and the two tokens if the operation is a joint one.
+std::tuple<Tensor, Tensor, Tensor, Tensor> squeeze(Tensor x, Optional scorer, int64_t kind, double scale, bool joint) {
   const int64_t batch = x.size(0), channels = x.size(1);
   Tensor z, saved;
   with_dtype(x, [&](auto zero) {
@@ -219,7 +213,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> squeeze(Tensor x, Optional weight, Op
                      : torch::stable::contiguous(torch::stable::transpose(planes, 0, 1));
       return;
     }
-    read_scorer(t, x, weight, scores, kind, scale);
+    read_scorer(t, x, scorer, kind, scale);
     const int64_t heads = kind == kChannel ? channels : t.heads, workers = workers_for(t);
     std::vector<A> scaled;
     if (t.weight) {
@@ -244,12 +238,11 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> squeeze(Tensor x, Optional weight, Op
   return {z, saved, token_x, token_a};
 }
 
-// dx, and the gradient of the weight or of the scores. dy and factor come from rescale, if the operation is a joint one.
-std::tuple<Tensor, Tensor> squeeze_backward(Tensor x, Optional weight, Optional scores, Tensor z, Tensor saved,
-                                            Tensor dz, Optional dy, Optional factor, int64_t kind, double scale,
-                                            bool need_dx) {
+// dx, and the gradient of the scorer. dy and factor come from rescale, if the operation is a joint one.
+std::tuple<Tensor, Tensor> squeeze_backward(Tensor x, Optional scorer, Tensor z, Tensor saved, Tensor dz, Optional dy,
+                                            Optional factor, int64_t kind, double scale, bool need_dx) {
   need_dx = need_dx || kind == kChannel;  // whose kernel finds both gradients or none
-  Tensor dx = need_dx ? torch::stable::empty_like(x) : dense(x, {0}), dparameter;
+  Tensor dx = need_dx ? torch::stable::empty_like(x) : dense(x, {0}), dscorer;
   with_dtype(x, [&](auto zero) {
     using T = decltype(zero);
     using A = Sum<T>;
@@ -261,7 +254,7 @@ std::tuple<Tensor, Tensor> squeeze_backward(Tensor x, Optional weight, Optional 
       t.factor = per_channel<A>(*factor, x, plane);
     }
     if (kind < kPixel) {
-      dparameter = dense(x, {0});
+      dscorer = dense(x, {0});
       if (!need_dx) return;
       const int64_t count = z.size(1), pixels = t.pixels;
       const A *values = per_channel<A>(z, x, count * plane), *gradient = per_channel<A>(dz, x, count * plane);
@@ -284,7 +277,7 @@ std::tuple<Tensor, Tensor> squeeze_backward(Tensor x, Optional weight, Optional 
       t.share = share.data();
       return run_channels(kernels<T>().moments_backward, t);
     }
-    read_scorer(t, x, weight, scores, kind, scale);
+    read_scorer(t, x, scorer, kind, scale);
     const int64_t heads = kind == kChannel ? t.channels : t.heads, workers = workers_for(t);
     t.z = per_channel<A>(z, x, plane);
     t.dz = per_channel<A>(dz, x, plane);
@@ -293,6 +286,7 @@ std::tuple<Tensor, Tensor> squeeze_backward(Tensor x, Optional weight, Optional 
     t.slices = slices_for(t, workers, kind == kChannel ? t.channels / 16 : t.pixels / 16);
     std::vector<A> scaled;
     std::vector<double> dweight;
+    dscorer = torch::stable::empty_like(*scorer);
     if (t.weight) {
       const int64_t count = t.heads * t.channels;
       scaled.assign(t.weight, t.weight + count);
@@ -300,20 +294,18 @@ std::tuple<Tensor, Tensor> squeeze_backward(Tensor x, Optional weight, Optional 
       t.weight = scaled.data();
       dweight.resize(workers * count);
       t.dweight = dweight.data();
-      dparameter = torch::stable::empty_like(*weight);
     } else {
-      dparameter = torch::stable::empty_like(*scores);
-      t.dscores = static_cast<A*>(dparameter.mutable_data_ptr());
+      t.dscores = static_cast<A*>(dscorer.mutable_data_ptr());
     }
     run(kind == kChannel ? kernels<T>().channel_backward : kernels<T>().score_backward, t, workers);
     const int64_t count = t.heads * t.channels;
     for (int64_t i = 0; t.weight && i < count; ++i) {
       double sum = 0;
       for (int64_t w = 0; w < workers; ++w) sum += dweight[w * count + i];
-      static_cast<A*>(dparameter.mutable_data_ptr())[i] = A(sum * scale);
+      static_cast<A*>(dscorer.mutable_data_ptr())[i] = A(sum * scale);
     }
   });
-  return {dx, dparameter};
+  return {dx, dscorer};
 }
 
 // x * factor or x + factor, per channel. The tokens only tie this operation to its squeeze in autograd.

@@ -91,9 +91,15 @@ template <int L, class T> SAAM_INLINE void store(T* to, Vec<Sum<T>, L> v) {
 
 template <class T> SAAM_INLINE Sum<T> one(const T* from) { return load<1>(from)[0]; }
 
-// The first n lanes. Reads whole vectors where memory of the same tensor goes on (`room` elements from here).
+// The lanes of v from n on replaced by those of other.
+template <class A, int L, int... I>
+SAAM_INLINE Vec<A, L> first_of(Vec<A, L> v, Vec<A, L> other, int64_t n, std::integer_sequence<int, I...>) {
+  return Vec<Bits<A>, L>{I...} < Bits<A>(n) ? v : other;
+}
+
+// The first n lanes, the others zero. Reads a whole vector where the tensor goes on (`room` elements from here).
 template <int L, class T> SAAM_INLINE Vec<Sum<T>, L> load_some(const T* from, int64_t n, int64_t room) {
-  if (room >= L) return load<L>(from);
+  if (room >= L) return first_of<Sum<T>, L>(load<L>(from), Vec<Sum<T>, L>{}, n, std::make_integer_sequence<int, L>{});
   T lanes[L] = {};
   std::memcpy(lanes, from, n * sizeof(T));
   return load<L>(lanes);
@@ -103,12 +109,6 @@ template <int L, class T> SAAM_INLINE void store_some(T* to, Vec<Sum<T>, L> v, i
   T lanes[L];
   store<L>(lanes, v);
   std::memcpy(to, lanes, n * sizeof(T));
-}
-
-// The lanes of v from n on replaced by those of other.
-template <class A, int L, int... I>
-SAAM_INLINE Vec<A, L> first_of(Vec<A, L> v, Vec<A, L> other, int64_t n, std::integer_sequence<int, I...>) {
-  return Vec<Bits<A>, L>{I...} < Bits<A>(n) ? v : other;
 }
 
 // Maximum as torch.amax takes it: a NaN on either side wins.

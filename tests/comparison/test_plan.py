@@ -70,6 +70,20 @@ def test_reference_and_focus_are_found_where_they_are_not_given(changes, referen
 
 
 @pytest.mark.parametrize(
+    ("changes", "start"),
+    [
+        ({}, "default"),
+        ({"model_options": {"pretrained": False}}, "default"),
+        ({"model_options": {"pretrained": True}}, "identity"),
+        ({"model_options": {"pretrained": True}, "start": "default"}, "default"),
+        ({"start": "identity"}, "identity"),
+    ],
+)
+def test_attention_starts_as_the_identity_where_it_would_wreck_what_is_learned(changes, start):
+    assert make_plan(**changes).start == start
+
+
+@pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
         ({"arms": ()}, ValueError, "needs arms, got none"),

@@ -137,3 +137,24 @@ def test_data_stay_loaded_for_the_next_run(make_plan):
     plan = make_plan()
     assert load_splits(plan) is load_splits(make_plan(arms=("se",), seeds=(4,)))
     assert load_splits(make_plan(data_options={"train": 60, "validation": 50, "test": 60})) is not load_splits(plan)
+
+
+@pytest.mark.parametrize(("arm", "new"), [("se", {"bn2.attention"}), ("none", set())])
+def test_what_is_new_in_a_pretrained_network_is_told_to_the_training(make_plan, monkeypatch, arm, new):
+    """Pretrained weights are feigned; attention comes on top of them."""
+    told = []
+
+    def create(name, *, pretrained=False, **settings):
+        return create_model(name, **settings)
+
+    def train(*rest, new_parameters, **settings):
+        told.append(set(new_parameters))
+        return genuine(*rest, **settings)
+
+    genuine = runner.train
+    monkeypatch.setattr(runner, "create_model", create)
+    monkeypatch.setattr(runner, "train", train)
+    for pretrained in (True, False):
+        run(make_plan(model_options={"width": 4, "stem_stride": 2, "pretrained": pretrained}), arm, 0)
+    assert {".".join(name.split(".")[2:4]) for name in told[0]} == new
+    assert told[1] == set()

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from saam.data import Batches, Images, normalise
+from saam.data import Batches, Images, Splits, build_splits, normalise, score_batches, train_batches
 from saam.data.encoded import EncodedImages, load_encoded
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
@@ -103,6 +103,35 @@ def test_draws_do_not_depend_on_the_batch_size() -> None:
         epoch(batches(images(30), batch_size=size, shuffle=True, augmentation=("crop", "flip")), 1) for size in (4, 30)
     )
     assert torch.equal(small[0], large[0])
+
+
+def toy_splits(*counts: int) -> Splits:
+    parts = [images(count, seed) for seed, count in enumerate(counts)]
+    classes = [str(i) for i in range(max(counts))]
+    return build_splits(*parts, name="toy", label="Toy", classes=classes, augmentation=("crop", "flip"))
+
+
+def test_train_batches_are_shuffled_and_augmented_train_images() -> None:
+    splits = toy_splits(12, 5, 7)
+    usual = {"mean": splits.mean, "std": splits.std, "batch_size": 4, "seed": 6, "shuffle": True}
+    for given, meant in ((None, ("crop", "flip")), (("cutout",), ("cutout",)), ((), ())):
+        found = epoch(train_batches(splits, batch_size=4, seed=6, augmentation=given), 2)
+        expected = epoch(batches(splits.train, augmentation=meant, **usual), 2)  # type: ignore[arg-type]
+        assert torch.equal(found[0], expected[0])
+        assert torch.equal(found[1], expected[1])
+
+
+@pytest.mark.parametrize(("count", "expected"), [(12, [4, 4, 4]), (13, [4, 4, 4]), (14, [4, 4, 4, 2])])
+def test_train_batches_leave_out_a_single_last_image_only(count: int, expected: list[int]) -> None:
+    assert [len(y) for _, y in train_batches(toy_splits(count, 2, 2), batch_size=4, seed=0)] == expected
+
+
+def test_score_batches_are_the_images_as_they_are() -> None:
+    splits = toy_splits(12, 5, 7)
+    for part, source in (("validation", splits.validation), ("test", splits.test)):
+        x, y = epoch(score_batches(splits, part, batch_size=4))  # type: ignore[arg-type]
+        assert torch.equal(y, source.labels)
+        assert torch.equal(x, normalise(next(source.read([torch.arange(len(source))])), splits.mean, splits.std))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

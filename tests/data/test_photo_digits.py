@@ -62,6 +62,11 @@ def test_the_generator_is_the_one_of_this_version() -> None:
     assert (module._VERSION, hashlib.sha256(content).hexdigest()[:16]) == (1, "05d63262d721d959")
 
 
+def test_places_are_drawn_anew_for_each_seed_and_split() -> None:
+    drawn = [generate(part, seed=seed)["corners"][:, :2].tobytes() for part in PARTS for seed in (0, 1)]
+    assert len(set(drawn)) == 6
+
+
 def test_more_images_of_one_split_leave_the_others_alone() -> None:
     assert torch.equal(images(load(), "test").images, images(load(train=50), "test").images)
 
@@ -75,6 +80,7 @@ def test_digits_and_photograph_halves_are_disjoint() -> None:
     for one in PARTS:
         for other in PARTS:
             assert one == other or not digits[one] & digits[other]
+        assert not (made[one]["digits"][:, :1] == made[one]["digits"][:, 1:]).any()
     columns = {part: found["corners"][:, 2] for part, found in made.items()}
     assert max(columns["train"].max(), columns["validation"].max()) + 32 <= 320 <= columns["test"].min()
     assert columns["test"].max() + 32 <= 640
@@ -115,12 +121,12 @@ def test_the_mask_is_the_digit_and_not_the_distractors() -> None:
 
 def test_paste_by_hand() -> None:
     canvas = np.full((1, 3, 4, 3), 100, np.uint8)
-    ink = np.array([[[255, 0], [51, 255]]], np.uint8)
+    ink = np.array([[[255, 0], [60, 255]]], np.uint8)
     colours = np.array([[[120, 130, 110], [200, 200, 0], [0, 0, 0]]])  # brightness 124: too near; 177: 77 away
     module._paste(canvas, ink, np.array([1]), np.array([2]), colours)
     expected = np.full((3, 4, 3), 100)
     expected[1, 2] = expected[2, 3] = (200, 200, 0)
-    expected[2, 2] = (120, 120, 80)  # a fifth of the way
+    expected[2, 2] = (124, 124, 76)  # 60 / 255 of the way, rounded
     assert canvas[0].tolist() == expected.tolist()
 
 

@@ -95,8 +95,11 @@ def test_half_types_are_accumulated_in_float32(name, dtype):
     exact = copy.deepcopy(squeeze).double()(x.double())
     with torch.autocast("cpu", dtype=dtype):
         values = squeeze(x)
+    # what can outgrow the map stays in float32
+    expected = torch.float32 if name in ("l2", "dct", "depthwise-conv", "covariance") else dtype
+    assert values.dtype == expected
     assert values.isfinite().all()
-    assert (values.double() - exact).abs().max() <= 4 * torch.finfo(dtype).eps * exact.abs().max()
+    assert (values.double() - exact).abs().max() <= 4 * torch.finfo(expected).eps * exact.abs().max()
 
 
 @every

@@ -160,9 +160,12 @@ def test_label_smoothing_enters_the_training_loss_alone():
     assert curves[0].validation_loss == pytest.approx(curves[1].validation_loss)
 
 
-def test_ema_keeps_and_validates_the_averaged_weights():
+def test_ema_keeps_and_validates_the_averaged_weights_and_buffers():
     data, decay = make_data(), 0.8
-    trace = []
+    trace, plain = [], make_model()
+
+    def keep():
+        trace.append([plain[0].weight.detach().clone(), plain[1].running_mean.clone()])
 
     class Traced:
         def __len__(self):
@@ -170,17 +173,15 @@ def test_ema_keeps_and_validates_the_averaged_weights():
 
         def __iter__(self):
             for batch in data:
-                trace.append(plain[0].weight.detach().clone())
                 yield batch
-            trace.append(plain[0].weight.detach().clone())
+                keep()
 
-    plain = make_model()
     run(BASE.replace(epochs=1), model=plain, train_batches=Traced())
     averaged, result = run(BASE.replace(epochs=1, ema=decay))
-    expected = trace[1]  # the average starts at the weights after the first step
-    for weights in trace[2:]:
-        expected = decay * expected + (1 - decay) * weights
-    torch.testing.assert_close(averaged[0].weight.detach(), expected)
+    expected = trace[0]  # the average starts at the values after the first step
+    for values in trace[1:]:
+        expected = [decay * mean + (1 - decay) * value for mean, value in zip(expected, values, strict=True)]
+    torch.testing.assert_close([averaged[0].weight.detach(), averaged[1].running_mean], expected)
     assert result.curve[-1].validation_loss == evaluate(averaged, make_data(seed=1)).loss
 
 

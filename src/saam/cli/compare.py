@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from saam._options import parse_options
 from saam.cli.screen import screen, shown
 from saam.comparison import Plan, compare, load_comparison
-from saam.explain import comparison_strip
+from saam.explain.examples import comparison_strip
 from saam.report import verdicts, write_report
 from saam.training import create_recipe
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from saam.cli.screen import screen
 from saam.data import load_data
-from saam.explain import comparison_strip, data_strip
+from saam.explain.examples import comparison_strip, data_strip
 from saam.models import load
 from saam.training import load_checkpoint, write_atomically
 

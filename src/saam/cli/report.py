@@ -4,7 +4,7 @@ from pathlib import Path
 
 from saam.cli.screen import screen
 from saam.comparison import load_comparison
-from saam.explain import comparison_strip
+from saam.explain.examples import comparison_strip
 from saam.report import table, verdicts, write_report
 
 __all__ = ["command"]

@@ -5,7 +5,6 @@ The verdicts are in `saam.comparison.statistics`, which alone needs scipy.
 
 from saam.comparison.compare import compare
 from saam.comparison.cost import measure_costs
-from saam.comparison.macs import count_macs
 from saam.comparison.plan import PLAIN, Arm, Plan
 from saam.comparison.records import CostRecord, RunRecord
 from saam.comparison.runner import run
@@ -19,7 +18,6 @@ __all__ = [
     "Plan",
     "RunRecord",
     "compare",
-    "count_macs",
     "load_comparison",
     "load_model",
     "measure_costs",

@@ -17,8 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from saam._errors import unknown
-from saam.comparison.macs import count_macs
 from saam.comparison.records import CostRecord
+from saam.surgery.macs import count_macs
 from saam.training import Recipe, parameter_groups
 
 __all__ = ["best_device", "measure_costs", "peak_memory"]

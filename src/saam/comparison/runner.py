@@ -19,7 +19,8 @@ from saam._version import __version__
 from saam.comparison.plan import PLAIN, Plan
 from saam.comparison.records import RunRecord
 from saam.data import Splits, load_data, score_batches, train_batches
-from saam.models import create_model
+from saam.functional.backend import backends
+from saam.models import create_model, untrained_parameters
 from saam.training import EpochRecord, evaluate, train
 
 __all__ = ["build_model", "environment", "load_splits", "run"]
@@ -61,6 +62,7 @@ def run(
         seed=seed,
         device=device,
         on_epoch=on_epoch,
+        new_parameters=untrained_parameters(model) if plan.model_options.get("pretrained") else (),
     )
     last = result.curve[-1]
     test = evaluate(model, score_batches(splits, "test", batch_size=size))
@@ -102,7 +104,7 @@ def build_model(plan: Plan, arm: str, *, seed: int, classes: int) -> nn.Module:
         attention=arm,
         num_classes=classes,
         where=plan.where,
-        start=plan.start,
+        start=plan.start or None,
         seed=seed,
         **plan.model_options,
     )
@@ -122,6 +124,7 @@ def environment(device: torch.device) -> dict[str, str | int]:
         "platform": platform.platform(),
         "cpu": _processor(),
         "threads": torch.get_num_threads(),
+        "fused": backends()["fused"],
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
     }
 

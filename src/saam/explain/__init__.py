@@ -1,6 +1,8 @@
-"""Where a score squeeze looks: score maps, pictures of them, and measures against a mask."""
+"""Where a score squeeze looks: score maps, pictures of them, and measures against a mask.
 
-from saam.explain.examples import comparison_strip, data_strip
+Pictures of a whole data set or comparison are in :mod:`saam.explain.examples`, which needs what they need.
+"""
+
 from saam.explain.localisation import area_share, mass_share, pointing_game, relative_mass
 from saam.explain.overlay import ScoreMapStrip, overlay, strip
 from saam.explain.score_maps import score_maps
@@ -8,8 +10,6 @@ from saam.explain.score_maps import score_maps
 __all__ = [
     "ScoreMapStrip",
     "area_share",
-    "comparison_strip",
-    "data_strip",
     "mass_share",
     "overlay",
     "pointing_game",

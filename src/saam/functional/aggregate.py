@@ -12,6 +12,8 @@ from torch import Tensor
 
 from saam.functional._check import accumulator, require_map
 from saam.functional.backend import Backend, choose
+from saam.functional.fused import Pooling, pool
+from saam.functional.fused_ops import SCORES
 
 __all__ = ["score_aggregate", "score_weights"]
 
@@ -31,8 +33,7 @@ def score_weights(scores: Tensor, *, temperature: float = 1.0) -> Tensor:
         TypeError: ``scores`` is not floating.
     """
     require_map(scores, "scores")
-    if not temperature > 0:
-        raise ValueError(f"temperature must be above 0, got {temperature}")
+    _require_temperature(temperature)
     logits = scores.to(accumulator(scores.dtype)) / temperature
     return logits.flatten(2).softmax(-1).reshape(logits.shape)
 
@@ -73,7 +74,14 @@ def score_aggregate(x: Tensor, scores: Tensor, *, temperature: float = 1.0, back
         )
     if channels % heads:
         raise ValueError(f"the heads must divide the channels: {heads} score maps cannot share {channels} channels")
-    choose(backend, x)
+    _require_temperature(temperature)
+    if choose(backend, x) == "fused":
+        return pool(x, Pooling(SCORES, scores, temperature=temperature)).to(x.dtype)
     weights = score_weights(scores, temperature=temperature)
     grouped = x.to(accumulator(x.dtype)).view(batch, heads, channels // heads, height, width)
     return (grouped * weights.unsqueeze(2)).sum((3, 4)).flatten(1).to(x.dtype)
+
+
+def _require_temperature(temperature: float) -> None:
+    if not temperature > 0:
+        raise ValueError(f"temperature must be above 0, got {temperature}")

@@ -2,7 +2,11 @@
 
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor
+from torch.autograd import forward_ad
+
+from saam.functional import fused
 
 __all__ = ["Backend", "backends", "choose"]
 
@@ -16,11 +20,13 @@ def backends() -> dict[str, str]:
         >>> backends()["eager"]
         'available'
     """
-    return {"eager": "available", "fused": "no fused operation is built in this version"}
+    return {"eager": "available", "fused": fused.unavailable(torch.empty(0)) or "available"}
 
 
 def choose(backend: Backend, x: Tensor) -> Literal["eager", "fused"]:
     """Return the backend that computes on ``x``.
+
+    Export, tracing and forward-mode derivatives always take eager, whose operations they all know.
 
     Raises:
         ValueError: no such backend.
@@ -28,6 +34,16 @@ def choose(backend: Backend, x: Tensor) -> Literal["eager", "fused"]:
     """
     if backend not in get_args(Backend):
         raise ValueError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
-    if backend == "fused":
-        raise RuntimeError(f"backend 'fused' is not available: {backends()['fused']}; use 'auto' or 'eager'")
-    return "eager"
+    if backend == "eager":
+        return "eager"
+    reason = fused.unavailable(x)
+    if reason is not None and backend == "fused":
+        raise RuntimeError(f"backend 'fused' is not available: {reason}; use 'auto' or 'eager'")
+    if reason is not None or _needs_plain_operations():
+        return "eager"
+    return "fused"
+
+
+def _needs_plain_operations() -> bool:
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return tracing or torch.compiler.is_exporting() or forward_ad._current_level >= 0

@@ -1,10 +1,14 @@
 """The grammar of channel attention: ``x * gate(excitation(squeeze(x)))``."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from saam.functional import rescale, shift
 from saam.functional._check import require_map
+from saam.functional.backend import choose
+from saam.functional.fused import Pooling, attend
 
 __all__ = ["ChannelAttention"]
 
@@ -37,8 +41,12 @@ class ChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Attend to ``x``."""
         require_map(x)
+        adds = getattr(self.gate, "adds", False)
+        pooling: Callable[[Tensor], Pooling] | None = getattr(self.squeeze, "pooling", None)
+        if pooling is not None and not _has_hooks(self.squeeze) and choose("auto", x) == "fused":
+            return attend(x, pooling(x), self.respond, adds=adds)
         value = self.respond(self.squeeze(x))
-        return shift(x, value) if getattr(self.gate, "adds", False) else rescale(x, value)
+        return shift(x, value) if adds else rescale(x, value)
 
     def respond(self, statistics: Tensor) -> Tensor:
         """Return the value of every channel (B, C) for statistics (B, C) or (B, K, C).
@@ -55,3 +63,10 @@ class ChannelAttention(nn.Module):
         """Return the names of the parameters that the excitation's authors train without weight decay (timm's name)."""
         exempt = getattr(self.excitation, "no_weight_decay", set)
         return {f"excitation.{name}" for name in exempt()}
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    """Whether someone wants to see the module called, which the fused operation does not do."""
+    return bool(
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    )

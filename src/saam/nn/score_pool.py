@@ -7,7 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saam.functional import score_aggregate, score_weights
-from saam.functional._check import accumulator
+from saam.functional._check import accumulator, require_map
+from saam.functional.backend import choose
+from saam.functional.fused import Pooling, pool
+from saam.functional.fused_ops import CHANNEL, PIXEL, SCORES
 from saam.nn._check import require_channels
 
 __all__ = ["ScorePool2d", "Scorer"]
@@ -110,9 +113,25 @@ class ScorePool2d(nn.Module):
         """Return the pooling weights: (B, C, H, W) -> (B, G, H, W) in float32 or wider; each map sums to one."""
         return score_weights(self.scores(x), temperature=self.temperature)
 
+    def pooling(self, x: Tensor) -> Pooling:
+        """Return what the fused operation needs of this pool."""
+        if self.kernel_size > 1:
+            return Pooling(SCORES, self.scores(x), temperature=self.temperature)
+        require_channels(self.channels, x)
+        weight = self.weight.flatten(1)
+        if self.bias is not None:
+            weight = weight + 0 * self.bias[:, None]  # no bearing on the pooling, and a gradient of zero
+        if self.scorer == "channel":
+            return Pooling(CHANNEL, weight.flatten(), temperature=self.temperature)
+        return Pooling(PIXEL, weight, temperature=self.temperature)
+
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``x``."""
-        context = score_aggregate(x, self.scores(x), temperature=self.temperature)
+        require_map(x)
+        if choose("auto", x) == "fused":
+            context = pool(x, self.pooling(x)).to(x.dtype)
+        else:
+            context = score_aggregate(x, self.scores(x), temperature=self.temperature)
         return context[:, :, None, None] if self.keepdim else context
 
     def extra_repr(self) -> str:

@@ -55,6 +55,11 @@ class Attended(nn.Module):
             return self.attention(self.module(*args, **kwargs))
         return self.module(self.attention(args[0]), *args[1:], **kwargs)
 
+    @property
+    def original(self) -> nn.Module:
+        """What stood here."""
+        return self.module
+
     def __getattr__(self, name: str) -> Any:
         try:
             return super().__getattr__(name)

@@ -1,14 +1,14 @@
 """Attention out of a network again, and which of its parameters surgery brought."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch import nn
 
 from saam.surgery.attended import Attended, is_surgical
-from saam.surgery.modules import replace, visible_modules
+from saam.surgery.modules import original, replace, visible_modules
 from saam.surgery.refusal import refuse
 from saam.surgery.report import Change, SurgeryReport
-from saam.surgery.upgraded import Upgraded, UpgradedPool
 
 __all__ = ["detach", "new_parameters"]
 
@@ -33,16 +33,16 @@ def detach(model: nn.Module) -> SurgeryReport:
     refuse(model)
     changes = []
     originals: dict[nn.Module, nn.Module] = {}
+    module: Any
     for name, module in visible_modules(model).items():
-        original = module
-        while is_surgical(original):
-            count = sum(parameter.numel() for parameter in _brought(original))
-            what = original.attention if isinstance(original, Attended) else original
-            channels = original.site.channels if isinstance(original, Attended) else 0
+        if is_surgical(module):
+            originals[module] = original(module)
+        while is_surgical(module):
+            count = sum(parameter.numel() for parameter in _brought(module))
+            what = module.attention if isinstance(module, Attended) else module
+            channels = module.site.channels if isinstance(module, Attended) else 0
             changes.append(Change(name, channels, f"- {type(what).__name__}", -count))
-            original = _original(original)
-        if original is not module:
-            originals[module] = original
+            module = module.original
     if model in originals:
         raise TypeError("cannot undo the outermost module in place: keep the network that it was put into")
     replace(model, originals)
@@ -64,18 +64,10 @@ def new_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if id(parameter) in brought}
 
 
-def _original(module: nn.Module) -> nn.Module:
-    """Return what stood where surgery put this module."""
-    if isinstance(module, Attended):
-        return module.module
-    assert isinstance(module, Upgraded | UpgradedPool)
-    return module.original[0]
-
-
 def _brought(module: nn.Module) -> Iterator[nn.Parameter]:
     """Yield the parameters that came with a module that surgery put somewhere."""
     if isinstance(module, Attended):
         yield from module.attention.parameters()
     else:
-        old = {id(parameter) for parameter in _original(module).parameters()}
+        old = {id(parameter) for parameter in original(module).parameters()}
         yield from (parameter for parameter in module.parameters() if id(parameter) not in old)

@@ -5,15 +5,13 @@ from collections.abc import Callable, Iterable
 from torch import nn
 
 from saam.surgery.adapters import adapter
-from saam.surgery.attended import Attended
 from saam.surgery.graph import Graph, Value
 from saam.surgery.joins import Join, dense_joins, residual_joins
-from saam.surgery.modules import visible_modules
 from saam.surgery.seams import Seam, join_seams, value_seam
-from saam.surgery.site import Kind, Position, Site
+from saam.surgery.site import Kind, Site
 from saam.surgery.trunk import head_pool, stage_ends
 
-__all__ = ["KINDS", "find", "module_sites", "standing"]
+__all__ = ["KINDS", "find", "module_sites"]
 
 
 def find(model: nn.Module, graph: Graph, kind: str) -> list[Site]:
@@ -21,7 +19,7 @@ def find(model: nn.Module, graph: Graph, kind: str) -> list[Site]:
     return _FINDERS[kind](model, graph)
 
 
-def module_sites(model: nn.Module, graph: Graph, names: Iterable[str]) -> list[Site]:
+def module_sites(graph: Graph, names: Iterable[str]) -> list[Site]:
     """Return the sites after modules of these names.
 
     Raises:
@@ -38,21 +36,16 @@ def module_sites(model: nn.Module, graph: Graph, names: Iterable[str]) -> list[S
                 f"cannot tell the channels at {name!r}: expected a module that gives a feature map (B, C, H, W), but "
                 f"{what}; choose a module inside or around it"
             )
-    return _sites(model, graph, "module", [((name, "after"), values[name]) for name in names])
-
-
-def standing(module: nn.Module, position: Position) -> Position:
-    """Return where attention stands at a module, or else ``position``."""
-    return module.site.position if isinstance(module, Attended) else position
+    return _sites("module", [((name, "after"), values[name]) for name in names])
 
 
 def _residual(model: nn.Module, graph: Graph) -> list[Site]:
-    return _sites(model, graph, "residual", join_seams(graph, _joins(graph)))
+    return _sites("residual", join_seams(graph, _joins(graph)))
 
 
 def _stage(model: nn.Module, graph: Graph) -> list[Site]:
     ends = stage_ends(graph, [join.result for join in _joins(graph)])
-    return _sites(model, graph, "stage", [(seam, value) for value in ends if (seam := value_seam(graph, value))])
+    return _sites("stage", [(seam, value) for value in ends if (seam := value_seam(graph, value))])
 
 
 def _conv(model: nn.Module, graph: Graph) -> list[Site]:
@@ -60,27 +53,27 @@ def _conv(model: nn.Module, graph: Graph) -> list[Site]:
     for value in graph.values:
         if value.operation == "convolution" and graph.is_map(value):
             users = graph.consumers.get(value.index, [])
-            norm = users[0] if len(users) == 1 and "norm" in users[0].operation else value
+            norm = users[0] if users and all("norm" in user.operation for user in users) else value
             seam = value_seam(graph, norm) or value_seam(graph, value)
             if seam:
                 found.append((seam, norm))
-    return _sites(model, graph, "conv", found)
+    return _sites("conv", found)
 
 
 def _attention(model: nn.Module, graph: Graph) -> list[Site]:
     values = _values_by_module(graph)
     found: list[tuple[Seam, Value]] = []
-    for name, module in visible_modules(model).items():
+    for name, module in model.named_modules():
         if adapter(module) and name in values:
             found.append(((name, "after"), values[name]))
-    return _sites(model, graph, "attention", found)
+    return _sites("attention", found)
 
 
 def _head(model: nn.Module, graph: Graph) -> list[Site]:
     pooling = head_pool(graph)
     if pooling is None or not pooling[1].made_by or not pooling[1].made_by[0]:
         return []
-    return _sites(model, graph, "head", [((pooling[1].made_by[0], "before"), pooling[0])])
+    return _sites("head", [((pooling[1].made_by[0], "before"), pooling[0])])
 
 
 def _joins(graph: Graph) -> list[Join]:
@@ -91,8 +84,7 @@ def _values_by_module(graph: Graph) -> dict[str, Value]:
     return {name: value for value in graph.values for name in (*value.made_by, *value.passed_by)}
 
 
-def _sites(model: nn.Module, graph: Graph, kind: Kind, found: Iterable[tuple[Seam, Value]]) -> list[Site]:
-    modules = visible_modules(model)
+def _sites(kind: Kind, found: Iterable[tuple[Seam, Value]]) -> list[Site]:
     found = list(found)
     sizes = sorted({value.shape[2:] for _, value in found}, reverse=True)
     return [
@@ -100,7 +92,7 @@ def _sites(model: nn.Module, graph: Graph, kind: Kind, found: Iterable[tuple[Sea
             name,
             value.shape[1],
             kind,
-            standing(modules[name], position),
+            position,
             sizes.index(value.shape[2:]) + 1,
             (value.shape[2], value.shape[3]),
         )

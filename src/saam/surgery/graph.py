@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from saam.surgery.modules import visible_modules
-from saam.surgery.probe import at_rest, call
+from saam.surgery.probe import at_rest, call, eager
 
 __all__ = ["WEIGHTED", "Graph", "Value", "record"]
 
@@ -92,8 +91,6 @@ class Graph:
 def record(model: nn.Module, example: Any) -> Graph:
     """Run a network once on an example, and return its graph. The network stays as it was.
 
-    Modules that were attached count as one with the module that they follow.
-
     Raises:
         Exception: whatever the network raises on this example.
     """
@@ -104,7 +101,7 @@ def record(model: nn.Module, example: Any) -> Graph:
         raise ValueError("expected an example with an image in it, (B, C, H, W), got none")
     for tensor in inputs:
         recorder.define(tensor, "input", ())
-    with at_rest(model), _watched(model, recorder), recorder:
+    with at_rest(model), eager(), _watched(model, recorder), recorder:
         output = call(model, example)
     consumers: dict[int, list[Value]] = {}
     for value in recorder.values:
@@ -174,7 +171,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def _watched(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
     """Tell the recorder when a module of the network starts and ends."""
     with ExitStack() as hooks:
-        for name, module in visible_modules(model).items():
+        for name, module in model.named_modules():
             before = module.register_forward_pre_hook(lambda _, args, name=name: recorder.enter(name, args))
             after = module.register_forward_hook(lambda _, args, output, name=name: recorder.leave(name, output))
             hooks.callback(before.remove)

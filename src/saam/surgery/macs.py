@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from saam.surgery.probe import at_rest
+from saam.surgery.probe import at_rest, eager
 
 __all__ = ["count_macs"]
 
@@ -68,7 +68,7 @@ def count_macs(model: nn.Module, image_size: tuple[int, int], *, channels: int =
     counter = _Counter()
     like = next(model.parameters(), torch.empty(0))
     image = torch.zeros(1, channels, *image_size, device=like.device, dtype=like.dtype)
-    with at_rest(model), counter:
+    with at_rest(model), eager(), counter:
         model(image)
     return counter.total
 

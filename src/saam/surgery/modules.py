@@ -1,19 +1,24 @@
 """Walking the modules of a network that surgery may have changed."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from torch import nn
 
 from saam.surgery.attended import Attended, is_surgical
 
-__all__ = ["replace", "visible_modules"]
+__all__ = ["original", "replace", "undone", "visible_modules"]
+
+
+def original(module: nn.Module) -> nn.Module:
+    """Return what stood at a place before surgery, or the module itself."""
+    while is_surgical(module):
+        module = module.original  # type: ignore[assignment]
+    return module
 
 
 def visible_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """Return each module once by its first name, as if surgery had never been.
-
-    What surgery put in the place of a module has the name of that module, and its insides are not listed.
-    """
+    """Return each module once by the name that it has, or that what stood there had, without surgery."""
 
     def walk(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
         if module in known:
@@ -33,6 +38,24 @@ def visible_modules(model: nn.Module) -> dict[str, nn.Module]:
 def replace(model: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> None:
     """Put new modules in the place of old ones, wherever in the network these are."""
     for parent in list(model.modules()):
-        for key, child in list(parent.named_children()):
-            if child in replacements:
+        for key, child in list(parent._modules.items()):
+            if child is not None and child in replacements:
                 setattr(parent, key, replacements[child])
+
+
+@contextmanager
+def undone(model: nn.Module) -> Iterator[None]:
+    """Let a network be what it was before surgery, for as long as one looks at it."""
+    places = [
+        (parent, key, child)
+        for parent in list(model.modules())
+        for key, child in parent._modules.items()
+        if child is not None and is_surgical(child)
+    ]
+    for parent, key, child in places:
+        parent._modules[key] = original(child)
+    try:
+        yield
+    finally:
+        for parent, key, child in places:
+            parent._modules[key] = child

@@ -6,8 +6,9 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
-__all__ = ["at_rest", "call", "run"]
+__all__ = ["at_rest", "call", "eager", "run"]
 
 Result = TypeVar("Result")
 
@@ -27,6 +28,13 @@ def at_rest(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+@contextmanager
+def eager() -> Iterator[None]:
+    """Let this library's operations be made of PyTorch's own, as they are wherever forward-mode derivatives are on."""
+    with forward_ad.dual_level():
+        yield
 
 
 def call(model: nn.Module, example: Any) -> Any:

@@ -8,11 +8,10 @@ from typing import Any
 from torch import nn
 
 from saam._errors import nearest, unknown
-from saam.surgery.attended import Attended
 from saam.surgery.families import family_sites
-from saam.surgery.finders import KINDS, find, module_sites, standing
+from saam.surgery.finders import KINDS, find, module_sites
 from saam.surgery.graph import record
-from saam.surgery.modules import visible_modules
+from saam.surgery.modules import undone
 from saam.surgery.probe import run
 from saam.surgery.refusal import refuse
 from saam.surgery.site import Site
@@ -61,11 +60,13 @@ def sites(model: nn.Module, where: Where | None = None, *, example: Any = None) 
         residual  after  layer3.0.bn2: 64 channels
     """
     refuse(model)
+    with undone(model):
+        return _find(model, where, example)
+
+
+def _find(model: nn.Module, where: Where | None, example: Any) -> tuple[Site, ...]:
     if where == "residual" and example is None and (known := family_sites(model)) is not None:
-        modules = visible_modules(model)
-        return tuple(
-            Site(name, channels, "residual", standing(modules[name], "after"), stage) for name, channels, stage in known
-        )
+        return tuple(Site(name, channels, "residual", stage=stage) for name, channels, stage in known)
     if where is not None and where not in KINDS:
         return _matching(model, where, example)
     graph = run(model, example, partial(record, model))
@@ -74,18 +75,14 @@ def sites(model: nn.Module, where: Where | None = None, *, example: Any = None) 
 
 
 def _matching(model: nn.Module, where: Where, example: Any) -> tuple[Site, ...]:
-    modules = {name: module for name, module in visible_modules(model).items() if name}
+    modules = {name: module for name, module in model.named_modules() if name}
     if not isinstance(where, str) and not callable(where) and any(isinstance(entry, Site) for entry in where):
         return tuple(_given(modules, where))
     names = _matches(modules, where)
     declared = {name: _declared_channels(modules[name]) for name in names}
     if example is None and all(declared.values()):
-        return tuple(
-            Site(name, channels, position=standing(modules[name], "after"))
-            for name, channels in declared.items()
-            if channels
-        )
-    return tuple(module_sites(model, run(model, example, partial(record, model)), names))
+        return tuple(Site(name, channels) for name, channels in declared.items() if channels)
+    return tuple(module_sites(run(model, example, partial(record, model)), names))
 
 
 def _given(modules: dict[str, nn.Module], where: Iterable[Any]) -> Iterable[Site]:
@@ -119,7 +116,6 @@ def _matches(modules: dict[str, nn.Module], where: Where) -> list[str]:
 
 def _declared_channels(module: nn.Module) -> int | None:
     """Return the channels of a module that gives a feature map whatever the network does around it."""
-    inner = module.module if isinstance(module, Attended) else module
-    if isinstance(inner, nn.BatchNorm2d | nn.SyncBatchNorm | nn.InstanceNorm2d):
-        return inner.num_features
-    return inner.out_channels if isinstance(inner, nn.Conv2d | nn.ConvTranspose2d) else None
+    if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm | nn.InstanceNorm2d):
+        return module.num_features
+    return module.out_channels if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) else None

@@ -13,7 +13,7 @@ from saam.nn.squeeze import Squeeze
 from saam.surgery.adapters import Adapter, adapter
 from saam.surgery.attended import Attended
 from saam.surgery.graph import record
-from saam.surgery.modules import replace, visible_modules
+from saam.surgery.modules import replace, undone, visible_modules
 from saam.surgery.probe import at_rest, call, run
 from saam.surgery.refusal import refuse
 from saam.surgery.report import Change, SurgeryReport, measured
@@ -174,9 +174,8 @@ def _upgrade_head(
     model: nn.Module, request: dict[str, Any], replacements: dict[nn.Module, nn.Module], example: Any
 ) -> list[Change]:
     """Add the pooling before the classifier to the replacements, unless it has been upgraded already."""
-    if any(isinstance(module, UpgradedPool) for module in model.modules()):
-        return []
-    pooling = head_pool(run(model, example, partial(record, model)))
+    with undone(model):
+        pooling = head_pool(run(model, example, partial(record, model)))
     if pooling is None:
         raise ValueError(f"{type(model).__name__} has no global pooling before its classifier: leave out head=True")
     before, pooled = pooling
@@ -186,7 +185,11 @@ def _upgrade_head(
         raise ValueError(
             f"the head of {type(model).__name__} pools {how}, not in a module that averages: leave out head=True"
         )
-    module = model.get_submodule(name)
+    module = visible_modules(model)[name]
+    while isinstance(module, Attended):
+        module = module.module
+    if isinstance(module, UpgradedPool):
+        return []
     pool = _squeeze(request, before.shape[1], model)
     replacements[module] = UpgradedPool(module, pool, keepdim=len(pooled.shape) == 4, request=request)
     return [_change(name, before.shape[1], module, pool)]

@@ -34,20 +34,25 @@ class Upgraded(ChannelAttention):
         super().__init__(
             squeeze, module.excitation if isinstance(module, ChannelAttention) else _Borrowed(module), known.gate
         )
-        self.original = (module,)
+        self._stood = (module,)  # in a tuple, so that it is no child and its keys do not come twice
         self.request = request
         self.training = module.training
         if not isinstance(module, ChannelAttention):
             tied = {"squeeze.weight": "conv_attn.weight", "squeeze.bias": "conv_attn.bias"}
             keep_keys(self, "excitation.module", "squeeze", tied if known.statistic == "score" else None)
 
+    @property
+    def original(self) -> nn.Module:
+        """What stood here."""
+        return self._stood[0]
+
     def __getattr__(self, name: str) -> Any:
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if "original" not in vars(self):
+            if "_stood" not in vars(self):
                 raise
-            return getattr(self.original[0], name)
+            return getattr(self.original, name)
 
 
 class UpgradedPool(nn.Module):
@@ -66,9 +71,14 @@ class UpgradedPool(nn.Module):
         super().__init__()
         self.squeeze = squeeze
         self.keepdim = keepdim
-        self.original = (module,)
+        self._stood = (module,)  # in a tuple, so that it is no child and its keys do not come twice
         self.request = request
         self.training = module.training
+
+    @property
+    def original(self) -> nn.Module:
+        """What stood here."""
+        return self._stood[0]
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``x``."""

@@ -12,6 +12,8 @@ from saam.functional import (
     channel_std,
     score_aggregate,
 )
+from saam.functional.fused import Pooling
+from saam.functional.fused_ops import MAX, MEAN, VARIANCE
 
 __all__ = ["L2", "GeM", "LogSumExp", "Max", "Mean", "MeanMax", "MeanStd", "SoftPool"]
 
@@ -20,6 +22,10 @@ class Mean(nn.Module):
     """The mean over the pixels (SE): (B, C, H, W) -> (B, C)."""
 
     statistics = 1
+
+    def pooling(self, x: Tensor) -> Pooling:
+        """Return what the fused operation needs of this squeeze."""
+        return Pooling(MEAN)
 
     def forward(self, x: Tensor) -> Tensor:
         """Squeeze ``x``."""
@@ -31,6 +37,10 @@ class Max(nn.Module):
 
     statistics = 1
 
+    def pooling(self, x: Tensor) -> Pooling:
+        """Return what the fused operation needs of this squeeze."""
+        return Pooling(MAX)
+
     def forward(self, x: Tensor) -> Tensor:
         """Squeeze ``x``."""
         return channel_max(x)
@@ -41,6 +51,10 @@ class MeanMax(nn.Module):
 
     statistics = 2
 
+    def pooling(self, x: Tensor) -> Pooling:
+        """Return what the fused operation needs of this squeeze."""
+        return Pooling(MEAN | MAX, finish=lambda mean_max: mean_max)
+
     def forward(self, x: Tensor) -> Tensor:
         """Squeeze ``x``."""
         return torch.stack((channel_mean(x), channel_max(x)), 1)
@@ -50,6 +64,17 @@ class MeanStd(nn.Module):
     """Mean and standard deviation (SRM): (B, C, H, W) -> (B, 2, C)."""
 
     statistics = 2
+
+    def pooling(self, x: Tensor) -> Pooling:
+        """Return what the fused operation needs of this squeeze."""
+        pixels = x.shape[2] * x.shape[3]
+        unbiased = pixels / max(pixels - 1, 1)
+
+        def finish(mean_variance: Tensor) -> Tensor:
+            mean, variance = mean_variance.unbind(1)
+            return torch.stack((mean, (variance * unbiased + 1e-5).sqrt()), 1)
+
+        return Pooling(MEAN | VARIANCE, finish=finish)
 
     def forward(self, x: Tensor) -> Tensor:
         """Squeeze ``x``."""

@@ -1,0 +1,368 @@
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from saam.models import create_model
+from saam.nn import SAAM, ChannelAttention, create_attention, list_attentions, parse_attention
+from saam.surgery import Attended, attach, detach, new_parameters, sites
+from saam.surgery.identity import FadedIn
+
+X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+
+
+def resnet(name: str = "resnet8", **options: object) -> nn.Module:
+    return create_model(name, seed=0, **options).eval()
+
+
+def outputs(model: nn.Module, x: Tensor = X) -> Tensor:
+    with torch.no_grad():
+        return model(x)
+
+
+@pytest.mark.parametrize("attention", [*list_attentions(), "callable"])
+def test_identity_start_keeps_the_outputs_bit_for_bit(attention: str) -> None:
+    model = resnet()
+    before, state = outputs(model), copy.deepcopy(model.state_dict())
+    attach(model, nn.InstanceNorm2d if attention == "callable" else attention, example=X)
+    assert torch.equal(outputs(model), before)
+    model.load_state_dict(state, strict=False)
+    assert torch.equal(outputs(model), before)
+
+
+@pytest.mark.parametrize(
+    "attention",
+    ["saam", "se", "ese", "gc,rd_channels=4", "cbam", "ge-minus", lambda channels: nn.Conv2d(channels, channels, 1)],
+)
+def test_gradients_reach_every_new_parameter(attention) -> None:
+    model = resnet()
+    name, options = parse_attention(attention) if isinstance(attention, str) else (attention, {})
+    attach(model, name, **options)
+    model.train()
+    new = new_parameters(model)
+    optimizer = torch.optim.SGD(new.values(), lr=0.5)
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(X).square().sum().backward()
+        optimizer.step()
+    assert new
+    dead = [name for name, parameter in new.items() if parameter.grad is None or not parameter.grad.any()]
+    assert [name for name in dead if "bias" not in name] == []
+
+
+def test_default_start_is_the_attentions_own() -> None:
+    model = resnet()
+    before = outputs(model)
+    attach(model, "se", start="default")
+    assert not torch.allclose(outputs(model), before)
+    assert isinstance(model.layer1[0].bn2.attention.gate, nn.Sigmoid)
+
+
+def test_keys_stay_and_weights_load_both_ways() -> None:
+    plain, attended = resnet(), create_model("resnet8", attention="saam", seed=1).eval()
+    keys = list(plain.state_dict())
+    state = attended.state_dict()
+    assert [key for key in state if ".attention." not in key] == keys
+    missing, unexpected = attended.load_state_dict(plain.state_dict(), strict=False)
+    assert unexpected == []
+    assert missing and all(".attention." in key for key in missing)
+    missing, unexpected = plain.load_state_dict(state, strict=False)
+    assert missing == []
+    assert all(".attention." in key for key in unexpected)
+    assert torch.equal(plain.layer1[0].bn2.weight, state["layer1.0.bn2.weight"])
+    assert set(state._metadata) >= {"layer1.0.bn2", "layer1.0.bn2.attention"}
+    assert not any(key.endswith(".module") for key in state._metadata)
+
+
+def test_loading_a_full_state_is_exact() -> None:
+    first, second = (create_model("resnet8", attention="saam", seed=seed).eval() for seed in (1, 2))
+    assert not torch.equal(outputs(first), outputs(second))
+    second.load_state_dict(first.state_dict())
+    assert torch.equal(outputs(first), outputs(second))
+
+
+def test_a_wrapped_container_keeps_its_keys() -> None:
+    model = resnet()
+    keys = list(model.state_dict())
+    attach(model, "se")
+    attach(model, "se", where="layer2")
+    state = model.state_dict()
+    assert [key for key in state if ".attention." not in key] == keys
+    assert "layer2.attention.excitation.fc1.weight" in state
+    assert "layer2.0.bn2.attention.excitation.fc1.weight" in state
+    other = resnet()
+    attach(other, "se", where="layer2")
+    attach(other, "se")
+    other.load_state_dict(state)
+    detach(model)
+    assert list(model.state_dict()) == keys
+
+
+def test_attaching_the_same_again_changes_nothing() -> None:
+    model = resnet()
+    first = attach(model, "saam", heads=2)
+    modules = list(model.modules())
+    again = attach(model, "saam", heads=2)
+    assert len(first.changes) == 3
+    assert again.changes == ()
+    assert list(model.modules()) == modules
+
+
+def test_another_attention_at_the_same_site_is_refused() -> None:
+    model = resnet()
+    attach(model, "saam")
+    with pytest.raises(ValueError, match=r"'layer1.0.bn2' has attention already \(SAAM\).*detach"):
+        attach(model, "saam", heads=2)
+    with pytest.raises(ValueError, match="has attention already"):
+        attach(model, "se")
+
+
+def refused(
+    message: str, *args: object, error: type[Exception] = ValueError, model: nn.Module | None = None, **options: object
+) -> None:
+    model = resnet() if model is None else model
+    before = list(model.modules())
+    with pytest.raises(error, match=message):
+        attach(model, *args, **options)
+    assert list(model.modules()) == before
+
+
+def test_errors_leave_the_network_untouched() -> None:
+    def third_fails(channels: int) -> nn.Module:
+        if channels == 64:
+            raise RuntimeError("no room")
+        return SAAM(channels)
+
+    refused("no room", third_fails, error=RuntimeError)
+    refused("unknown attention 'saan': did you mean 'saam'", "saan")
+    refused("no option 'head': did you mean 'heads'", "saam", head=2, error=TypeError)
+    refused("heads must divide", "saam", heads=3)
+    refused("registered name or a function", 3, error=TypeError)
+    refused("must give a torch.nn.Module for 16 channels", lambda channels: None, error=TypeError)
+    refused("must keep the shape of its map: Conv2d turned", lambda channels: nn.Conv2d(channels, 5, 1))
+    refused("start must be 'identity' or 'default', got 'zero'", "saam", start="zero")
+    refused("does not run on the example", "saam", example=torch.randn(1, 4, 8, 8))
+
+
+def test_child_named_attention_is_refused() -> None:
+    class Own(nn.Sequential):
+        pass
+
+    model = nn.Sequential(Own())
+    model[0].add_module("attention", nn.Conv2d(3, 4, 1))
+    refused("cannot attach at '0': the module has a child called 'attention'", "se", where="0", model=model)
+
+
+def test_no_site() -> None:
+    refused(
+        "no 'residual' site in VGG: .*where='stage' or where='conv' or where='head'",
+        "saam",
+        model=create_model("vgg11_bn"),
+    )
+    layer = nn.TransformerEncoderLayer(8, 2, batch_first=True)
+
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patch, self.layer = nn.Conv2d(3, 8, 8, 8), layer
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(self.patch(x).flatten(2).mT).mean(1)
+
+    refused("where='conv'", "saam", model=Tokens())
+    refused("no feature map", "saam", model=nn.Sequential(nn.Flatten(), nn.LazyLinear(2)))
+
+
+def test_transformer_is_named() -> None:
+    class Patches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Linear(3 * 64, 8)
+            self.layer = nn.TransformerEncoderLayer(8, 2, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(self.embed(nn.functional.unfold(x, 8, stride=8).mT)).mean(1)
+
+    refused("no 'residual' site in Patches: it looks like a transformer", "saam", model=Patches())
+
+
+def test_sites_may_be_chosen_by_hand() -> None:
+    model = resnet()
+    report = attach(model, "saam", where=[site for site in sites(model, "residual") if site.channels > 16])
+    assert report.sites == ("layer2.0.bn2", "layer3.0.bn2")
+    with pytest.raises(TypeError, match="sites only"):
+        attach(model, "saam", where=[*sites(model, "residual"), "layer1"])
+
+
+def test_attention_before_a_module() -> None:
+    model = resnet()
+    attach(model, lambda channels: nn.InstanceNorm2d(channels), where="head", start="default")
+    assert model.pool.site.position == "before"
+    assert torch.allclose(model.pool(torch.randn(2, 64, 5, 7)), torch.zeros(2, 64), atol=1e-5)
+
+
+def test_shared_module_is_wrapped_once_everywhere() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(3, 4, 1)
+            self.first = nn.Conv2d(4, 4, 3, padding=1)
+            self.second = self.first
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(x)
+            x = x + self.first(x)
+            return x + self.second(x)
+
+    model = Shared()
+    assert len(attach(model, "se").changes) == 1
+    assert isinstance(model.first, Attended)
+    assert model.first is model.second
+    detach(model)
+    assert model.first is model.second
+    assert isinstance(model.first, nn.Conv2d)
+
+
+def test_size_and_stage_are_told_to_attention_that_asks() -> None:
+    told = []
+
+    def build(channels: int, *, size: tuple[int, int], stage: int) -> nn.Module:
+        told.append((channels, size, stage))
+        return SAAM(channels)
+
+    attach(resnet(), build, example=torch.randn(1, 3, 32, 16))
+    assert told == [(16, (32, 16), 1), (32, (16, 8), 2), (64, (8, 4), 3)]
+    refused("depends on the size of the map at each site.*pass example=", build)
+    refused("depends on the size", "ge")
+    model = resnet()
+    attach(model, "ge", example=X)
+    outputs(model)
+
+
+def test_report_says_what_was_added() -> None:
+    model = resnet()
+    report = attach(model, "saam", example=X)
+    assert report.parameters == sum(p.numel() for p in new_parameters(model).values()) == 903
+    assert report.difference == 0.0
+    assert report.preserved is True
+    assert report.macs == sum(change.macs for change in report.changes) > 3 * 16 * 32 * 32
+    lines = str(report).splitlines()
+    assert lines[0].split() == ["site", "channels", "change", "parameters", "MACs"]
+    assert lines[1].split() == ["layer1.0.bn2", "16", "+", "SAAM", "+65", f"{report.changes[0].macs:+d}"]
+    assert lines[-1] == "largest change of an output: 0"
+    other = attach(resnet(), "se", start="default", example=X)
+    assert other.preserved is False
+    assert other.difference > 1e-3
+    assert attach(resnet(), "se").difference is attach(resnet(), "se").macs is None
+
+
+def test_optimizer_can_be_extended() -> None:
+    model = resnet()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    attach(model, "saam")
+    optimizer.add_param_group({"params": list(new_parameters(model).values()), "lr": 1.0})
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 1.0]
+    assert {id(p) for group in optimizer.param_groups for p in group["params"]} == {id(p) for p in model.parameters()}
+
+
+def test_new_modules_follow_mode_dtype_and_device_of_their_site() -> None:
+    model = resnet().double()
+    model.layer2.train()
+    attach(model, "saam")
+    assert {p.dtype for p in model.parameters()} == {torch.float64}
+    assert [model.get_submodule(f"layer{i}.0.bn2.attention").training for i in (1, 2)] == [False, True]
+    with torch.device("meta"):
+        meta = create_model("resnet8")
+    attach(meta, "saam")
+    assert {p.device.type for p in meta.parameters()} == {"meta"}
+
+
+def test_attended_stands_in_for_its_module() -> None:
+    model = resnet()
+    attach(model, "saam")
+    norm = model.layer1[0].bn2
+    assert norm.num_features == 16
+    assert norm.weight is norm.module.weight
+    nn.init.zeros_(norm.weight)
+    assert not norm.module.weight.any()
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        _ = norm.nothing_like_it
+    assert "(layer1)" in repr(model)
+    assert "after" in repr(norm)
+
+
+@pytest.mark.parametrize("twin", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_copies_work_alone(twin) -> None:
+    model = create_model("resnet8", attention="saam", seed=0).eval()
+    other = twin(model)
+    assert list(other.state_dict()) == list(model.state_dict())
+    assert torch.equal(outputs(other), outputs(model))
+    nn.init.zeros_(other.layer1[0].bn2.weight)
+    assert model.layer1[0].bn2.weight.any()
+    detach(other)
+    assert "layer1.0.bn2.attention.squeeze.weight" in model.state_dict()
+
+
+def test_sync_batch_norm_keeps_the_attention() -> None:
+    model = nn.SyncBatchNorm.convert_sync_batchnorm(create_model("resnet8", attention="saam"))
+    assert isinstance(model.layer1[0].bn2, Attended)
+    assert isinstance(model.layer1[0].bn2.module, nn.SyncBatchNorm)
+
+
+def test_traced_and_exported_networks_compute_the_same() -> None:
+    model = create_model("resnet8", attention="saam", seed=0).eval()
+    expected = outputs(model)
+    exported = torch.export.export(model, (X,), strict=False).module()
+    assert torch.allclose(exported(X), expected, atol=1e-5)
+    symbolic = torch.fx.symbolic_trace(resnet())
+    before = outputs(symbolic)
+    assert len(attach(symbolic, "saam").changes) == 3
+    assert torch.equal(outputs(symbolic), before)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "reason"),
+    [
+        (lambda model: nn.DataParallel(model), "DataParallel.*attach to model.module"),
+        (lambda model: torch.compile(model, backend="eager"), "OptimizedModule.*compile again"),
+        (lambda model: (model.compile(backend="eager"), model)[1], "OptimizedModule.*compile again"),
+        (lambda model: nn.Sequential(nn.DataParallel(model)), "the part '0' of the network"),
+        (lambda model: "a network", "expected a network"),
+    ],
+)
+def test_wrapped_networks_are_refused(wrap, reason: str) -> None:
+    model = wrap(resnet())
+    for operation in (lambda: attach(model, "saam"), lambda: detach(model), lambda: sites(model)):
+        with pytest.raises(TypeError, match=reason):
+            operation()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_scripted_network_is_refused() -> None:
+    with pytest.raises(TypeError, match="scripted code cannot be changed"):
+        attach(torch.jit.trace(resnet(), X), "saam")
+
+
+def test_faded_in_is_used_where_the_grammar_has_no_identity() -> None:
+    for attention, kind in [("saam", SAAM), ("gct", ChannelAttention), ("ge-minus", FadedIn), ("cbam", FadedIn)]:
+        model = resnet()
+        attach(model, attention)
+        assert isinstance(model.layer1[0].bn2.attention, kind)
+
+
+def test_faded_in_blends() -> None:
+    faded = FadedIn(nn.ReLU())
+    with torch.no_grad():
+        faded.scale.fill_(0.25)
+    assert torch.allclose(faded(torch.tensor([-4.0, 8.0])), torch.tensor([-3.0, 8.0]))
+    assert faded.no_weight_decay() == {"scale"}
+
+
+def test_peers_of_timm_can_be_attached() -> None:
+    model = resnet()
+    before = outputs(model)
+    attach(model, "timm:se")
+    assert torch.equal(outputs(model), before)
+    assert create_attention("timm:se", 16)(torch.randn(1, 16, 4, 4)).shape == (1, 16, 4, 4)

@@ -1,0 +1,256 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from saam.models import create_model
+from saam.surgery import Site, attach, sites
+from saam.surgery.families import family_sites
+
+
+class Block(nn.Module):
+    """A residual block whose branch ends in functions: layer scale, a ReLU without a module, stochastic depth."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm = nn.BatchNorm2d(channels)
+        self.scale = nn.Parameter(torch.full((channels, 1, 1), 0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + (self.norm(self.conv(x)) * self.scale).relu()
+
+
+class Net(nn.Module):
+    """Two stages of two blocks each, with a projection between them; its names say nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(3, 8, 3, padding=1)
+        self.b = nn.Sequential(Block(8), Block(8))
+        self.c = nn.Conv2d(8, 16, 3, 2, 1)
+        self.d = nn.ModuleList([Block(16), Block(16)])
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.c(self.b(self.a(x)))
+        for block in self.d:
+            x = block(x)
+        return self.head(self.pool(x).flatten(1))
+
+
+def names(found: tuple[Site, ...]) -> list[str]:
+    return [site.name for site in found]
+
+
+def test_residual_sites_of_an_unseen_network() -> None:
+    found = sites(Net(), "residual")
+    assert names(found) == ["b.0.norm", "b.1.norm", "d.0.norm", "d.1.norm"]
+    assert [site.channels for site in found] == [8, 8, 16, 16]
+    assert [site.stage for site in found] == [1, 1, 2, 2]
+    assert {site.position for site in found} == {"after"}
+
+
+def test_all_kinds() -> None:
+    found = sites(Net())
+    by_kind = {kind: [s.name for s in found if s.kind == kind] for kind in ("stage", "conv", "attention", "head")}
+    assert by_kind == {
+        "stage": ["b.1", "d.1"],
+        "conv": ["a", "b.0.norm", "b.1.norm", "c", "d.0.norm", "d.1.norm"],
+        "attention": [],
+        "head": ["pool"],
+    }
+    assert [site.position for site in found if site.kind == "head"] == ["before"]
+
+
+def test_example_gives_the_sizes() -> None:
+    found = sites(Net(), "residual", example=torch.randn(1, 3, 20, 12))
+    assert [site.size for site in found] == [(20, 12), (20, 12), (10, 6), (10, 6)]
+
+
+def test_projection_shortcut_is_not_the_branch() -> None:
+    class Projected(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.short = nn.Conv2d(3, 4, 1)
+            self.first, self.last = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.short(x) + self.last(self.first(x).relu())
+
+    assert names(sites(Projected(), "residual")) == ["last"]
+
+
+def test_parallel_branches_and_pyramids_are_no_residuals() -> None:
+    class Pyramid(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left, self.right = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(3, 4, 1)
+            self.down, self.up = nn.Conv2d(4, 4, 3, 2, 1), nn.Upsample(scale_factor=2)
+            self.out = nn.Conv2d(4, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.left(x) + self.right(x)
+            return self.out(x + self.up(self.down(x)))
+
+    assert sites(Pyramid(), "residual") == ()
+
+
+def test_sums_inside_of_a_branch_are_no_sites() -> None:
+    class Inner(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two, self.last = (nn.Conv2d(4, 4, 3, padding=1) for _ in range(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.one(x)
+            y = y + self.two(y).relu()
+            return x + self.last(y)
+
+    assert names(sites(nn.Sequential(nn.Conv2d(3, 4, 1), Inner()), "residual")) == ["1.last"]
+
+
+def test_dense_networks_end_branches_by_concatenation() -> None:
+    model = create_model("densenet40_12")
+    found = sites(model, "residual")
+    assert len(found) == 18
+    assert found[0].name == "features.1.conv2"
+    assert {site.channels for site in found} == {12}
+
+
+def test_pre_activation_branch_ends_with_its_convolution() -> None:
+    found = sites(create_model("preresnet8"), "residual")
+    assert names(found) == ["layer1.0.conv2", "layer2.0.conv2", "layer3.0.conv2"]
+
+
+def test_module_that_runs_twice_with_two_branches_comes_once() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.conv = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(x)
+            x = x + self.conv(x)
+            return x + self.conv(x)
+
+    assert names(sites(Shared(), "residual")) == ["conv"]
+
+
+def test_module_shared_with_another_use_is_not_taken() -> None:
+    class Reused(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.act = nn.Conv2d(3, 3, 3, padding=1), nn.ReLU()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.act(self.conv(self.act(x)))
+
+    assert names(sites(Reused(), "residual")) == ["conv"]
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet14", "timm:resnet18", "timm:seresnet18", "torchvision:resnet18", "timm:test_resnet"]
+)
+def test_family_table_agrees_with_the_graph(name: str) -> None:
+    model = create_model(name)
+    known = family_sites(model)
+    graph = sites(model, "residual", example=torch.randn(1, 3, 64, 64))
+    assert known == [(site.name, site.channels, site.stage) for site in graph]
+
+
+def test_family_table_does_not_speak_for_unknown_blocks() -> None:
+    model = create_model("resnet8")
+    model.layer2[0] = nn.Identity()
+    assert family_sites(model) is None
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("layer3.*.bn2", ["layer3.0.bn2"]),
+        (["layer1.*.bn1", "layer2"], ["layer1.0.bn1", "layer2"]),
+        (
+            lambda name, module: isinstance(module, nn.Conv2d) and module.out_channels == 64 and "2" in name[8:],
+            ["layer3.0.conv2"],
+        ),
+        ("pool", None),
+    ],
+)
+def test_patterns_and_predicates(where, expected) -> None:
+    model = create_model("resnet8")
+    if expected is None:
+        with pytest.raises(ValueError, match=r"cannot tell the channels at 'pool'.*its output has the shape \(1, 64\)"):
+            sites(model, where)
+    else:
+        assert names(sites(model, where)) == expected
+
+
+def test_pattern_without_a_match_names_the_nearest() -> None:
+    with pytest.raises(
+        ValueError, match=r"no module of the network matches 'layer3.0.bn9': did you mean 'layer3.0.bn\d'"
+    ):
+        sites(create_model("resnet8"), "layer3.0.bn9")
+    with pytest.raises(ValueError, match="did you mean 'residual'"):
+        sites(create_model("resnet8"), "residuals")
+    with pytest.raises(ValueError, match="predicate given as where matches no module"):
+        sites(create_model("resnet8"), lambda name, module: False)
+    with pytest.raises(ValueError, match="empty list"):
+        sites(create_model("resnet8"), [])
+
+
+def test_module_list_never_runs() -> None:
+    with pytest.raises(ValueError, match="'d': expected .* it never runs as a module"):
+        sites(Net(), "d")
+
+
+def test_network_that_does_not_run() -> None:
+    class Odd(nn.Module):
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return x + y
+
+    with pytest.raises(ValueError, match=r"Odd does not run on images of several sizes \(TypeError: .*pass example="):
+        sites(Odd())
+    with pytest.raises(ValueError, match="Net does not run on the example .*pass one that it takes"):
+        sites(Net(), example=torch.randn(1, 5, 8, 8))
+
+
+def test_example_may_be_arguments_or_keywords() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = Net()
+
+        def forward(self, x: Tensor, *, image: Tensor | None = None) -> Tensor:
+            return self.net(x if image is None else image)
+
+    x = torch.randn(1, 3, 16, 16)
+    assert len(sites(Two(), "residual", example=(x,))) == 4
+    assert len(sites(Two(), "residual", example={"x": x, "image": x})) == 4
+
+
+def test_looking_leaves_the_network_as_it_was() -> None:
+    model = Net().train()
+    model.b[0].eval()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    draws = torch.get_rng_state()
+    sites(model)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert torch.equal(draws, torch.get_rng_state())
+    assert [module.training for module in (model, model.b[0], model.b[1])] == [True, False, True]
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_sites_stay_the_same_after_attaching() -> None:
+    model = Net()
+    before = sites(model)
+    attach(model, "saam", where="head")
+    attach(model, "saam")
+    attach(model, "saam", where=["a", "b.1"])
+    assert sites(model) == before
+
+
+def test_sites_are_printable() -> None:
+    text = str(sites(Net(), "head")[0])
+    assert text == "head      before pool: 16 channels at 48x64"
