@@ -28,20 +28,20 @@ from saam.surgery import attach, detach, new_parameters, sites, upgrade
 
 TIMM = """
 botnet26t_256 convformer_s18 convmixer_768_32 convnext_atto convnextv2_atto cs3darknet_focus_s csatv2 cspdarknet53
-cspnext_tiny cspresnet50 cspresnext50 darknet17 darknet53 densenet121 densenetblur121d dla34 dla46x_c dm_nfnet_f0 dpn48b
-eca_nfnet_l0 eca_resnext26ts ecaresnet26t edgenext_xx_small efficientformer_l1 efficientformerv2_s0 efficientnet_b0
-efficientnet_es efficientnetv2_rw_t efficientvit_b0 ese_vovnet19b_dw fasternet_t0 fastvit_t8 fbnetc_100 fbnetv3_b
-focalnet_tiny_srf gc_efficientnetv2_rw_t gcresnet33ts gcresnet50t gernet_s ghostnet_050 ghostnetv2_100 ghostnetv3_050
-hardcorenas_b hgnet_tiny hgnetv2_b0 hrnet_w18_small inception_next_atto inception_resnet_v2 inception_v3 inception_v4
-lcnet_035 lcnetv2_small legacy_senet154 legacy_seresnet18 legacy_xception levit_128s lowformer_b0 mambaout_femto
-maxvit_rmlp_pico_rw_256 mixnet_s mnasnet_small mobilenetv1_100 mobilenetv2_035 mobilenetv3_small_050
-mobilenetv4_conv_small mobilenetv4_hybrid_medium mobilenetv5_base mobileone_s1 mobilevit_xxs mobilevitv2_050 nasnetalarge
-nextvit_small nf_regnet_b0 nf_resnet26 pnasnet5large poolformer_s12 rdnet_tiny regnetv_040 regnetx_002 regnety_002
-regnetz_b16 repghostnet_050 repvgg_a0 repvgg_d2se repvit_m0_9 res2net50_14w_8s res2next50 resnest14d resnet18 resnet50
-resnet50d resnetaa50 resnetblur50 resnetrs50 resnetv2_18 resnetv2_50 resnetv2_50x1_bit resnext26ts resnext50_32x4d
-rexnet_100 rexnetr_200 sedarknet21 selecsls42 semnasnet_050 seresnet18 seresnext26d_32x4d shvit_s1
-skresnet18 skresnext50_32x4d spnasnet_100 starnet_s1 swiftformer_xs tf_efficientnetv2_b0 tinynet_e tresnet_m vgg11 vgg11_bn
-visformer_tiny wide_resnet50_2 xception41 xception65
+cspnext_tiny cspresnet50 cspresnext50 darknet17 darknet53 densenet121 densenetblur121d dla34 dla46x_c dm_nfnet_f0
+dpn48b eca_nfnet_l0 eca_resnext26ts ecaresnet26t edgenext_xx_small efficientformer_l1 efficientformerv2_s0
+efficientnet_b0 efficientnet_es efficientnetv2_rw_t efficientvit_b0 ese_vovnet19b_dw fasternet_t0 fastvit_t8
+fbnetc_100 fbnetv3_b focalnet_tiny_srf gc_efficientnetv2_rw_t gcresnet33ts gcresnet50t gernet_s ghostnet_050
+ghostnetv2_100 ghostnetv3_050 hardcorenas_b hgnet_tiny hgnetv2_b0 hrnet_w18_small inception_next_atto
+inception_resnet_v2 inception_v3 inception_v4 lcnet_035 lcnetv2_small legacy_senet154 legacy_seresnet18
+legacy_xception levit_128s lowformer_b0 mambaout_femto maxvit_rmlp_pico_rw_256 mixnet_s mnasnet_small mobilenetv1_100
+mobilenetv2_035 mobilenetv3_small_050 mobilenetv4_conv_small mobilenetv4_hybrid_medium mobilenetv5_base mobileone_s1
+mobilevit_xxs mobilevitv2_050 nasnetalarge nextvit_small nf_regnet_b0 nf_resnet26 pnasnet5large poolformer_s12
+rdnet_tiny regnetv_040 regnetx_002 regnety_002 regnetz_b16 repghostnet_050 repvgg_a0 repvgg_d2se repvit_m0_9
+res2net50_14w_8s res2next50 resnest14d resnet18 resnet50 resnet50d resnetaa50 resnetblur50 resnetrs50 resnetv2_18
+resnetv2_50 resnetv2_50x1_bit resnext26ts resnext50_32x4d rexnet_100 rexnetr_200 sedarknet21 selecsls42 semnasnet_050
+seresnet18 seresnext26d_32x4d shvit_s1 skresnet18 skresnext50_32x4d spnasnet_100 starnet_s1 swiftformer_xs
+tf_efficientnetv2_b0 tinynet_e tresnet_m vgg11 vgg11_bn visformer_tiny wide_resnet50_2 xception41 xception65
 """
 
 TORCHVISION = """
@@ -53,7 +53,12 @@ vgg11 vgg11_bn wide_resnet50_2
 OWN = "resnet20 preresnet20 wrn16_2 resnext29_2x16d vgg11_bn densenet40_12 mobilenetv2"
 
 SAMPLE = """
-resnet20 preresnet20 vgg11_bn densenet40_12 mobilenetv2
+resnet20 preresnet20 vgg11_bn densenet40_12 mobilenetv2 resnext29_2x16d wrn16_2
+timm:convnext_atto timm:cs3darknet_focus_s timm:dla46x_c timm:ecaresnet26t timm:efficientvit_b0 timm:ese_vovnet19b_dw
+timm:ghostnet_050 timm:hgnetv2_b0 timm:lcnet_035 timm:mixnet_s timm:mobilenetv3_small_050 timm:mobilenetv4_conv_small
+timm:nf_regnet_b0 timm:regnetz_b16 timm:repvgg_a0 timm:resnetv2_18 timm:res2net50_14w_8s timm:starnet_s1
+torchvision:mobilenet_v2 torchvision:regnet_x_400mf torchvision:resnet18 torchvision:shufflenet_v2_x0_5
+torchvision:squeezenet1_1
 """
 """What the tests run of it."""
 
@@ -220,14 +225,15 @@ def page(rows: list[Row], minutes: float) -> str:
     versions = ", ".join(f"{package} {metadata.version(package)}" for package in ("torch", "timm", "torchvision"))
     return f"""# Surgery on the zoo
 
-{passed} of {len(rows)} networks pass. Made by `python benchmarks/zoo.py` in {minutes:.0f} minutes with saam
-{saam.__version__}, {versions}, Python {platform.python_version()} on {platform.machine()}, {torch.get_num_threads()} threads.
+{passed} of {len(rows)} networks pass. Made by `python benchmarks/zoo.py` in {minutes:.0f} minutes with
+saam {saam.__version__}, {versions}, Python {platform.python_version()} on {platform.machine()},
+{torch.get_num_threads()} threads.
 
 For each network, with random weights and a small input: `attach(model, "saam")` with an identity start, *change of
-outputs* by that ("none" is bit-equal), `detach` back to the same keys and outputs, two training steps in which every new
-parameter gets a finite gradient, `upgrade` of existing attention (*upgraded* modules) without a change of the function
-and back, and `torch.export` of the network with attention. *where* is "residual", or "stage" in a network without
-branches.
+outputs* by that ("none" is bit-equal), `detach` back to the same keys and outputs, two training steps in which every
+new parameter gets a finite gradient, `upgrade` of existing attention (*upgraded* modules) without a change of the
+function and back, and `torch.export` of the network with attention. *where* is "residual", or "stage" in a network
+without branches.
 
 {table(rows)}
 """

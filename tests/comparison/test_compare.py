@@ -194,7 +194,7 @@ def test_another_recipe_shares_nothing(make_plan, ran, executor, tmp_path):
     ("changes", "settings"),
     [
         ({"arms": ("none", "se")}, {}),
-        ({"start": "identity"}, {}),
+        ({"start": "default"}, {}),
         ({"model_options": {"width": 8}}, {}),
         ({}, {"threads": 2}),
     ],

@@ -70,20 +70,6 @@ def test_reference_and_focus_are_found_where_they_are_not_given(changes, referen
 
 
 @pytest.mark.parametrize(
-    ("changes", "start"),
-    [
-        ({}, "default"),
-        ({"model_options": {"pretrained": False}}, "default"),
-        ({"model_options": {"pretrained": True}}, "identity"),
-        ({"model_options": {"pretrained": True}, "start": "default"}, "default"),
-        ({"start": "identity"}, "identity"),
-    ],
-)
-def test_attention_starts_as_the_identity_where_it_would_wreck_what_is_learned(changes, start):
-    assert make_plan(**changes).start == start
-
-
-@pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
         ({"arms": ()}, ValueError, "needs arms, got none"),
@@ -157,7 +143,7 @@ def test_a_run_id_is_sixteen_hexadecimal_digits():
         {"model_options": {"width": (4, 8, 32)}},
         {"data": "cifar10"},
         {"data_options": {"train": 201, "digit_size": [12, 19]}},
-        {"start": "identity"},
+        {"start": "default"},
         {"where": "stage"},
         *({"recipe": RECIPE.replace(**{name: value})} for name, value in [("epochs", 3), ("ema", 0.9), ("clip", 1.0)]),
     ],

@@ -27,7 +27,7 @@ def test_the_command_says_the_whole_plan() -> None:
         data="folder:my images",
         data_options={"size": 48, "limit": None},
         where="stage",
-        start="identity",
+        start="default",
         reference="saam,heads=4",
         focus="none",
     )
@@ -41,7 +41,7 @@ def test_the_command_says_the_whole_plan() -> None:
     assert said["--arms"] == ["none", "saam,heads=4"]
     assert said["--seeds"] == ["7"]
     rest = {key: said[key] for key in ("--where", "--start", "--reference", "--focus")}
-    assert rest == {"--where": ["stage"], "--start": ["identity"], "--reference": ["saam,heads=4"], "--focus": ["none"]}
+    assert rest == {"--where": ["stage"], "--start": ["default"], "--reference": ["saam,heads=4"], "--focus": ["none"]}
 
 
 def test_what_is_usual_goes_unsaid() -> None:

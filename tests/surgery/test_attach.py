@@ -67,7 +67,8 @@ def test_keys_stay_and_weights_load_both_ways() -> None:
     assert [key for key in state if ".attention." not in key] == keys
     missing, unexpected = attended.load_state_dict(plain.state_dict(), strict=False)
     assert unexpected == []
-    assert missing and all(".attention." in key for key in missing)
+    assert missing
+    assert all(".attention." in key for key in missing)
     missing, unexpected = plain.load_state_dict(state, strict=False)
     assert missing == []
     assert all(".attention." in key for key in unexpected)

@@ -200,7 +200,7 @@ def test_pattern_without_a_match_names_the_nearest() -> None:
 
 
 def test_module_list_never_runs() -> None:
-    with pytest.raises(ValueError, match="'d': expected .* it never runs as a module"):
+    with pytest.raises(ValueError, match=r"'d': expected .* it never runs as a module"):
         sites(Net(), "d")
 
 
@@ -211,7 +211,7 @@ def test_network_that_does_not_run() -> None:
 
     with pytest.raises(ValueError, match=r"Odd does not run on images of several sizes \(TypeError: .*pass example="):
         sites(Odd())
-    with pytest.raises(ValueError, match="Net does not run on the example .*pass one that it takes"):
+    with pytest.raises(ValueError, match=r"Net does not run on the example .*pass one that it takes"):
         sites(Net(), example=torch.randn(1, 5, 8, 8))
 
 

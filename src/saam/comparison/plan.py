@@ -68,7 +68,8 @@ class Plan:
         arms: labels, as in `Arm`.
         seeds: one run of every arm for each.
         where: the common placement of the attention.
-        start: how the attention starts: "default", or "identity", which is the usual one in a pretrained network.
+        start: how the attention starts: "identity", so that all arms of a seed start as the same function, or "default",
+            as the papers have it.
         reference: the arm that all others are compared with; where none is given "none", or else the first arm.
         focus: the arm that the report is about; where none is given the first score-based one, or else the last arm.
 
@@ -86,7 +87,7 @@ class Plan:
     data: str = "photo-digits"
     data_options: dict[str, Any] = field(default_factory=dict)
     where: str = "residual"
-    start: Literal["default", "identity", ""] = ""
+    start: Literal["identity", "default"] = "identity"
     reference: str = ""
     focus: str = ""
 
@@ -109,13 +110,11 @@ class Plan:
         for kind, label in (("reference", reference), ("focus", focus)):
             if label not in labels:
                 raise unknown(f"{kind} arm", label, labels)
-        start = self.start or ("identity" if self.model_options.get("pretrained") else "default")
         values: dict[str, Any] = {
             "arms": labels,
             "seeds": seeds,
             "reference": reference,
             "focus": focus,
-            "start": start,
         }
         for name in ("model_options", "data_options"):
             values[name] = _plain(name, getattr(self, name))

@@ -159,7 +159,7 @@ def _resize(digits: NDArray[np.float64], size: int, padded: int) -> Bytes:
     """Ink (0..255) of digits (K, 8, 8) resized bilinearly and sharpened, with zeros at right and bottom: (K, P, P)."""
     numerators = np.clip(8 * (2 * np.arange(size) + 1) - size, 0, 14 * size)  # source coordinates, times 2 size
     weights = np.maximum(0, 2 * size - np.abs(numerators[:, None] - 2 * size * np.arange(8)))  # (size, 8)
-    ink = weights @ digits.astype(np.int64) @ weights.T  # 0..16, times 4 size^2
+    ink = (weights @ digits @ weights.T).astype(np.int64)  # 0..16, times 4 size^2: whole numbers, exact in float64
     unit = 4 * size * size
     sharp = np.clip((ink - 5 * unit) * 255 // (6 * unit), 0, 255)  # nothing up to 5 of 16, full ink from 11 on
     return np.pad(sharp.astype(np.uint8), ((0, 0), *[(0, padded - size)] * 2))

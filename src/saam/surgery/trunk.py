@@ -28,7 +28,8 @@ def stage_ends(graph: Graph, blocks: Iterable[Value] = ()) -> list[Value]:
         inside = [value for value in (blocks or _convolutions(graph)) if value.shape[2:] == size]
         if len(inside) >= (1 if blocks else 2):
             members = [value for value in group if value.index >= inside[0].index]
-            ends.append(min(reversed(members), key=_depth))
+            if members:
+                ends.append(min(reversed(members), key=_depth))
     return ends
 
 

@@ -192,7 +192,7 @@ _CHECKS: dict[str, _Check] = {
 _RECIPES: dict[str, tuple[str, Recipe]] = {
     "demo": (
         "the demo: a small CIFAR ResNet on photo-digits, one CPU thread a run",
-        Recipe(epochs=10, batch_size=100),
+        Recipe(epochs=5, batch_size=100, learning_rate=0.2, nesterov=True, channels_last=True),
     ),
     "quick": (
         "a first look, or a test that everything runs; too short for a verdict",

@@ -1,0 +1,74 @@
+import pytest
+import torch
+from torch import nn
+
+from saam.models import create_model, model_card, untrained_parameters
+from saam.nn import SAAM
+from saam.surgery import detach, new_parameters
+
+
+def test_backbone_weights_depend_on_the_seed_alone() -> None:
+    arms = [create_model("resnet8", attention=arm, seed=3) for arm in (None, "none", "se", "saam,heads=2", SAAM)]
+    plain = arms[0].state_dict()
+    for model in arms[1:]:
+        state = model.state_dict()
+        assert all(torch.equal(state[key], value) for key, value in plain.items())
+    other = create_model("resnet8", seed=4).state_dict()
+    assert not torch.equal(other["conv1.weight"], plain["conv1.weight"])
+
+
+def test_attention_weights_depend_on_the_seed() -> None:
+    first, same, other = (create_model("resnet8", attention="se", seed=seed) for seed in (3, 3, 4))
+    key = "layer1.0.bn2.attention.excitation.fc1.weight"
+    assert torch.equal(first.state_dict()[key], same.state_dict()[key])
+    assert not torch.equal(first.state_dict()[key], other.state_dict()[key])
+
+
+def test_the_global_generator_stays() -> None:
+    before = torch.get_rng_state()
+    create_model("resnet8", attention="saam", seed=1)
+    assert torch.equal(before, torch.get_rng_state())
+    create_model("resnet8", attention="saam")
+    assert not torch.equal(before, torch.get_rng_state())
+
+
+def test_attention_options_and_placement() -> None:
+    model = create_model("resnet8", attention="saam,heads=4", where="layer3.*.bn2")
+    pools = [module.squeeze for module in model.modules() if isinstance(module, SAAM)]
+    assert [pool.heads for pool in pools] == [4]
+
+
+@pytest.mark.parametrize(("start", "gate"), [(None, nn.Sigmoid), ("default", nn.Sigmoid)])
+def test_networks_from_scratch_start_as_the_paper_says(start, gate) -> None:
+    model = create_model("resnet8", attention="se", start=start)
+    assert type(model.layer1[0].bn2.attention.gate) is gate
+
+
+def test_pretrained_networks_start_as_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    import timm
+
+    original = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained, **options: original(name, **options))
+    x = torch.randn(2, 3, 64, 64)
+    plain = create_model("timm:test_resnet", pretrained=True, num_classes=4, seed=0).eval()
+    model = create_model("timm:test_resnet", pretrained=True, attention="saam", num_classes=4, seed=0).eval()
+    assert torch.equal(plain(x), model(x))
+    untrained = untrained_parameters(model)
+    assert {name for name in untrained if ".attention." not in name} == {"fc.weight", "fc.bias"}
+    assert new_parameters(model).keys() == {name for name in untrained if ".attention." in name}
+    detach(model)
+    assert list(untrained_parameters(model)) == ["fc.weight", "fc.bias"]
+    same = create_model("timm:test_resnet", pretrained=True, num_classes=1000)
+    assert untrained_parameters(same) == {}
+
+
+def test_card() -> None:
+    card = model_card(create_model("resnet8", width=4, attention="se", num_classes=3))
+    assert (card.name, card.num_classes, card.options) == ("resnet8", 3, {"width": 4})
+    assert model_card(nn.Linear(1, 1)) is None
+
+
+def test_no_site_for_the_attention() -> None:
+    with pytest.raises(ValueError, match=r"no 'residual' site in VGG.*where='stage'"):
+        create_model("vgg11_bn", attention="saam")
+    create_model("vgg11_bn", attention="saam", where="stage")

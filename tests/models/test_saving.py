@@ -1,0 +1,135 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from saam.models import create_model, describe, load, rebuild, save
+from saam.nn import SAAM
+from saam.surgery import attach, upgrade
+
+X = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+
+
+def shaken(model: nn.Module) -> nn.Module:
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.rand(parameter.shape, generator=generator) * 0.1)
+    return model.eval()
+
+
+def outputs(model: nn.Module) -> Tensor:
+    with torch.no_grad():
+        return model(X)
+
+
+def plain(model: nn.Module) -> None:
+    """No surgery."""
+
+
+def attached_and_upgraded(model: nn.Module) -> None:
+    attach(model, "se")
+    upgrade(model, head=True, heads=2)
+
+
+def upgraded_and_attached(model: nn.Module) -> None:
+    upgrade(model)
+    attach(model, "saam", heads=4, start="default")
+    attach(model, "eca", where="stage")
+
+
+def fixed_size(model: nn.Module) -> None:
+    attach(model, "ge", example=X)
+
+
+@pytest.mark.parametrize(
+    ("name", "operate", "options"),
+    [
+        ("resnet8", plain, {"width": (4, 6, 8)}),
+        ("resnet8", attached_and_upgraded, {"stem_stride": 2}),
+        ("resnet8", fixed_size, {}),
+        ("timm:mobilenetv3_small_050", upgraded_and_attached, {"drop_path_rate": 0.1}),
+        ("torchvision:mobilenet_v3_small", upgraded_and_attached, {}),
+    ],
+)
+def test_a_loaded_network_is_the_saved_one(name: str, operate, options: dict[str, object], tmp_path: Path) -> None:
+    model = create_model(name, num_classes=7, **options)
+    operate(model)
+    shaken(model)
+    save(model, tmp_path / "net")
+    loaded = load(tmp_path / "net")
+    assert list(loaded.state_dict()) == list(model.state_dict())
+    assert torch.equal(outputs(loaded), outputs(model))
+    assert json.dumps(describe(loaded)) == json.dumps(describe(model))
+    assert not loaded.training
+    assert sorted(path.name for path in (tmp_path / "net").iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_config_says_what_was_done(tmp_path: Path) -> None:
+    model = create_model("resnet8", attention="saam,heads=2")
+    config = json.loads((save(model, tmp_path) / "config.json").read_text())
+    assert config["model"] == {"name": "resnet8", "num_classes": None, "options": {}}
+    assert [record["site"]["name"] for record in config["surgery"]] == [f"layer{i}.0.bn2" for i in (1, 2, 3)]
+    assert {record["attention"] for record in config["surgery"]} == {"saam"}
+    assert config["surgery"][0]["options"] == {"heads": 2}
+    assert {"saam", "torch"} <= config["versions"].keys()
+
+
+def test_networks_from_elsewhere(tmp_path: Path) -> None:
+    def net() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    model = net()
+    attach(model, SAAM, where="conv")
+    shaken(model)
+    save(model, tmp_path)
+    with pytest.raises(ValueError, match=r"not made by saam.create_model: pass model="):
+        load(tmp_path)
+    with pytest.raises(ValueError, match="the function SAAM: pass it as attention="):
+        load(tmp_path, model=net())
+    assert torch.equal(outputs(load(tmp_path, model=net(), attention=SAAM)), outputs(model))
+
+
+def test_functions_have_no_description(tmp_path: Path) -> None:
+    model = create_model("resnet8", attention="se")
+    upgrade(model, squeeze=lambda channels: nn.Identity())
+    with pytest.raises(ValueError, match=r"cannot describe this CifarResNet .*squeezes must be given by name"):
+        save(model, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_folders(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"model.safetensors is missing"):
+        load(tmp_path / "nowhere")
+    save(create_model("resnet8", attention="se"), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    weights = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "config.json").write_text(json.dumps({**config, "surgery": []}))
+    with pytest.raises(ValueError, match="do not fit the network that is described there"):
+        load(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model": None}))
+    with pytest.raises(ValueError, match="damaged"):
+        load(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(weights[:100])
+    with pytest.raises(ValueError, match="damaged"):
+        load(tmp_path)
+
+
+def test_a_failed_save_keeps_the_old_one(tmp_path: Path) -> None:
+    model = create_model("resnet8", attention="se")
+    save(model, tmp_path)
+    before = (tmp_path / "config.json").read_bytes()
+    upgrade(model, squeeze=lambda channels: nn.Identity())
+    with pytest.raises(ValueError, match="cannot describe"):
+        save(model, tmp_path)
+    assert (tmp_path / "config.json").read_bytes() == before
+
+
+def test_rebuild_has_fresh_weights() -> None:
+    model = create_model("resnet8", attention="saam", seed=0)
+    torch.manual_seed(1)
+    other = rebuild(describe(model))
+    assert list(other.state_dict()) == list(model.state_dict())
+    assert not torch.equal(other.conv1.weight, model.conv1.weight)
