@@ -62,7 +62,15 @@ torchvision:squeezenet1_1
 """
 """What the tests run of it."""
 
-SIZES = {"inception": 128, "nasnet": 128, "pnasnet": 128, "xception": 128, "vgg": 64, "alexnet": 96}
+SIZES = {
+    "inception_v3": 299,
+    "inception": 128,
+    "nasnet": 128,
+    "pnasnet": 128,
+    "xception": 128,
+    "vgg": 64,
+    "alexnet": 96,
+}
 
 
 @dataclass
@@ -94,6 +102,7 @@ def check(name: str, *, export: bool = True) -> Row:
     row, start = Row(name), time.perf_counter()
     try:
         model = create_model(name, seed=0).eval()
+        _wake(model)
         row.millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
         x = example(name, model)
         _attach(row, model, x)
@@ -108,6 +117,15 @@ def check(name: str, *, export: bool = True) -> Row:
             traceback.print_exc()
     row.seconds = time.perf_counter() - start
     return row
+
+
+def _wake(model: nn.Module) -> None:
+    """Give weights to what starts at nothing (last norms, layer scales), or no branch would matter."""
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.abs().max() < 1e-2:
+                parameter.copy_(0.5 * torch.rand(parameter.shape, generator=generator))
 
 
 def example(name: str, model: nn.Module) -> Tensor:
@@ -133,6 +151,10 @@ def _attach(row: Row, model: nn.Module, x: Tensor) -> None:
     row.difference = "none" if torch.equal(before, after) else f"{float((before - after).abs().max()):.1e}"
     if not torch.allclose(before, after, rtol=1e-4, atol=1e-5 * float(before.abs().max())):
         row.failures.append(f"attach changed the outputs by {row.difference}")
+    detach(model)
+    attach(model, "se", where=row.where, start="default", example=x)
+    if torch.equal(before, outputs(model, x)):
+        row.failures.append("attention there has no effect")
     detach(model)
     if list(model.state_dict()) != keys:
         row.failures.append("detach left other keys")
@@ -230,10 +252,10 @@ saam {saam.__version__}, {versions}, Python {platform.python_version()} on {plat
 {torch.get_num_threads()} threads.
 
 For each network, with random weights and a small input: `attach(model, "saam")` with an identity start, *change of
-outputs* by that ("none" is bit-equal), `detach` back to the same keys and outputs, two training steps in which every
-new parameter gets a finite gradient, `upgrade` of existing attention (*upgraded* modules) without a change of the
-function and back, and `torch.export` of the network with attention. *where* is "residual", or "stage" in a network
-without branches.
+outputs* by that ("none" is bit-equal; an `se` with its own start must change them), `detach` back to the same keys and
+outputs, two training steps in which every new parameter gets a finite gradient, `upgrade` of existing attention
+(*upgraded* modules) without a change of the function and back, and `torch.export` of the network with attention.
+*where* is "residual", or "stage" in a network without branches.
 
 {table(rows)}
 """

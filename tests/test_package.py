@@ -64,8 +64,9 @@ def test_every_public_name_is_there():
         saam.no_such_name  # noqa: B018
 
 
-def test_readme_examples_run():
-    examples = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+@pytest.mark.parametrize("page", ["README.md", "docs/guide.md"])
+def test_examples_run(page):
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert examples
     scope = {}
     for example in examples:

@@ -439,21 +439,21 @@ SAAM_INLINE void add_some_rows(const Matrix<T>& m, const A* coefficient, int64_t
   for (int r = 0; r < R; ++r) c[r] = splat<V>(coefficient[r * step]);
   int64_t k = 0;
   for (; k + 2 * L <= m.columns; k += 2 * L) {  // whole cache lines: rows a power of two apart evict each other's
-    V sum[2] = {load<L>(out + k), load<L>(out + k + L)};
+    V sum[2] = {};
     for (int r = 0; r < R; ++r)
       for (int i = 0; i < 2; ++i) sum[i] += c[r] * load<L>(m.data + r * m.stride + k + i * L);
-    for (int i = 0; i < 2; ++i) store<L>(out + k + i * L, sum[i]);
+    for (int i = 0; i < 2; ++i) store<L>(out + k + i * L, load<L>(out + k + i * L) + sum[i]);
   }
   for (; k + L <= m.columns; k += L) {
-    V sum = load<L>(out + k);
+    V sum{};
     for (int r = 0; r < R; ++r) sum += c[r] * load<L>(m.data + r * m.stride + k);
-    store<L>(out + k, sum);
+    store<L>(out + k, load<L>(out + k) + sum);
   }
   if (k == m.columns) return;
   V sum{};
   for (int64_t r = 0, at = k; r < R; ++r, at += m.stride)
     sum += c[r] * load_some<L>(m.data + at, m.columns - k, m.room - at);
-  store<L>(out + k, load<L>(out + k) + sum);
+  store<L>(out + k, load<L>(out + k) + first_of<A, L>(sum, V{}, m.columns - k, std::make_integer_sequence<int, L>{}));
 }
 
 template <class T, class A> void add_rows(const Matrix<T>& m, const A* coefficient, int64_t step, A* out) {
@@ -553,9 +553,10 @@ void pool(const Tile<T>& tile, int64_t first, int64_t channels, const A* weights
 
 template <class T> int64_t tile_pixels(const Task<T>& t) {
   constexpr int64_t kBytes = 2 * 1024 * 1024, kStep = 16;
+  const int64_t most = t.interleaved ? 256 : 1024;  // sums within a tile are not in double
   const int64_t fit = std::max<int64_t>(kBytes / (t.channels * int64_t(sizeof(T))) / kStep, 1) * kStep;
-  const int64_t parts = (t.pixels + fit - 1) / fit;
-  return std::min<int64_t>(((t.pixels + parts - 1) / parts + kStep - 1) / kStep * kStep, 1024);
+  const int64_t parts = (t.pixels + std::min(fit, most) - 1) / std::min(fit, most);
+  return std::min<int64_t>(((t.pixels + parts - 1) / parts + kStep - 1) / kStep * kStep, most);
 }
 
 // The tiles of the items, backwards or forwards: slice s of an image has the pixels from s * N / slices on.

@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import score_aggregate as literal
 
 import saam
+from reference import score_aggregate as literal
 from saam.functional import score_weights
 
 SHAPES = [(2, 6, 5, 7, 1), (3, 6, 4, 3, 2), (1, 6, 3, 5, 6), (2, 5, 1, 1, 1), (1, 1, 2, 2, 1), (2, 8, 1, 9, 4)]

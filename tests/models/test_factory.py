@@ -52,6 +52,8 @@ def test_pretrained_networks_start_as_the_identity(monkeypatch: pytest.MonkeyPat
     x = torch.randn(2, 3, 64, 64)
     plain = create_model("timm:test_resnet", pretrained=True, num_classes=4, seed=0).eval()
     model = create_model("timm:test_resnet", pretrained=True, attention="saam", num_classes=4, seed=0).eval()
+    for net in (plain, model):
+        nn.init.ones_(net.layer1[0].bn2.weight)  # timm starts it at zero, where attention would not show
     assert torch.equal(plain(x), model(x))
     untrained = untrained_parameters(model)
     assert {name for name in untrained if ".attention." not in name} == {"fc.weight", "fc.bias"}

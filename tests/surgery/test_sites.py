@@ -96,6 +96,33 @@ def test_parallel_branches_and_pyramids_are_no_residuals() -> None:
     assert sites(Pyramid(), "residual") == ()
 
 
+def test_a_branch_may_enlarge_a_gate_inside_of_it_and_have_a_projection_of_two() -> None:
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.conv, self.gate, self.last = (nn.Conv2d(3, 3, 3, padding=1) for _ in range(4))
+            self.short = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1, groups=3), nn.Conv2d(3, 3, 1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            gate = nn.functional.interpolate(self.gate(nn.functional.avg_pool2d(x, 2)), size=x.shape[-2:])
+            return self.last(self.conv(self.first(x)) * gate.sigmoid()) + self.short(x)
+
+    assert names(sites(Gated(), "residual")) == ["last"]
+
+
+def test_two_long_branches_are_no_residual() -> None:
+    class Fused(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.two = nn.Sequential(*(nn.Conv2d(3, 3, 3, padding=1) for _ in range(2)))
+            self.three = nn.Sequential(*(nn.Conv2d(3, 3, 3, padding=1) for _ in range(3)))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.two(x) + self.three(x)
+
+    assert sites(Fused(), "residual") == ()
+
+
 def test_sums_inside_of_a_branch_are_no_sites() -> None:
     class Inner(nn.Module):
         def __init__(self) -> None:

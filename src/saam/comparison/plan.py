@@ -68,8 +68,8 @@ class Plan:
         arms: labels, as in `Arm`.
         seeds: one run of every arm for each.
         where: the common placement of the attention.
-        start: how the attention starts: "identity", so that all arms of a seed start as the same function, or "default",
-            as the papers have it.
+        start: how the attention starts: "identity", so that all arms of a seed start as the same function, or
+            "default", as the papers have it.
         reference: the arm that all others are compared with; where none is given "none", or else the first arm.
         focus: the arm that the report is about; where none is given the first score-based one, or else the last arm.
 

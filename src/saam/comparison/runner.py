@@ -104,7 +104,7 @@ def build_model(plan: Plan, arm: str, *, seed: int, classes: int) -> nn.Module:
         attention=arm,
         num_classes=classes,
         where=plan.where,
-        start=plan.start or None,
+        start=plan.start,
         seed=seed,
         **plan.model_options,
     )

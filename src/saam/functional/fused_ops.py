@@ -34,11 +34,18 @@ _SCHEMAS = {
 
 def dense(x: Tensor) -> Tensor:
     """Return ``x`` in one of the two layouts that the operations read: contiguous or channels_last."""
-    return x if x.is_contiguous(memory_format=torch.channels_last) else x.contiguous()
+    return x if x.is_contiguous() or _is_channels_last(x) else x.contiguous()
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    # By hand, for vmap does not know x.is_contiguous(memory_format=torch.channels_last).
+    batch, channels, height, width = x.shape
+    steps = x.stride()
+    return steps[1:] == (1, width * channels, channels) and (batch == 1 or steps[0] == channels * height * width)
 
 
 def _laid_out_as(other: Tensor, x: Tensor) -> Tensor:
-    return other.contiguous(memory_format=torch.contiguous_format if x.is_contiguous() else torch.channels_last)
+    return other.contiguous() if x.is_contiguous() else other.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
 def _as_map(values: Tensor, x: Tensor) -> Tensor:
@@ -117,8 +124,9 @@ def _fake_rescale_backward(dy: Tensor, x: Tensor, adds: bool) -> Tensor:
 
 
 def _keep_squeeze(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    x, scorer, ctx.kind, ctx.scale, _ = inputs
+    x, scorer, ctx.kind, ctx.scale, joint = inputs
     ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(*(output[1:2] if joint else output[1:]))
     ctx.save_for_backward(x, scorer, *output[:2])
 
 
@@ -132,6 +140,7 @@ def _squeeze_backward(ctx: Any, dz: Tensor | None, _: None, dy: Tensor | None, f
             dx = dx + dy * _as_map(factor, dy)
     else:
         dy = None if dy is None else _laid_out_as(dy, x)
+        factor = None if factor is None else factor.contiguous()
         dx, dscorer = torch.ops.saam.squeeze_backward.default(
             x, scorer, z, saved, dz, dy, factor, ctx.kind, ctx.scale, need_dx
         )

@@ -147,9 +147,8 @@ def load(folder: str | Path, *, model: nn.Module | None = None, attention: Atten
 
 def _surgery(model: nn.Module) -> list[dict[str, Any]]:
     """Return one record for each change of a network, in an order in which they can be done again."""
-    before: list[dict[str, Any]] = []
     attached: list[dict[str, Any]] = []
-    after: list[dict[str, Any]] = []
+    upgraded: list[dict[str, Any]] = []
     for name, module in visible_modules(model).items():
         stood = module
         if isinstance(module, Attended):
@@ -157,12 +156,11 @@ def _surgery(model: nn.Module) -> list[dict[str, Any]]:
             stood = module.module
             for inner, part in module.attention.named_modules(prefix=f"{name}.attention"):
                 if isinstance(part, Upgraded):
-                    after.append({"do": "upgrade", "site": inner, **part.request})
-        if isinstance(stood, Upgraded):
-            before.append({"do": "upgrade", "site": name, **stood.request})
-        elif isinstance(stood, UpgradedPool):
-            after.append({"do": "upgrade-head", "site": name, **stood.request})
-    return before + attached + after
+                    upgraded.append({"do": "upgrade", "site": inner, **part.request})
+        if isinstance(stood, Upgraded | UpgradedPool):
+            do = "upgrade" if isinstance(stood, Upgraded) else "upgrade-head"
+            upgraded.append({"do": do, "site": name, **stood.request})
+    return attached + upgraded
 
 
 def _attach_record(module: Attended) -> dict[str, Any]:

@@ -62,11 +62,11 @@ def attach(
     Example:
         >>> from saam.models import create_model
         >>> print(attach(create_model("resnet8"), "saam"))
-        site          channels  change    parameters
-        layer1.0.bn2  16        + SAAM    +65
-        layer2.0.bn2  32        + SAAM    +194
-        layer3.0.bn2  64        + SAAM    +644
-        total                   3 sites   +903
+        site          channels  change   parameters
+        layer1.0.bn2  16        + SAAM   +65
+        layer2.0.bn2  32        + SAAM   +194
+        layer3.0.bn2  64        + SAAM   +644
+        total                   3 sites  +903
     """
     if not isinstance(attention, str) and not callable(attention):
         raise TypeError(f"attention must be a registered name or a function of the channels, got {attention!r}")

@@ -24,11 +24,11 @@ def detach(model: nn.Module) -> SurgeryReport:
     Example:
         >>> from saam.models import create_model
         >>> print(detach(create_model("resnet8", attention="saam")))
-        site          change  parameters
-        layer1.0.bn2  - SAAM  -65
-        layer2.0.bn2  - SAAM  -194
-        layer3.0.bn2  - SAAM  -644
-        total         3 sites -903
+        site          channels  change   parameters
+        layer1.0.bn2  16        - SAAM   -65
+        layer2.0.bn2  32        - SAAM   -194
+        layer3.0.bn2  64        - SAAM   -644
+        total                   3 sites  -903
     """
     refuse(model)
     changes = []

@@ -1,8 +1,9 @@
 """Where branches of a network join: the additions of residual blocks, the concatenations of dense ones.
 
-A branch joins its own input when both operands come from one value, and the way from there through the shortcut has one
-weighted operation at most (a projection), and fewer than the way through the branch. Branches of equal weight, as in
-RepVGG before its identity, run in parallel; those that enlarge their map, as in feature pyramids, join another scale.
+A branch joins its own input when both operands come from one value, and the way from there through the shortcut has two
+weighted operations at most (a projection, perhaps a depthwise one before it) and no more than half of those through the
+branch. Branches of like weight, as in RepVGG before its identity, run in parallel; those that enlarge their map, as in
+feature pyramids, join another scale.
 """
 
 from dataclasses import dataclass
@@ -58,8 +59,8 @@ def _addition(graph: Graph, value: Value) -> Join | None:
     if start is None or left.shape != right.shape:
         return None
     shortcut, branch = sorted((left, right), key=lambda operand: _weights(graph, start, operand))
-    weight = _weights(graph, start, shortcut)
-    if weight > 1 or weight == _weights(graph, start, branch) or _enlarged(graph, start, branch):
+    projection, weights = _weights(graph, start, shortcut), _weights(graph, start, branch)
+    if not weights or projection > 2 or 2 * projection > weights or _enlarged(graph, start, branch):
         return None
     return Join(start, branch, value)
 
@@ -74,7 +75,16 @@ def _weights(graph: Graph, start: Value, end: Value) -> int:
 
 
 def _enlarged(graph: Graph, start: Value, end: Value) -> bool:
-    return bool(graph.between(start, end) & graph.enlarged)
+    """Whether every way from ``start`` to ``end`` goes through an upsampling."""
+    paths = graph.between(start, end)
+    if not paths & graph.enlarged:
+        return False
+    reached = 1 << start.index
+    for value in graph.values[start.index + 1 : end.index + 1]:
+        on_the_way = paths >> value.index & 1 and not graph.enlarged >> value.index & 1
+        if on_the_way and any(reached >> source.index & 1 for source in value.inputs):
+            reached |= 1 << value.index
+    return not reached >> end.index & 1
 
 
 def _inside(join: Join, other: Join) -> bool:

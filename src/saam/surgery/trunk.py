@@ -58,7 +58,8 @@ def _deepest(graph: Graph) -> Value | None:
 
 
 def _trunk(graph: Graph, end: Value) -> list[Value]:
-    return [value for value in _cuts(graph, end) if graph.is_map(value) and value.operation != "input"]
+    passing = {"input", "constant_pad_nd"}
+    return [value for value in _cuts(graph, end) if graph.is_map(value) and value.operation not in passing]
 
 
 def _cuts(graph: Graph, end: Value) -> list[Value]:
