@@ -430,36 +430,43 @@ template <class T> struct Matrix {
   }
 };
 
-// out[k] += sum over rows r of coefficient[r * step] * m[r][k]; `out` has room for whole vectors.
-template <int R, class T, class A>
-SAAM_INLINE void add_some_rows(const Matrix<T>& m, const A* coefficient, int64_t step, A* out) {
+// The products take x - centre in place of x where a centre is given; it has one number for each row of a planar tile, for
+// each column of an interleaved one.
+
+// out[k] += sum over rows r of coefficient[r * step] * (m[r][k] - centre[r]); `out` has room for whole vectors.
+template <int R, bool Centred, class T, class A>
+SAAM_INLINE void add_some_rows(const Matrix<T>& m, const A* coefficient, int64_t step, const A* centre, A* out) {
   constexpr int L = kLanes<A>;
   using V = Vec<A, L>;
+  auto value = [&](V x, int r) { return Centred ? x - centre[r] : x; };
   V c[R];
   for (int r = 0; r < R; ++r) c[r] = splat<V>(coefficient[r * step]);
   int64_t k = 0;
   for (; k + 2 * L <= m.columns; k += 2 * L) {  // whole cache lines: rows a power of two apart evict each other's
     V sum[2] = {};
     for (int r = 0; r < R; ++r)
-      for (int i = 0; i < 2; ++i) sum[i] += c[r] * load<L>(m.data + r * m.stride + k + i * L);
+      for (int i = 0; i < 2; ++i) sum[i] += c[r] * value(load<L>(m.data + r * m.stride + k + i * L), r);
     for (int i = 0; i < 2; ++i) store<L>(out + k + i * L, load<L>(out + k + i * L) + sum[i]);
   }
   for (; k + L <= m.columns; k += L) {
     V sum{};
-    for (int r = 0; r < R; ++r) sum += c[r] * load<L>(m.data + r * m.stride + k);
+    for (int r = 0; r < R; ++r) sum += c[r] * value(load<L>(m.data + r * m.stride + k), r);
     store<L>(out + k, load<L>(out + k) + sum);
   }
   if (k == m.columns) return;
   V sum{};
   for (int64_t r = 0, at = k; r < R; ++r, at += m.stride)
-    sum += c[r] * load_some<L>(m.data + at, m.columns - k, m.room - at);
+    sum += c[r] * value(load_some<L>(m.data + at, m.columns - k, m.room - at), int(r));
   store<L>(out + k, load<L>(out + k) + first_of<A, L>(sum, V{}, m.columns - k, std::make_integer_sequence<int, L>{}));
 }
 
-template <class T, class A> void add_rows(const Matrix<T>& m, const A* coefficient, int64_t step, A* out) {
+template <bool Centred = false, class T, class A>
+void add_rows(const Matrix<T>& m, const A* coefficient, int64_t step, A* out, const A* centre = nullptr) {
   int64_t r = 0;
-  for (; r + 8 <= m.rows; r += 8) add_some_rows<8>(m.from(r, 8), coefficient + r * step, step, out);
-  for (; r < m.rows; ++r) add_some_rows<1>(m.from(r, 1), coefficient + r * step, step, out);
+  for (; r + 8 <= m.rows; r += 8)
+    add_some_rows<8, Centred>(m.from(r, 8), coefficient + r * step, step, centre + (Centred ? r : 0), out);
+  for (; r < m.rows; ++r)
+    add_some_rows<1, Centred>(m.from(r, 1), coefficient + r * step, step, centre + (Centred ? r : 0), out);
 }
 
 // Lane r of the result is the total of s[r].
@@ -471,37 +478,43 @@ template <int L, class V, int... I> SAAM_INLINE V totals(V* s, std::integer_sequ
   return s[0];
 }
 
-// sum[r] = sum over columns k of m[r][k] * v[k], in lanes
-template <int R, class T, class A> SAAM_INLINE void some_dots(const Matrix<T>& m, const A* v, Vec<A, kLanes<A>>* sum) {
+// sum[r] = sum over columns k of (m[r][k] - centre[k]) * v[k], in lanes
+template <int R, bool Centred, class T, class A>
+SAAM_INLINE void some_dots(const Matrix<T>& m, const A* v, const A* centre, Vec<A, kLanes<A>>* sum) {
   constexpr int L = kLanes<A>;
-  for (int r = 0; r < R; ++r) sum[r] = Vec<A, L>{};
+  using V = Vec<A, L>;
+  for (int r = 0; r < R; ++r) sum[r] = V{};
   int64_t k = 0;
-  for (; k + 2 * L <= m.columns; k += 2 * L) {
-    const Vec<A, L> factor[2] = {load<L>(v + k), load<L>(v + k + L)};
-    for (int r = 0; r < R; ++r)
-      for (int i = 0; i < 2; ++i) sum[r] += factor[i] * load<L>(m.data + r * m.stride + k + i * L);
+  for (; k + 2 * L <= m.columns; k += 2 * L)
+    for (int i = 0; i < 2; ++i) {
+      const V factor = load<L>(v + k + i * L), middle = Centred ? load<L>(centre + k + i * L) : V{};
+      for (int r = 0; r < R; ++r) {
+        const V x = load<L>(m.data + r * m.stride + k + i * L);
+        sum[r] += factor * (Centred ? x - middle : x);
+      }
+    }
+  for (; k < m.columns; k += L) {
+    const int64_t n = std::min<int64_t>(L, m.columns - k);
+    const V factor = load_some<L>(v + k, n, n), middle = Centred ? load_some<L>(centre + k, n, n) : V{};
+    for (int64_t r = 0, at = k; r < R; ++r, at += m.stride) {
+      const V x = load_some<L>(m.data + at, n, m.room - at);
+      sum[r] += factor * (Centred ? x - middle : x);
+    }
   }
-  for (; k + L <= m.columns; k += L) {
-    const Vec<A, L> factor = load<L>(v + k);
-    for (int r = 0; r < R; ++r) sum[r] += factor * load<L>(m.data + r * m.stride + k);
-  }
-  if (k == m.columns) return;
-  const int64_t n = m.columns - k;
-  const Vec<A, L> factor = load_some<L>(v + k, n, n);
-  for (int64_t r = 0, at = k; r < R; ++r, at += m.stride) sum[r] += factor * load_some<L>(m.data + at, n, m.room - at);
 }
 
-// out[r] += sum over columns k of m[r][k] * v[k]
-template <class T, class A> void add_dots(const Matrix<T>& m, const A* v, A* out) {
+// out[r] += sum over columns k of (m[r][k] - centre[k]) * v[k]
+template <bool Centred = false, class T, class A>
+void add_dots(const Matrix<T>& m, const A* v, A* out, const A* centre = nullptr) {
   constexpr int L = kLanes<A>;
   Vec<A, L> sum[L];
   int64_t r = 0;
   for (; r + L <= m.rows; r += L) {
-    some_dots<L>(m.from(r, L), v, sum);
+    some_dots<L, Centred>(m.from(r, L), v, centre, sum);
     store<L>(out + r, load<L>(out + r) + totals<L>(sum, std::make_integer_sequence<int, L>{}));
   }
   for (; r < m.rows; ++r) {
-    some_dots<1>(m.from(r, 1), v, sum);
+    some_dots<1, Centred>(m.from(r, 1), v, centre, sum);
     out[r] += total<L>(sum[0]);
   }
 }
@@ -522,23 +535,31 @@ template <class T> struct Tile {
   }
 };
 
-// out[k][pixel] += sum over the channels of vectors[k][channel] * x, for all k while a part of x is in the cache. Long sums
-// are taken in two levels for accuracy: `block` has room for one row of the tile.
+// out[pixel] += sum over the channels of vector[channel] * (x - centre[channel])
+template <class A> struct Projection {
+  const A *vector, *centre;  // no centre if null
+  A* out;
+};
+
+// Takes all projections of a part of x while it is in the cache. Long sums over the rows of a planar tile are taken in two
+// levels for accuracy; `block` has room for one row of it.
 template <class T, class A>
-void project(const Tile<T>& tile, int64_t first, int64_t channels, const A* const* vectors, A* const* out,
-             int64_t count, std::vector<A>& block) {
+void project(const Tile<T>& tile, int64_t first, int64_t channels, const std::vector<Projection<A>>& projections,
+             std::vector<A>& block) {
   constexpr int64_t kRows = 64;
   const Matrix<T> m = tile.of(tile.task.x, first, channels);
   for (int64_t r = 0; r < m.rows; r += kRows) {
     const Matrix<T> part = m.from(r, kRows);
-    for (int64_t k = 0; k < count; ++k) {
+    for (const Projection<A>& p : projections) {
       if (tile.task.interleaved) {
-        add_dots(part, vectors[k], out[k] + r);
-      } else {
-        std::fill_n(block.begin(), m.columns, A(0));
-        add_rows(part, vectors[k] + r, 1, block.data());
-        for (int64_t p = 0; p < m.columns; ++p) out[k][p] += block[p];
+        if (p.centre) add_dots<true>(part, p.vector, p.out + r, p.centre);
+        else add_dots(part, p.vector, p.out + r);
+        continue;
       }
+      std::fill_n(block.begin(), m.columns, A(0));
+      if (p.centre) add_rows<true>(part, p.vector + r, 1, block.data(), p.centre + r);
+      else add_rows(part, p.vector + r, 1, block.data());
+      for (int64_t k = 0; k < m.columns; ++k) p.out[k] += block[k];
     }
   }
 }
@@ -570,12 +591,9 @@ template <class T, class F> void each_tile(const Task<T>& t, int64_t item, int64
 template <class A> struct HeadRows {
   int64_t stride;
   std::vector<A> values;
-  std::vector<A*> rows;
 
-  HeadRows(int64_t heads, int64_t pixels) : stride(pixels), values(heads * pixels), rows(heads) {
-    for (int64_t g = 0; g < heads; ++g) rows[g] = values.data() + g * pixels;
-  }
-  A* operator[](int64_t g) { return rows[g]; }
+  HeadRows(int64_t heads, int64_t pixels) : stride(pixels), values(heads * pixels) {}
+  A* operator[](int64_t g) { return values.data() + g * stride; }
   void clear() { std::fill(values.begin(), values.end(), A(0)); }
 };
 
@@ -590,10 +608,12 @@ template <class T, class A> void read_scores(const Tile<T>& tile, HeadRows<A>& s
   }
 }
 
-template <class A> std::vector<const A*> rows_of(const A* data, int64_t rows, int64_t stride) {
-  std::vector<const A*> pointers;
-  for (int64_t g = 0; g < rows; ++g) pointers.push_back(data + g * stride);
-  return pointers;
+// What gives the scores of all heads, if they come from a weight.
+template <class T, class A> std::vector<Projection<A>> scorers(const Task<T>& t, HeadRows<A>& s) {
+  std::vector<Projection<A>> projections;
+  for (int64_t g = 0; t.weight && g < t.heads; ++g)
+    projections.push_back({t.weight + g * t.channels, nullptr, s[g]});
+  return projections;
 }
 
 template <class T> void score(const Task<T>& t, int64_t, int64_t begin, int64_t end) {
@@ -603,7 +623,7 @@ template <class T> void score(const Task<T>& t, int64_t, int64_t begin, int64_t 
   const int64_t group = t.channels / t.heads, pixels = tile_pixels(t);
   HeadRows<A> e(t.heads, pixels);
   std::vector<A> context(t.channels + L), block(pixels);
-  const auto weight = rows_of(t.weight, t.weight ? t.heads : 0, t.channels);
+  const auto projections = scorers(t, e);
   for (int64_t item = begin; item < end; ++item) {
     double* best = t.partial + item * (2 * t.heads + t.channels);
     double *sum = best + t.heads, *z = sum + t.heads;
@@ -611,7 +631,7 @@ template <class T> void score(const Task<T>& t, int64_t, int64_t begin, int64_t 
     std::fill_n(sum, t.heads + t.channels, 0.0);
     each_tile(t, item, pixels, [&](const Tile<T>& tile) {
       e.clear();
-      project(tile, 0, t.channels, weight.data(), e.rows.data(), int64_t(weight.size()), block);
+      project(tile, 0, t.channels, projections, block);
       read_scores(tile, e);
       std::fill(context.begin(), context.end(), A(0));
       for (int64_t g = 0; g < t.heads; ++g) {
@@ -689,7 +709,8 @@ void write_dx(const Tile<T>& tile, HeadRows<A>& p, HeadRows<A>& ds, std::vector<
   }
 }
 
-// With p the softmax and t = sum over the head's channels of dz x: ds = p (t - sum of dz z); dweight = sum of ds x.
+// With p the softmax: ds = p * (sum over the head's channels of dz (x - z)); dweight = sum of ds x. That a score has no
+// part in its own average is in x - z: a pixel of weight one has exactly no gradient.
 template <class T> void score_backward(const Task<T>& t, int64_t worker, int64_t begin, int64_t end) {
   using A = Sum<T>;
   constexpr int L = kLanes<A>;
@@ -697,39 +718,25 @@ template <class T> void score_backward(const Task<T>& t, int64_t worker, int64_t
   HeadRows<A> p(t.heads, pixels), ds(t.heads, pixels);
   const int64_t count = t.weight ? t.heads * t.channels : 0;
   std::vector<A> row(std::max(pixels, t.channels + L)), block(pixels), dweight(count + L);
-  std::vector<double> level(t.heads);
+  const auto scoring = scorers(t, p);
   for (int64_t item = end - 1; item >= begin; --item) {
     const int64_t image = item / t.slices;
     const A *dz = t.dz + image * t.channels, *z = t.z + image * t.channels;
-    auto vectors = rows_of(t.weight, t.weight ? t.heads : 0, t.channels);
-    auto outs = std::vector<A*>(p.rows.begin(), p.rows.begin() + vectors.size());
-    if (t.heads == 1) {  // both projections take all channels: in one go
-      vectors.push_back(dz);
-      outs.push_back(ds[0]);
-    }
-    for (int64_t g = 0; g < t.heads; ++g) {
-      level[g] = 0;
-      for (int64_t c = g * group; c < (g + 1) * group; ++c) level[g] += double(dz[c]) * double(z[c]);
-    }
     each_tile(t, item, pixels, [&](const Tile<T>& tile) {
       p.clear();
       ds.clear();
-      project(tile, 0, t.channels, vectors.data(), outs.data(), int64_t(vectors.size()), block);
+      auto all = scoring;
+      if (t.heads == 1) all.push_back({dz, z, ds[0]});  // takes all channels too: in one go
+      project(tile, 0, t.channels, all, block);
       read_scores(tile, p);
       for (int64_t g = 0; g < t.heads; ++g) {
-        const A* direction = dz + g * group;
-        if (t.heads > 1) project(tile, g * group, group, &direction, &ds.rows[g], 1, block);
+        if (t.heads > 1) project(tile, g * group, group, {{dz + g * group, z + g * group, ds[g]}}, block);
         const A best = t.best[image * t.heads + g], inverse = t.inverse[image * t.heads + g];
-        Vec<A, L> sum{};
         for (int64_t k = 0; k < pixels; k += L) {
           const Vec<A, L> weight = exponential_of(load<L>(p[g] + k) - best) * inverse;
           store<L>(p[g] + k, weight);
-          sum += weight * load<L>(ds[g] + k);
+          store<L>(ds[g] + k, weight * load<L>(ds[g] + k));
         }
-        // The sum of p t is dz z; where the tile has all pixels, the former rounds as t does.
-        const A mid = tile.pixels == t.pixels ? total<L>(sum) : A(level[g]);
-        for (int64_t k = 0; k < pixels; k += L)
-          store<L>(ds[g] + k, load<L>(p[g] + k) * (load<L>(ds[g] + k) - mid));
         if (t.dscores) {
           A* to = t.dscores + (image * t.heads + g) * t.pixels + tile.pixel;
           for (int64_t k = 0; k < tile.pixels; ++k) to[k] = ds[g][k] * t.scale;

@@ -161,6 +161,23 @@ def test_peak_memory_sees_activations_kept_for_the_backward_pass():
         assert peak_memory(lambda: weight.sin().sum(), [weight]) == 2 * 4_000 + 4
 
 
+def test_the_memory_of_a_step_holds_all_that_a_step_needs():
+    class Peak(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mean", torch.zeros(250_000))
+
+        def forward(self, x):
+            torch.zeros(2_500_000)  # for a moment
+            return x
+
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 4000, bias=False), Peak())
+    (record,) = measure_costs({"none": model}, RECIPE.replace(batch_size=256), image_size=(8, 8), rounds=5)
+    weights_gradients_momentum, images, logits = 3 * 192 * 4000, 256 * 192, 256 * 4000
+    expected = 4 * (weights_gradients_momentum + images + logits + 250_000 + 2_500_000) / 1e6
+    assert record.peak_memory_mb == pytest.approx(expected, rel=0.002)
+
+
 def test_a_device_by_name_is_taken():
     assert best_device("meta") == torch.device("meta")
     assert best_device() == (torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu"))

@@ -15,13 +15,13 @@ UNTIMED = {"seconds": 0.0, "finished": "", "curve": ()}
 
 @pytest.fixture
 def seen(monkeypatch):
-    """What each run hands to the training: initial weights and the batches of the first epoch."""
+    """What each run hands to the training: initial weights, the batches of the first epoch, the loader, the seed."""
     handed = []
     train = runner.train
 
     def watched(model, batches, *rest, **settings):
         weights = {name: value.clone() for name, value in model.state_dict().items()}
-        handed.append((weights, list(batches.epoch(0)), batches))
+        handed.append((weights, list(batches.epoch(0)), batches, settings["seed"]))
         return train(model, batches, *rest, **settings)
 
     monkeypatch.setattr(runner, "train", watched)
@@ -32,8 +32,8 @@ def test_arms_share_weights_order_and_draws_of_a_seed(make_plan, seen):
     plan = make_plan(recipe=Recipe(epochs=1, batch_size=40))
     for arm in ("none", "se", "saam"):
         run(plan, arm, 7)
-    (plain, batches, _), *others = seen
-    for weights, other_batches, _ in others:
+    (plain, batches, *_), *others = seen
+    for weights, other_batches, *_ in others:
         assert len(weights) > len(plain)
         assert all(torch.equal(weights[name], value) for name, value in plain.items())
         for (x, y), (other_x, other_y) in zip(batches, other_batches, strict=True):
@@ -45,16 +45,17 @@ def test_seeds_differ_in_weights_order_and_draws(make_plan, seen):
     plan = make_plan(recipe=Recipe(epochs=1, batch_size=40))
     for seed in (0, 1):
         run(plan, "se", seed)
-    (first, batches, _), (second, other_batches, _) = seen
+    (first, batches, _, seed), (second, other_batches, _, other_seed) = seen
     assert not torch.equal(first["conv1.weight"], second["conv1.weight"])
     assert not torch.equal(batches[0][1], other_batches[0][1])
+    assert (seed, other_seed) == (0, 1)  # of what is drawn in the training itself
 
 
 def test_batches_are_augmented_as_the_recipe_says_or_else_the_data(make_plan, seen):
     for augmentation in (None, (), ("flip", "crop")):
         run(make_plan(recipe=Recipe(epochs=1, batch_size=40, augmentation=augmentation)), "none", 0)
-    assert [batches.augmentation for _, _, batches in seen] == [("crop",), (), ("flip", "crop")]
-    assert all(batches.shuffle for _, _, batches in seen)
+    assert [batches.augmentation for _, _, batches, _ in seen] == [("crop",), (), ("flip", "crop")]
+    assert all(batches.shuffle for _, _, batches, _ in seen)
 
 
 @pytest.mark.parametrize(("size", "batches"), [(40, 3), (50, 3), (119, 1), (7, 17)])

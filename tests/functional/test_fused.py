@@ -332,19 +332,29 @@ def test_autocast():
     torch.testing.assert_close(half.float(), module(x), atol=0.05, rtol=0.05)
 
 
-def test_vmap():
-    x, weight, _, mix = draw(PIXEL, 1, (3, 4, 5, 5), torch.float32, torch.contiguous_format)
+@pytest.mark.parametrize("name", ["mean+max", "pixel, 2 heads", "channel"])
+def test_vmap_of_the_operations(name):
+    kind, heads = KINDS[name]
+    x, scorer, _, mix = draw(kind, heads, (3, 4, 5, 5), torch.float32, torch.channels_last)
     many = torch.stack((x, 2 * x))
+    expected = torch.stack([joint(m, scorer, kind, mix, False) for m in many])
+    actual = torch.vmap(lambda m: joint(m, scorer, kind, mix, False))(many)
+    torch.testing.assert_close(actual, expected)
 
-    def operation(x, weight):
-        return joint(x, weight, PIXEL, mix, False)
 
-    torch.testing.assert_close(
-        torch.vmap(operation, (0, None))(many, weight), torch.stack([operation(m, weight) for m in many])
-    )
-    per_sample = torch.vmap(torch.func.grad(lambda w, x: operation(x, w).square().sum()), (None, 0))(weight, many)
-    alone = [torch.func.grad(lambda w, m=m: operation(m, w).square().sum())(weight) for m in many]
-    torch.testing.assert_close(per_sample, torch.stack(alone))
+def test_transforms_take_eager():
+    module, x = module_and_input()
+    many = torch.stack((x, 2 * x))
+    torch.testing.assert_close(torch.vmap(module)(many), torch.stack([module(m) for m in many]))
+
+    def loss(parameters, x):
+        return torch.func.functional_call(module, parameters, x).square().sum()
+
+    parameters = dict(module.named_parameters())
+    together = torch.vmap(torch.func.grad(loss), (None, 0))(parameters, many)
+    for i, m in enumerate(many):
+        expected = torch.autograd.grad(loss(parameters, m), tuple(parameters.values()))
+        torch.testing.assert_close([g[i] for g in together.values()], list(expected))
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")

@@ -6,7 +6,7 @@ Memory is what tensors hold: storages as they come and go are added up, scratch 
 
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import median, quantiles
 from typing import Any
 
@@ -109,7 +109,7 @@ def peak_memory(step: Callable[[], object], tensors: Iterable[Tensor]) -> int:
 
     Args:
         step: is called once.
-        tensors: those that exist before; every storage is counted once.
+        tensors: those that exist before; every storage is counted once. A list would keep alive what the step frees.
     """
     with _LiveBytes() as live:
         for tensor in tensors:
@@ -149,11 +149,13 @@ class _Trial:
             logits: Tensor = self.model(self.x)
         return logits
 
-    def tensors(self) -> list[Tensor]:
-        """Everything that is held between two steps."""
-        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
-        state = [entry for entry in tree_leaves(self.optimizer.state_dict()["state"]) if isinstance(entry, Tensor)]
-        return [*self.model.parameters(), *self.model.buffers(), *gradients, *state, self.x, self.y]
+    def tensors(self) -> Iterator[Tensor]:
+        """Yield everything that is held between two steps, and keep no hold on it."""
+        yield from self.model.parameters()
+        yield from (parameter.grad for parameter in self.model.parameters() if parameter.grad is not None)
+        yield from (entry for entry in tree_leaves(dict(self.optimizer.state)) if isinstance(entry, Tensor))
+        yield from self.model.buffers()
+        yield from (self.x, self.y)
 
     def seconds(self, work: Callable[[], object], *, training: bool) -> float:
         """Wall time of one call, to the end of what it queued on the device."""

@@ -26,7 +26,8 @@ def backends() -> dict[str, str]:
 def choose(backend: Backend, x: Tensor) -> Literal["eager", "fused"]:
     """Return the backend that computes on ``x``.
 
-    Export, tracing and forward-mode derivatives always take eager, whose operations they all know.
+    Export, tracing, forward-mode derivatives and the transforms of torch.func always take eager, whose operations they
+    all know.
 
     Raises:
         ValueError: no such backend.
@@ -46,4 +47,5 @@ def choose(backend: Backend, x: Tensor) -> Literal["eager", "fused"]:
 
 def _needs_plain_operations() -> bool:
     tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    return tracing or torch.compiler.is_exporting() or forward_ad._current_level >= 0
+    transformed = torch._C._functorch.peek_interpreter_stack() is not None  # torch.vmap, torch.func
+    return tracing or transformed or torch.compiler.is_exporting() or forward_ad._current_level >= 0
