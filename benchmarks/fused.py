@@ -4,8 +4,8 @@
 
 Contenders are interleaved, round by round; a number is the ratio of medians. "bound" is the time that a plain copy of
 as many bytes takes in the same rounds, divided by the time of the fused SAAM: forward 2 reads and a write, backward 4
-reads and a write, while a copy is one of each. Targets: SAAM forward and backward at most 0.55 in the geometric mean and
-nowhere over 0.8; inference 1.1 and 1.4; fused SE 0.5; against compiled SE 1.15; a whole ResNet-20 step 1.01.
+reads and a write, while a copy is one of each. Targets: SAAM forward and backward at most 0.55 in the geometric mean
+and nowhere over 0.8; inference 1.1 and 1.4; fused SE 0.5; against compiled SE 1.15; a whole ResNet-20 step 1.01.
 """
 
 import argparse
