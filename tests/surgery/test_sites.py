@@ -275,7 +275,11 @@ def test_sites_stay_the_same_after_attaching() -> None:
     attach(model, "saam", where="head")
     attach(model, "saam")
     attach(model, "saam", where=["a", "b.1"])
+    modules = list(model.modules())
     assert sites(model) == before
+    with pytest.raises(ValueError, match="does not run on the example"):
+        sites(model, example=torch.randn(1, 5, 8, 8))
+    assert list(model.modules()) == modules
 
 
 def test_sites_are_printable() -> None:
