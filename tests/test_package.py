@@ -48,7 +48,7 @@ class Absent:
 
 sys.meta_path.insert(0, Absent())
 import torch, saam
-model = saam.create_model("resnet8", attention="saam", width=4)
+model = saam.create_model("resnet8", attention="saam", width=8)
 assert set(saam.score_maps(model, torch.randn(1, 3, 8, 8))) == {site for site in saam.detach(model).sites}
 saam.attach(model, "eca", squeeze="score")
 for name in saam.__all__:

@@ -10,7 +10,7 @@ from saam.cli.main import main
 
 TINY = [
     *("--data", "photo-digits,train=120,validation=40,test=60"),
-    *("--model", "resnet8,width=4,stem_stride=2"),
+    *("--model", "resnet8,width=8,stem_stride=2"),
     *("--recipe", "demo,epochs=1"),
 ]
 
@@ -116,7 +116,7 @@ def test_list(kind, expected, capsys):
 
 
 def test_profile_measures_every_arm(capsys):
-    arguments = ("--model", "resnet8,width=4,stem_stride=2", "--arms", "se", "saam", "--batch-size", 4)
+    arguments = ("--model", "resnet8,width=8,stem_stride=2", "--arms", "se", "saam", "--batch-size", 4)
     before = torch.get_num_threads()
     assert run("profile", *arguments) == 0
     printed = capsys.readouterr().out
@@ -125,6 +125,6 @@ def test_profile_measures_every_arm(capsys):
     ]
     assert [row[0] for row in rows] == ["none", "se", "saam"]
     parameters = [int(row[1].replace(",", "")) for row in rows]
-    assert parameters[1] - parameters[0] == sum(2 * c + 1 + c for c in (4, 8, 16))
-    assert parameters[2] - parameters[1] == sum((4, 8, 16))
+    assert parameters[1] - parameters[0] == sum(2 * c * h + h + c for c, h in ((8, 1), (16, 1), (32, 2)))
+    assert parameters[2] - parameters[1] == 8 + 16 + 32
     assert torch.get_num_threads() == before

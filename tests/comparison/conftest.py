@@ -15,7 +15,7 @@ def make_record() -> Callable[..., RunRecord]:
             "id": f"{arm}-{seed}",
             "arm": arm,
             "model": "resnet8",
-            "model_options": {"width": 4},
+            "model_options": {"width": 8},
             "data": "photo-digits",
             "data_options": {},
             "recipe": {"epochs": 1},
@@ -52,7 +52,7 @@ def make_plan() -> Callable[..., Plan]:
             "recipe": Recipe(epochs=2, batch_size=40),
             "arms": ("none", "se", "saam"),
             "seeds": (0, 1),
-            "model_options": {"width": 4, "stem_stride": 2},
+            "model_options": {"width": 8, "stem_stride": 2},
             "data_options": {"train": 120, "validation": 50, "test": 60},
         }
         return Plan(**{**values, **changes})

@@ -11,7 +11,7 @@ RECIPE = Recipe(epochs=1, batch_size=8)
 
 
 def models(*arms):
-    return {arm: create_model("resnet8", attention=arm, width=4, seed=0) for arm in arms}
+    return {arm: create_model("resnet8", attention=arm, width=8, seed=0) for arm in arms}
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,9 @@ def test_the_baseline_is_its_own_measure(costs):
 def test_parameters_and_macs_stand_against_the_baseline(costs):
     plain, se, saam = costs.values()
     assert plain.parameters == sum(parameter.numel() for parameter in models("none")["none"].parameters())
-    assert se.extra_parameters == se.parameters - plain.parameters == 2 * (4 + 8 + 16) + 3 * 1 + (4 + 8 + 16)
-    assert saam.extra_parameters - se.extra_parameters == 4 + 8 + 16  # the scorers
+    mlps = (2 * 8 + 1 + 8) + (2 * 16 + 1 + 16) + (2 * 2 * 32 + 2 + 32)
+    assert se.extra_parameters == se.parameters - plain.parameters == mlps
+    assert saam.extra_parameters - se.extra_parameters == 8 + 16 + 32  # the scorers
     assert saam.macs > se.macs > plain.macs
     assert se.macs_ratio == se.macs / plain.macs
 

@@ -109,10 +109,10 @@ def test_options_are_the_same_before_and_after_json():
 
 
 def test_a_plan_does_not_share_the_options_it_was_given():
-    options = {"width": 4}
+    options = {"width": 8}
     plan = make_plan(model_options=options)
     options["width"] = 8
-    assert plan.model_options == {"width": 4}
+    assert plan.model_options == {"width": 8}
 
 
 @pytest.mark.parametrize("change", [lambda v: v.pop("seeds"), lambda v: v.update(sedes=[1])])

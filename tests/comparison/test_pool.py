@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 
 import pytest
 import torch
@@ -69,6 +69,15 @@ def test_a_worker_that_dies_is_an_error_that_names_what_it_ran(make_plan):
                 RuntimeError, match=r"a worker process died in the run of arm 'se' with seed 0; .*memory"
             ):
                 list(results(pool, plan, runs, device=None, workers=1))
+
+
+def test_a_dead_worker_does_not_hold_up_the_end():
+    def killed():
+        with processes(1, 1) as pool:
+            pool.submit(os._exit, 1).result()
+
+    with pytest.raises(BrokenExecutor):
+        killed()
 
 
 def test_an_error_in_the_parent_stops_work_at_once():

@@ -128,7 +128,7 @@ def test_a_run_repeats_itself_and_leaves_the_generator(make_plan):
 def test_models_are_built_as_the_plan_says(make_plan):
     plan = make_plan(model="resnet14", start="identity")
     model = build_model(plan, "se", seed=5, classes=7)
-    expected = create_model("resnet14", attention="se", num_classes=7, start="identity", seed=5, width=4, stem_stride=2)
+    expected = create_model("resnet14", attention="se", num_classes=7, start="identity", seed=5, width=8, stem_stride=2)
     x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     assert str(model) == str(expected)
     assert torch.equal(model.eval()(x), expected.eval()(x))
@@ -156,6 +156,6 @@ def test_what_is_new_in_a_pretrained_network_is_told_to_the_training(make_plan, 
     monkeypatch.setattr(runner, "create_model", create)
     monkeypatch.setattr(runner, "train", train)
     for pretrained in (True, False):
-        run(make_plan(model_options={"width": 4, "stem_stride": 2, "pretrained": pretrained}), arm, 0)
+        run(make_plan(model_options={"width": 8, "stem_stride": 2, "pretrained": pretrained}), arm, 0)
     assert {".".join(name.split(".")[2:4]) for name in told[0]} == new
     assert told[1] == set()

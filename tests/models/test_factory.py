@@ -65,8 +65,8 @@ def test_pretrained_networks_start_as_the_identity(monkeypatch: pytest.MonkeyPat
 
 
 def test_card() -> None:
-    card = model_card(create_model("resnet8", width=4, attention="se", num_classes=3))
-    assert (card.name, card.num_classes, card.options) == ("resnet8", 3, {"width": 4})
+    card = model_card(create_model("resnet8", width=8, attention="se", num_classes=3))
+    assert (card.name, card.num_classes, card.options) == ("resnet8", 3, {"width": 8})
     assert model_card(nn.Linear(1, 1)) is None
 
 

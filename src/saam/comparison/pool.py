@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from multiprocessing.synchronize import Event
+from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
@@ -27,15 +27,17 @@ Costs = tuple[CostRecord, ...]
 def processes(workers: int, threads: int) -> Iterator[Executor]:
     """Worker processes with so many threads each, which leave when they are done, at an error, or with this process."""
     context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(threads, stop))
+    end, lifeline = context.Pipe(duplex=False)  # the workers hold the reading end, this process alone the other
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(threads, end))
     try:
         yield pool
     except BaseException:
-        stop.set()
+        lifeline.close()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+        lifeline.close()
+        end.close()
 
 
 def arm_costs(executor: Executor, plan: Plan, *, classes: int, image_size: tuple[int, int], **settings: Any) -> Costs:
@@ -114,15 +116,13 @@ def _failure(error: BaseException, work: str) -> RuntimeError:
     return RuntimeError(f"{work} failed: {type(error).__name__}: {error}; {kept}")
 
 
-def _start(threads: int, stop: Event) -> None:
+def _start(threads: int, end: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one stops the others
     torch.set_num_threads(threads)
-    threading.Thread(target=_watch, args=(stop,), daemon=True).start()
+    threading.Thread(target=_watch, args=(end,), daemon=True).start()
 
 
-def _watch(stop: Event) -> None:
-    """Leave at once when told to, or when the process that started this one is gone."""
-    parent = multiprocessing.parent_process()
-    while not stop.wait(1.0) and parent is not None and parent.is_alive():
-        pass
+def _watch(end: Connection) -> None:
+    """Leave at once when the other end is closed: by the process that started this one, or with it."""
+    end.poll(None)
     os._exit(1)
