@@ -1,32 +1,38 @@
-"""Does the fused operation keep its promises? Time and memory against timm's SEModule, on this machine, in one process.
+"""What does the fused operation save? Time and memory of SAAM and SE against timm's SEModule.
 
-    python benchmarks/fused.py [--rounds 15] [--network] [--compiled] [--json results.json]
+    python benchmarks/fused.py            written to docs/benchmarks/fused.md
+    python benchmarks/fused.py --quick    a few rounds of small batches, printed
 
-Contenders are interleaved, round by round; a number is the ratio of medians. "bound" is the time that a plain copy of
-as many bytes takes in the same rounds, divided by the time of the fused SAAM: forward 2 reads and a write, backward 4
-reads and a write, while a copy is one of each. Targets: SAAM forward and backward at most 0.55 in the geometric mean
-and nowhere over 0.8; inference 1.1 and 1.4; fused SE 0.5; against compiled SE 1.15; a whole ResNet-20 step 1.01.
+Contenders take turns, round by round, in one process; a number is the ratio of the medians to those of timm's SEModule
+(rd_ratio 1/16), so below 1 is faster. "of the bound" is the time that memory traffic alone would take, over the time of
+the fused SAAM: the forward reads the map twice and writes one, the backward reads four and writes one, and what a map
+costs to read and write is measured by copying it to new memory, in the same rounds. Peak memory is the highest resident
+size of a process of its own that makes three training steps. The network is a ResNet-20 with batches of 128 CIFAR
+images; a step is forward, backward and SGD.
 """
 
 import argparse
-import json
+import os
 import platform
-import resource
 import subprocess
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from datetime import UTC, datetime
 from math import exp, log
+from pathlib import Path
 from statistics import mean, median
 
 import timm
 import torch
 from timm.layers import SEModule
-from torch import nn
+from torch import Tensor, nn
 
 import saam
+from modules import machine
 
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks" / "fused.md"
 SHAPES = [
     (128, 16, 32, 32),
     (128, 32, 16, 16),
@@ -39,7 +45,17 @@ SHAPES = [
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
-def interleaved(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+TARGETS = {  # geometric mean and worst; of the bound, at least
+    "SAAM train": "0.55, 0.80",
+    "SAAM inference": "1.10, 1.40",
+    "SE train": "0.50",
+    "SAAM train / compiled SE": "1.15",
+    "of the bound, train": "0.70 at the largest",
+}
+MEMORY_SHAPE = (16, 256, 56, 56)
+
+
+def medians(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Return the median seconds of each contender; the first two rounds warm up."""
     times = defaultdict(list)
     for i in range(rounds + 2):
@@ -51,7 +67,7 @@ def interleaved(contenders: dict[str, Callable[[], object]], rounds: int) -> dic
     return {name: median(values) for name, values in times.items()}
 
 
-def training(module: nn.Module, x: torch.Tensor, dy: torch.Tensor) -> Callable[[], None]:
+def training(module: nn.Module, x: Tensor, dy: Tensor) -> Callable[[], None]:
     """Return a call that runs forward and backward once."""
 
     def run() -> None:
@@ -61,7 +77,7 @@ def training(module: nn.Module, x: torch.Tensor, dy: torch.Tensor) -> Callable[[
     return run
 
 
-def inference(module: nn.Module, x: torch.Tensor) -> Callable[[], None]:
+def inference(module: nn.Module, x: Tensor) -> Callable[[], None]:
     """Return a call that runs forward once, without gradient."""
 
     @torch.no_grad()
@@ -71,139 +87,147 @@ def inference(module: nn.Module, x: torch.Tensor) -> Callable[[], None]:
     return run
 
 
-def module_rows(rounds: int, compiled: bool) -> list[dict[str, object]]:
-    """Return one row of ratios for every shape and layout."""
-    rows = []
-    for layout, memory_format in LAYOUTS.items():
-        for shape in SHAPES:
-            x, dy = (torch.randn(shape).contiguous(memory_format=memory_format) for _ in range(2))
-            x.requires_grad_()
-            modules = {"timm": SEModule(shape[1], rd_ratio=1 / 16), "saam": saam.SAAM(shape[1]), "se": None}
-            modules["se"] = saam.create_attention("se", shape[1])
-            nn.init.normal_(modules["saam"].squeeze.weight)
-            if compiled:
-                modules["compiled"] = torch.compile(SEModule(shape[1], rd_ratio=1 / 16))
-            modules = {name: module.to(memory_format=memory_format) for name, module in modules.items()}
-            other = torch.empty_like(dy)
-            contenders = {f"{name} train": training(module, x, dy) for name, module in modules.items()}
-            contenders |= {f"{name} infer": inference(module, x) for name, module in modules.items()}
-            contenders["copy"] = lambda other=other, dy=dy: other.copy_(dy)
-            t = interleaved(contenders, rounds)
-            row = {
-                "layout": layout,
-                "shape": list(shape),
-                "timm train ms": t["timm train"] * 1e3,
-                "timm infer ms": t["timm infer"] * 1e3,
-                "saam train": t["saam train"] / t["timm train"],
-                "saam infer": t["saam infer"] / t["timm infer"],
-                "se train": t["se train"] / t["timm train"],
-                "se infer": t["se infer"] / t["timm infer"],
-                "bound train": 4 * t["copy"] / t["saam train"],
-                "bound infer": 1.5 * t["copy"] / t["saam infer"],
-            }
-            if compiled:
-                row["saam train / compiled"] = t["saam train"] / t["compiled train"]
-            rows.append(row)
-            print(line(row), flush=True)
-    return rows
+def contenders_for(channels: int) -> dict[str, nn.Module]:
+    """Return the modules that are measured, none of them at its start."""
+    modules = {"timm": SEModule(channels, rd_ratio=1 / 16), "SAAM": saam.SAAM(channels)}
+    nn.init.normal_(modules["SAAM"].squeeze.weight)
+    return modules | {"SE": saam.create_attention("se", channels)}
 
 
-def line(row: dict[str, object]) -> str:
-    """Format one row."""
-    ratios = "  ".join(f"{key} {value:5.2f}" for key, value in row.items() if isinstance(value, float))
-    return f"{row['layout']:13} {row['shape']!s:20} {ratios}"
-
-
-def summary(rows: list[dict[str, object]]) -> dict[str, dict[str, float]]:
-    """Return geometric mean and extreme of every ratio."""
-    keys = [key for key, value in rows[0].items() if isinstance(value, float) and not key.endswith("ms")]
+def module_row(shape: tuple[int, ...], memory_format: torch.memory_format, rounds: int) -> dict[str, float]:
+    """Return milliseconds and ratios for one shape."""
+    torch._dynamo.reset()
+    x, dy = (torch.randn(shape).contiguous(memory_format=memory_format) for _ in range(2))
+    x.requires_grad_()
+    modules = contenders_for(shape[1])
+    modules["compiled SE"] = torch.compile(SEModule(shape[1], rd_ratio=1 / 16))
+    modules = {name: module.to(memory_format=memory_format) for name, module in modules.items()}
+    contenders = {f"{name} train": training(module, x, dy) for name, module in modules.items()}
+    contenders |= {f"{name} inference": inference(module, x) for name, module in modules.items()}
+    t = medians(contenders | {"copy": dy.clone}, rounds)
+    ratios = {
+        f"{name} {work}": t[f"{name} {work}"] / t[f"timm {work}"]
+        for work in ("train", "inference")
+        for name in ("SAAM", "SE")
+    }
     return {
-        key: {
-            "geometric mean": exp(mean(log(row[key]) for row in rows)),
-            "worst": (min if key.startswith("bound") else max)(row[key] for row in rows),
-        }
-        for key in keys
+        "timm train, ms": t["timm train"] * 1e3,
+        "timm inference, ms": t["timm inference"] * 1e3,
+        **ratios,
+        "SAAM train / compiled SE": t["SAAM train"] / t["compiled SE train"],
+        "of the bound, train": 4 * t["copy"] / t["SAAM train"],
+        "of the bound, inference": 1.5 * t["copy"] / t["SAAM inference"],
     }
 
 
-def network_rows(rounds: int) -> list[dict[str, object]]:
-    """Return a ResNet-20 training step with SAAM against the same with timm's SE."""
-    rows = []
+def module_table(shapes: list[tuple[int, ...]], rounds: int) -> str:
+    """Measure every shape in both layouts and return a Markdown table."""
+    rows = {
+        f"{' x '.join(map(str, shape))}, {layout}": module_row(shape, memory_format, rounds)
+        for layout, memory_format in LAYOUTS.items()
+        for shape in shapes
+    }
+    columns = list(next(iter(rows.values())))
+    lines = [f"| map | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
+    for name, row in rows.items():
+        lines.append(f"| {name} | {' | '.join(f'{row[column]:.2f}' for column in columns)} |")
+    values = {column: [row[column] for row in rows.values()] for column in columns if not column.endswith("ms")}
+    means = {column: exp(mean(map(log, found))) for column, found in values.items()}
+    worst = {column: (min if "bound" in column else max)(found) for column, found in values.items()}
+    for title, found in (("geometric mean", means), ("worst", worst)):
+        cells = (f"{found[column]:.2f}" if column in found else "" for column in columns)
+        lines.append(f"| **{title}** | {' | '.join(cells)} |")
+    lines.append(f"| goal (mean, worst) | {' | '.join(TARGETS.get(column, '') for column in columns)} |")
+    return "\n".join(lines)
+
+
+def network_step(model: nn.Module, x: Tensor, target: Tensor) -> Callable[[], None]:
+    """Return a call that makes one training step."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+
+    def run() -> None:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), target).backward()
+        optimizer.step()
+
+    return run
+
+
+def network_table(batch: int, rounds: int) -> str:
+    """Measure a training step of ResNet-20 with each attention and return a Markdown table."""
+    reference = "timm's SE"
+    names = {reference: "timm:se", "SAAM": "saam", "SE": "se", "none": None}
+    lines = [f"| ResNet-20 step | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
     for layout, memory_format in LAYOUTS.items():
-        x, target = torch.randn(128, 3, 32, 32).contiguous(memory_format=memory_format), torch.randint(10, (128,))
+        x = torch.randn(batch, 3, 32, 32).contiguous(memory_format=memory_format)
+        target = torch.randint(10, (batch,))
         contenders = {}
-        for name in ("timm:se", "saam", "se"):
+        for label, name in names.items():
             model = saam.create_model("resnet20", attention=name, seed=0).to(memory_format=memory_format)
-            optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-
-            def step(
-                model: nn.Module = model,
-                optimizer: torch.optim.Optimizer = optimizer,
-                x: torch.Tensor = x,
-                target: torch.Tensor = target,
-            ) -> None:
-                optimizer.zero_grad()
-                nn.functional.cross_entropy(model(x), target).backward()
-                optimizer.step()
-
-            contenders[name] = step
-        t = interleaved(contenders, rounds)
-        ratios = {f"{name} step": t[name] / t["timm:se"] for name in ("saam", "se")}
-        rows.append({"layout": layout, "shape": "ResNet-20, batch 128", **ratios})
-        print(line(rows[-1]), flush=True)
-    return rows
+            contenders[label] = network_step(model, x, target)
+        t = medians(contenders, rounds)
+        cells = (f"{t[label] / t[reference]:.3f}" for label in names)
+        lines.append(f"| {layout}, {t[reference] * 1e3:.0f} ms | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
-def peak_memory(name: str) -> int:
-    """Return the peak resident kilobytes of a process that does training steps at (16, 256, 56, 56)."""
-    command = [sys.executable, __file__, "--step", name]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def memory_table(threads: int) -> str:
+    """Return the peak resident memory of a process for each contender, as a Markdown table."""
+    names = list(contenders_for(16))
+    cells = []
+    for name in names:
+        command = [sys.executable, __file__, "--peak-of", name, "--threads", str(threads)]
+        kilobytes = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        cells.append(f"{kilobytes / 1024:.0f} MiB")
+    shape = " x ".join(map(str, MEMORY_SHAPE))
+    return f"| peak memory, {shape} | {' | '.join(names)} |\n|---|{'---:|' * len(names)}\n| | {' | '.join(cells)} |"
 
 
-def step_for_memory(name: str) -> None:
-    """Do a few training steps and print the peak."""
-    module = SEModule(256, rd_ratio=1 / 16) if name == "timm" else saam.create_attention(name, 256)
-    x, dy = torch.randn(16, 256, 56, 56, requires_grad=True), torch.randn(16, 256, 56, 56)
+def peak_of(name: str) -> int:
+    """Make training steps and return the peak resident kilobytes of this process."""
+    module = contenders_for(MEMORY_SHAPE[1])[name]
+    x, dy = torch.randn(MEMORY_SHAPE, requires_grad=True), torch.randn(MEMORY_SHAPE)
     for _ in range(3):
         training(module, x, dy)()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    # Not getrusage, whose peak is that of the parent process if that was higher.
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
 
 
 def main() -> None:
-    """Run what was asked for."""
+    """Measure, and write the page or print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--network", action="store_true")
-    parser.add_argument("--compiled", action="store_true")
-    parser.add_argument("--json")
-    parser.add_argument("--step", help=argparse.SUPPRESS)
+    parser.add_argument("--quick", action="store_true", help="a few rounds with small batches, printed")
+    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--peak-of", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    if options.step:
-        return step_for_memory(options.step)
-    print(f"fused: {saam.backends()['fused']}, {options.threads} threads")
-    rows = module_rows(options.rounds, options.compiled)
-    result = {
-        "machine": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
-        "timm": timm.__version__,
-        "saam": saam.__version__,
-        "threads": options.threads,
-        "modules": rows,
-        "summary": summary(rows),
-        "peak memory, kB": {name: peak_memory(name) for name in ("timm", "se", "saam")},
-    }
-    if options.network:
-        result["network"] = network_rows(options.rounds)
-    for key, value in result["summary"].items():
-        print(f"{key:24} geometric mean {value['geometric mean']:.2f}, worst {value['worst']:.2f}")
-    print(f"peak memory, kB: {result['peak memory, kB']}")
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(result, file, indent=1)
-    return None
+    torch.set_num_threads(options.threads)
+    if options.peak_of:
+        print(peak_of(options.peak_of))
+        return
+    rounds = 3 if options.quick else options.rounds
+    shapes = [(2, *shape[1:]) for shape in SHAPES[::3]] if options.quick else SHAPES
+    page = "\n\n".join(
+        [
+            "# What the fused operation saves",
+            __doc__.split("\n\n")[2].strip(),
+            f"- machine: {machine()}, {os.cpu_count()} processors, {options.threads} threads; {platform.platform()}\n"
+            f"- versions: saam {saam.__version__}, torch {torch.__version__}, timm {timm.__version__}\n"
+            f"- fused: {saam.backends()['fused']}\n"
+            f"- date: {datetime.now(UTC):%Y-%m-%d}; {rounds} rounds; float32",
+            module_table(shapes, rounds),
+            network_table(8 if options.quick else 128, rounds),
+            memory_table(options.threads),
+        ]
+    )
+    if options.quick:
+        print(page)
+    else:
+        PAGE.parent.mkdir(parents=True, exist_ok=True)
+        PAGE.write_text(page + "\n")
+        print(f"wrote {PAGE}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from saam.nn import SAAM, ChannelAttention, ScorePool2d, create_attention, list_
 if TYPE_CHECKING:
     from saam.explain.score_maps import score_maps
     from saam.models import create_model, list_models, load, save
+    from saam.models.hub import from_hub, push_to_hub
     from saam.surgery.attach import attach
     from saam.surgery.detach import detach, new_parameters
     from saam.surgery.sites import sites
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _LATER = {
     "saam.explain": ("score_maps",),
     "saam.models": ("create_model", "list_models", "load", "save"),
+    "saam.models.hub": ("from_hub", "push_to_hub"),
     "saam.surgery": ("attach", "detach", "new_parameters", "sites", "upgrade"),
 }
 
@@ -35,10 +37,12 @@ __all__ = [
     "create_attention",
     "create_model",
     "detach",
+    "from_hub",
     "list_attentions",
     "list_models",
     "load",
     "new_parameters",
+    "push_to_hub",
     "rescale",
     "save",
     "score_aggregate",

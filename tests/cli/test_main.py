@@ -2,10 +2,12 @@
 
 import json
 import re
+import sys
 
 import pytest
 import torch
 
+import saam
 from saam.cli.main import main
 
 TINY = [
@@ -128,3 +130,52 @@ def test_profile_measures_every_arm(capsys):
     assert parameters[1] - parameters[0] == sum(2 * c * h + h + c for c, h in ((8, 1), (16, 1), (32, 2)))
     assert parameters[2] - parameters[1] == 8 + 16 + 32
     assert torch.get_num_threads() == before
+
+
+def test_train_saves_what_load_and_explain_read(tmp_path, capsys):
+    out = tmp_path / "trained"
+    arguments = ("--attach", "saam,heads=2", "--data", TINY[1], "--model", TINY[3], "--recipe", TINY[5], "--out", out)
+    assert run("train", *arguments) == 0
+    printed = capsys.readouterr().out
+    assert "epoch 1/1" in printed
+    assert f"saved: {out}" in printed
+    assert {file.name for file in out.iterdir()} == {"model.safetensors", "config.json", "curves.json"}
+    accuracy = json.loads((out / "config.json").read_text())["test"]["accuracy"]
+    assert f"test: {accuracy:.2f} % of 60 images" in printed
+    network = saam.load(out)
+    assert {pool.heads for pool in network.modules() if isinstance(pool, saam.ScorePool2d)} == {2}
+
+    assert run("explain", out, "--images", 3, "--out", tmp_path / "maps.png") == 0
+    assert (tmp_path / "maps.png").read_bytes().startswith(b"\x89PNG")
+    assert "at layer3.0.bn2" in capsys.readouterr().out
+
+
+def test_fine_tuning_starts_from_published_weights_and_learns_new_parameters_faster(tmp_path, capsys, monkeypatch):
+    """timm's own loading code, with a file in the place of the download."""
+    import timm
+
+    published, real = timm.create_model("resnet10t", zero_init_last=False), timm.create_model
+    torch.save(published.state_dict(), tmp_path / "weights.pth")
+
+    def from_file(name, pretrained=False, **options):
+        assert pretrained or not options.get("pretrained_cfg_overlay")
+        return real(name, pretrained, pretrained_cfg_overlay={"file": str(tmp_path / "weights.pth")}, **options)
+
+    monkeypatch.setattr(timm, "create_model", from_file)
+    out = tmp_path / "tuned"
+    recipe = "finetune,epochs=1,learning_rate=1e-6,new_parameters_factor=1e4,batch_size=30"
+    arguments = ("--pretrained", "--attach", "saam", "--data", TINY[1], "--recipe", recipe, "--out", out)
+    assert run("train", "--model", "timm:resnet10t", *arguments) == 0, capsys.readouterr().err
+    tuned, before = saam.load(out).state_dict(), published.state_dict()
+    moved = (tuned["conv1.0.weight"] - before["conv1.0.weight"]).abs().max()
+    assert 0 < moved < 1e-5
+    assert tuned["fc.weight"].shape == (10, 512)
+    gates = [value for key, value in tuned.items() if key.endswith("excitation.fc2.weight")]
+    assert gates
+    assert all(value.abs().max() > 10 * moved for value in gates)  # they were zero
+
+
+def test_a_missing_library_is_named_with_the_remedy(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    assert run("profile", "--model", "timm:resnet18", "--arms", "se") == 1
+    assert "pip install 'saam[all]'" in capsys.readouterr().err

@@ -1,12 +1,11 @@
 import json
-import os
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from saam.training import EpochRecord, check_writable, load_checkpoint, save_checkpoint, write_atomically
+from saam.training import EpochRecord, check_writable, load_checkpoint, save_checkpoint
 
 CONFIG = {"model": "resnet8", "classes": ["a", "b"], "width": 16}
 CURVE = (EpochRecord(1, 0.1, 2.25, 20.0, 2.0, 25.5, 1.5), EpochRecord(2, 0.05, 1.5, 50.0, 1.25, 55.0, 1.25))
@@ -70,17 +69,6 @@ def test_what_is_not_json_spoils_nothing(tmp_path, config, error):
     with pytest.raises(error, match="JSON"):
         save_checkpoint(tmp_path, build(1), config)
     assert contents(tmp_path) == old
-
-
-def test_all_files_are_written_before_the_first_is_replaced(tmp_path, monkeypatch):
-    paths = [tmp_path / "a", tmp_path / "b"]
-    for path in paths:
-        path.write_bytes(b"old")
-    real, seen = os.fsync, []
-    monkeypatch.setattr(os, "fsync", lambda file: (real(file), seen.append([path.read_bytes() for path in paths])))
-    write_atomically(dict.fromkeys(paths, b"new"))
-    assert seen == [[b"old", b"old"]] * 2
-    assert contents(tmp_path) == {"a": b"new", "b": b"new"}
 
 
 @pytest.mark.parametrize("missing", ["model.safetensors", "config.json", "curves.json"])

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from saam._files import write_atomically
 from saam.cli.screen import screen
 from saam.data import load_data
 from saam.explain.examples import comparison_strip, data_strip
 from saam.models import load
-from saam.training import load_checkpoint, write_atomically
+from saam.training import load_checkpoint
 
 __all__ = ["command"]
 

@@ -25,7 +25,7 @@ for _name, _help in {
 }.items():
     app.command(f"saam.cli.{_name}:command", name=_name, help=_help)
 
-_USER_ERRORS = (ValueError, TypeError, OSError, RuntimeError, FloatingPointError, ModuleNotFoundError)
+_USER_ERRORS = (ValueError, TypeError, OSError, RuntimeError, FloatingPointError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
         return _fail("stopped; what was finished is kept, the same command goes on from there", 130)
+    except ModuleNotFoundError as error:
+        return _fail(f"{error}; install what saam has a use for: pip install 'saam[all]'", 1)
     except _USER_ERRORS as error:
         if os.environ.get("SAAM_TRACEBACK"):
             raise

@@ -16,10 +16,10 @@ from typing import Any
 
 from torch import nn
 
+from saam._files import write_atomically
 from saam.comparison.plan import Plan
 from saam.comparison.records import CostRecord, RunRecord, read_json
 from saam.comparison.runner import build_model
-from saam.training import write_atomically
 
 __all__ = [
     "Comparison",

@@ -5,8 +5,6 @@ config.json         {"model": name, classes and options, "surgery": one record a
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import metadata
@@ -17,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from saam._files import write_atomically
 from saam._version import __version__
 from saam.models.factory import create_model, model_card
 from saam.surgery import Attended, Site, attach, upgrade
@@ -101,13 +100,8 @@ def save(model: nn.Module, folder: str | Path) -> Path:
         for key, value in model.state_dict().items()
     }
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in (
-        (_WEIGHTS, to_bytes(weights, metadata={"format": "pt"})),
-        (_CONFIG, description.encode()),
-    ):
-        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-            file.write(content)
-        os.replace(file.name, folder / name)
+    contents = {_WEIGHTS: to_bytes(weights, metadata={"format": "pt"}), _CONFIG: description.encode()}
+    write_atomically({folder / name: content for name, content in contents.items()})
     return folder
 
 

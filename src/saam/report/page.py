@@ -12,6 +12,7 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from saam._files import write_atomically
 from saam._version import __version__
 from saam.comparison import Comparison
 from saam.comparison.records import RunRecord
@@ -20,7 +21,6 @@ from saam.report import words
 from saam.report.charts import charts
 from saam.report.command import command
 from saam.report.overview import overview
-from saam.training import write_atomically
 
 __all__ = ["html", "write_report"]
 

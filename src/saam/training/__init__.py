@@ -1,6 +1,6 @@
 """Train any image classifier by a recipe, score it, keep it. Knows nothing of attention."""
 
-from saam.training.checkpoint import Checkpoint, check_writable, load_checkpoint, save_checkpoint, write_atomically
+from saam.training.checkpoint import Checkpoint, check_writable, load_checkpoint, save_checkpoint
 from saam.training.evaluation import Loader, evaluate
 from saam.training.loop import train
 from saam.training.parameters import parameter_groups
@@ -24,5 +24,4 @@ __all__ = [
     "save_checkpoint",
     "schedule_factor",
     "train",
-    "write_atomically",
 ]

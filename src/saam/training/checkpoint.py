@@ -6,7 +6,6 @@ curves.json         one record an epoch
 """
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from saam._files import write_atomically
 from saam.training.records import EpochRecord
 
-__all__ = ["Checkpoint", "check_writable", "load_checkpoint", "save_checkpoint", "write_atomically"]
+__all__ = ["Checkpoint", "check_writable", "load_checkpoint", "save_checkpoint"]
 
 _WEIGHTS, _CONFIG, _CURVES = "model.safetensors", "config.json", "curves.json"
 
@@ -104,26 +104,6 @@ def check_writable(folder: str | Path) -> None:
             pass
     except OSError as error:
         raise OSError(f"cannot write to {folder} ({error.strerror}): choose another folder or free this one") from error
-
-
-def write_atomically(contents: Mapping[Path, bytes]) -> None:
-    """Write files so that a failure or a kill leaves each as it was: all are on the disk before the first is replaced.
-
-    Raises:
-        OSError: A file cannot be written.
-    """
-    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}") for path in contents}
-    try:
-        for path, content in contents.items():
-            with temporary[path].open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        for path, written in temporary.items():
-            written.replace(path)
-    finally:
-        for written in temporary.values():
-            written.unlink(missing_ok=True)
 
 
 def _json(value: Any) -> bytes:
