@@ -3,11 +3,16 @@
 // (saam.functional.fused), which defines them for all devices.
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <optional>
 #include <tuple>
 #include <vector>
+
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -119,8 +124,21 @@ Tensor token(const Tensor& like, ScalarType dtype, std::vector<int64_t> sizes) {
       int64_t(sizes.size()), sizes.data(), strides.data(),
       torch::stable::detail::to<int32_t>(torch::stable::detail::from(dtype)), device_type, device_index, &handle));
   Tensor result(handle);
-  std::memset(result.mutable_data_ptr(), 0, result.element_size());
+  if (result.numel() > 0) std::memset(result.mutable_data_ptr(), 0, result.element_size());
   return result;
+}
+
+// Memory for a map like x. What malloc takes from the system at every call, because it is too large to be kept (32 MiB),
+// is asked for in huge pages: with small ones, half of the time of the first write goes into page faults.
+Tensor new_map(const Tensor& x) {
+  Tensor map = torch::stable::empty_like(x);
+#ifdef __linux__
+  constexpr uintptr_t kKept = 32 << 20, kPage = 2 << 20;
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(map.mutable_data_ptr());
+  const uintptr_t end = begin + map.numel() * map.element_size(), first = (begin + kPage - 1) / kPage * kPage;
+  if (end - begin >= kKept) madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
+#endif
+  return map;
 }
 
 // How many workers a task of so many elements deserves.
@@ -242,7 +260,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> squeeze(Tensor x, Optional scorer, in
 std::tuple<Tensor, Tensor> squeeze_backward(Tensor x, Optional scorer, Tensor z, Tensor saved, Tensor dz, Optional dy,
                                             Optional factor, int64_t kind, double scale, bool need_dx) {
   need_dx = need_dx || kind == kChannel;  // whose kernel finds both gradients or none
-  Tensor dx = need_dx ? torch::stable::empty_like(x) : dense(x, {0}), dscorer;
+  Tensor dx = need_dx ? new_map(x) : dense(x, {0}), dscorer;
   with_dtype(x, [&](auto zero) {
     using T = decltype(zero);
     using A = Sum<T>;
@@ -310,7 +328,7 @@ std::tuple<Tensor, Tensor> squeeze_backward(Tensor x, Optional scorer, Tensor z,
 
 // x * factor or x + factor, per channel. The tokens only tie this operation to its squeeze in autograd.
 Tensor rescale(Tensor x, Tensor factor, Optional, Optional, bool adds) {
-  Tensor y = torch::stable::empty_like(x);
+  Tensor y = new_map(x);
   with_dtype(x, [&](auto zero) {
     using T = decltype(zero);
     Task<T> t = task_for<T>(x);

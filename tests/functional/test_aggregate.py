@@ -154,3 +154,8 @@ def test_compiles_without_a_break():
     x, scores = draw((2, 6, 5, 7, 2))
     compiled = torch.compile(saam.score_aggregate, fullgraph=True, backend="aot_eager", dynamic=True)
     torch.testing.assert_close(compiled(x, scores), saam.score_aggregate(x, scores))
+
+
+def test_a_temperature_that_wants_a_gradient_is_refused():
+    with pytest.raises(TypeError, match="divide the scores"):
+        saam.score_aggregate(torch.ones(1, 2, 2, 2), torch.ones(1, 1, 2, 2), temperature=torch.tensor(2.0))

@@ -5,6 +5,9 @@ A fused result is right when its error is at most twice eager's in the same dtyp
 
 import copy
 import io
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -456,3 +459,23 @@ def test_other_devices_and_dtypes_have_none():
 def test_the_operation_checks_its_arguments(arguments, message):
     with pytest.raises(RuntimeError, match=message):
         torch.ops.saam.squeeze(*arguments)
+
+
+def test_tensors_on_two_devices():
+    with pytest.raises(RuntimeError, match=r"all tensors on cpu, .* got some on meta"):
+        saam.SAAM(8, device="meta")(torch.ones(1, 8, 2, 2))
+    with pytest.raises(RuntimeError, match=r"all tensors on cpu, .* got some on meta"):
+        saam.score_aggregate(torch.ones(1, 8, 2, 2), torch.ones(1, 1, 2, 2, device="meta"), backend="fused")
+
+
+def test_the_environment_says_what_auto_means():
+    code = "import saam, torch; print(saam.functional.backend.choose('auto', torch.ones(1, 1, 1, 1)))"
+    for wish in ("eager", "fused"):
+        run = subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"SAAM_BACKEND": wish},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert run.stdout == f"{wish}\n"

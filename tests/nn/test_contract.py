@@ -60,7 +60,7 @@ def gradients(module, x, scale=1.0):
     """Return the output and the gradients of x and of all parameters, for an incoming gradient of this scale."""
     x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
     y = module(x)
-    upstream = scale * torch.linspace(-1, 1, y.numel(), dtype=y.dtype).reshape(y.shape)
+    upstream = scale * torch.linspace(-1, 1, y.numel(), dtype=y.dtype, device=y.device).reshape(y.shape)
     return y, torch.autograd.grad(y, [x, *module.parameters()], upstream)
 
 
@@ -235,6 +235,43 @@ def test_autocast_of_large_activations(name, dtype):
         assert y.isfinite().all()
         assert all(gradient.isfinite().all() for gradient in found)
         assert all(tensor.isfinite().all() for tensor in module.buffers())
+
+
+@every
+def test_an_empty_batch(name):
+    module = built(name).eval()
+    y, found = gradients(module, draw(batch=0))
+    assert y.shape == (0, CHANNELS, *SIZE)
+    assert found[0].shape == y.shape
+
+
+@every
+def test_on_the_meta_device(name):
+    module, x = create(name), draw()
+    shapes = [gradient.shape for gradient in gradients(copy.deepcopy(module), x)[1]]
+    y, found = gradients(module.to("meta"), x.to("meta"))
+    assert (y.device.type, y.shape) == ("meta", x.shape)
+    assert [gradient.shape for gradient in found] == shapes
+
+
+@pytest.mark.parametrize("name", ["se", "saam", "eca", "cbam-channel", "gc"])
+@pytest.mark.parametrize("backend", ["auto", "eager"])
+def test_the_gates_gradient_does_not_overflow_in_float16(name, backend, monkeypatch):
+    """Its sum over the pixels is beyond 65504, the largest number of float16; all results are within."""
+    if backend == "eager":
+        monkeypatch.setattr("saam.nn.channel_attention.choose", lambda *_: "eager")
+    module = built(name)
+    nn.init.zeros_(list(module.excitation.parameters())[-1])
+    x = (draw(size=(56, 56)).abs() * 20).half()
+    found = []
+    for dtype in (torch.float32, torch.float16):
+        inputs = x.to(dtype).requires_grad_()
+        y = module(inputs)
+        upstream = torch.full_like(y, 2.0)
+        found.append([g.float() for g in torch.autograd.grad(y, [inputs, *module.parameters()], upstream)])
+    for half, full in zip(*reversed(found), strict=True):
+        assert half.isfinite().all()
+        torch.testing.assert_close(half, full, rtol=0.05, atol=0.01 * float(full.abs().max()) + 1e-6)
 
 
 @every

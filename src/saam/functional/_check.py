@@ -1,9 +1,11 @@
-"""What every operation on a feature map asks of its input."""
+"""What every operation on a feature map asks of its input, and in which precision it computes."""
+
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
 
-__all__ = ["accumulator", "require_map"]
+__all__ = ["accumulator", "require_map", "without_autocast"]
 
 
 def require_map(x: Tensor, name: str = "x") -> None:
@@ -22,3 +24,10 @@ def require_map(x: Tensor, name: str = "x") -> None:
 def accumulator(dtype: torch.dtype) -> torch.dtype:
     """Return the dtype in which sums over pixels are taken: float32 for half types, else the type itself."""
     return torch.promote_types(dtype, torch.float32)
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager[object]:
+    """Return a context in which operations on tensors like ``x`` keep their dtype."""
+    device = x.device.type
+    on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if on else nullcontext()

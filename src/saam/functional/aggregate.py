@@ -30,7 +30,7 @@ def score_weights(scores: Tensor, *, temperature: float = 1.0) -> Tensor:
 
     Raises:
         ValueError: ``scores`` is not (B, G, H, W), or the temperature is not above 0.
-        TypeError: ``scores`` is not floating.
+        TypeError: ``scores`` is not floating, a temperature that is not a number.
     """
     require_map(scores, "scores")
     _require_temperature(temperature)
@@ -52,7 +52,7 @@ def score_aggregate(x: Tensor, scores: Tensor, *, temperature: float = 1.0, back
 
     Raises:
         ValueError: shapes that do not match, heads that do not divide the channels, a temperature not above 0.
-        TypeError: an input that is not floating.
+        TypeError: an input that is not floating, a temperature that is not a number.
         RuntimeError: the backend asked for is not available.
 
     Example:
@@ -82,6 +82,8 @@ def score_aggregate(x: Tensor, scores: Tensor, *, temperature: float = 1.0, back
     return (grouped * weights.unsqueeze(2)).sum((3, 4)).flatten(1).to(x.dtype)
 
 
-def _require_temperature(temperature: float) -> None:
+def _require_temperature(temperature: float | Tensor) -> None:
+    if isinstance(temperature, Tensor):
+        raise TypeError("temperature must be a number; to learn it, divide the scores by the tensor before")
     if not temperature > 0:
         raise ValueError(f"temperature must be above 0, got {temperature}")

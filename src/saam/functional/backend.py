@@ -1,5 +1,6 @@
 """Which implementation computes an operation: eager PyTorch, or the fused one."""
 
+import os
 from typing import Literal, get_args
 
 import torch
@@ -12,9 +13,14 @@ __all__ = ["Backend", "backends", "choose"]
 
 Backend = Literal["auto", "eager", "fused"]
 
+_AUTO = os.environ.get("SAAM_BACKEND") or "auto"
+"""What "auto" means in this process."""
+
 
 def backends() -> dict[str, str]:
-    """Return each backend with ``"available"`` or the reason why it is not.
+    """Return each backend with ``"available"`` on the CPU or the reason why it is not.
+
+    On CUDA "fused" needs Triton, and is taken only where it is asked for: see :func:`choose`.
 
     Example:
         >>> backends()["eager"]
@@ -26,6 +32,10 @@ def backends() -> dict[str, str]:
 def choose(backend: Backend, x: Tensor) -> Literal["eager", "fused"]:
     """Return the backend that computes on ``x``.
 
+    On the CPU "auto" takes "fused" where it is available. Elsewhere it takes "eager": the Triton operations were never
+    timed, and torch.compile fuses eager operations by itself. Ask for "fused" to have them on CUDA. Modules always say
+    "auto"; for them the environment variable ``SAAM_BACKEND``, read when saam is imported, says what it means.
+
     Export, tracing, forward-mode derivatives and the transforms of torch.func always take eager, whose operations they
     all know.
 
@@ -33,9 +43,11 @@ def choose(backend: Backend, x: Tensor) -> Literal["eager", "fused"]:
         ValueError: no such backend.
         RuntimeError: "fused" was asked for and is not available.
     """
+    if backend == "auto":
+        backend = _AUTO  # type: ignore[assignment]
     if backend not in get_args(Backend):
         raise ValueError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
-    if backend == "eager":
+    if backend == "eager" or (backend == "auto" and x.device.type != "cpu"):
         return "eager"
     reason = fused.unavailable(x)
     if reason is not None and backend == "fused":

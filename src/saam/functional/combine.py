@@ -1,8 +1,11 @@
 """How a per-channel value meets the feature map: it scales its channel, or is added to it."""
 
+from typing import Any
+
+import torch
 from torch import Tensor
 
-from saam.functional._check import require_map
+from saam.functional._check import accumulator, require_map
 
 __all__ = ["rescale", "shift"]
 
@@ -24,7 +27,7 @@ def rescale(x: Tensor, factor: Tensor) -> Tensor:
         <BLANKLINE>
                  [[3., 3.]]]])
     """
-    return x * _as_map(factor, x)
+    return _meet(x, factor, adds=False)
 
 
 def shift(x: Tensor, addend: Tensor) -> Tensor:
@@ -37,14 +40,42 @@ def shift(x: Tensor, addend: Tensor) -> Tensor:
         ValueError: shapes that do not match.
         TypeError: ``x`` is not floating.
     """
-    return x + _as_map(addend, x)
+    return _meet(x, addend, adds=True)
 
 
-def _as_map(values: Tensor, x: Tensor) -> Tensor:
-    """Give per-channel values (B, C) the shape (B, C, 1, 1) and the dtype of ``x``."""
+def _meet(x: Tensor, value: Tensor, *, adds: bool) -> Tensor:
     require_map(x)
-    if values.shape != x.shape[:2]:
+    if value.shape != x.shape[:2]:
         raise ValueError(
-            f"expected one value per image and channel, (B, C) = {tuple(x.shape[:2])}, got {tuple(values.shape)}"
+            f"expected one value per image and channel, (B, C) = {tuple(x.shape[:2])}, got {tuple(value.shape)}"
         )
-    return values.to(x.dtype)[:, :, None, None]
+    if x.dtype != accumulator(x.dtype) and torch.is_grad_enabled():
+        y: Tensor = _Meet.apply(x, value, adds)
+        return y
+    return x + _as_map(value, x) if adds else x * _as_map(value, x)
+
+
+def _as_map(value: Tensor, x: Tensor) -> Tensor:
+    return value.to(x.dtype)[:, :, None, None]
+
+
+class _Meet(torch.autograd.Function):
+    """The same for half types, in which the sums over the pixels for the value's gradient would overflow."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, value: Tensor, adds: bool) -> Tensor:
+        return x + _as_map(value, x) if adds else x * _as_map(value, x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, bool], output: Tensor) -> None:
+        x, value, ctx.adds = inputs
+        ctx.save_for_backward(x, value)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, value = ctx.saved_tensors
+        wide = accumulator(dy.dtype)
+        product = dy.to(wide) if ctx.adds else dy.to(wide) * x.to(wide)
+        return dy if ctx.adds else dy * _as_map(value, x), product.sum((2, 3)).to(value.dtype), None

@@ -17,7 +17,8 @@ p = softmax(s) and the context z = sum p x:
 
     ds = p (sum_c dz_c x_c - dz.z);    dx = a dy + p dz + w ds;    dw = sum ds x
 
-The operations themselves are in :mod:`saam.functional.fused_ops`.
+The operations themselves are in :mod:`saam.functional.fused_ops`, and on CUDA in :mod:`saam.functional.fused_triton`,
+which is imported when somebody asks for it.
 """
 
 from collections.abc import Callable
@@ -71,27 +72,43 @@ def attend(x: Tensor, pooling: Pooling, respond: Callable[[Tensor], Tensor], *, 
     x = fused_ops.dense(x)
     joint = torch.is_grad_enabled()
     statistics, _, token_x, token_a = _squeeze(x, pooling, joint=joint)
-    value = respond(_finish(statistics, pooling)).to(statistics.dtype).contiguous()
+    value = _like_sums(respond(_finish(statistics, pooling)), x)
     y: Tensor = torch.ops.saam.rescale.default(x, value, token_x if joint else None, token_a if joint else None, adds)
     return y
 
 
 def unavailable(x: Tensor) -> str | None:
     """Return why the fused operation cannot compute on ``x``, or None if it can."""
-    if x.device.type != "cpu":
+    if x.device.type not in ("cpu", "cuda"):
         return f"there is no fused operation for {x.device.type}"
     if x.dtype not in _DTYPES:
         return f"there is no fused operation for {x.dtype}"
-    return fused_ops.missing
+    return fused_ops.missing if x.device.type == "cpu" else _load_triton()
+
+
+def _load_triton() -> str | None:
+    """Load the CUDA implementation; return why it is missing, or None."""
+    try:
+        from saam.functional import fused_triton  # noqa: F401
+    except ImportError as error:
+        return f"Triton does not import ({error}); it comes with the CUDA and ROCm builds of PyTorch on Linux"
+    return None
 
 
 def _squeeze(x: Tensor, pooling: Pooling, *, joint: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    scorer = None if pooling.scorer is None else pooling.scorer.to(accumulator(x.dtype)).contiguous()
+    scorer = None if pooling.scorer is None else _like_sums(pooling.scorer, x)
     result: tuple[Tensor, Tensor, Tensor, Tensor] = torch.ops.saam.squeeze.default(
         x, scorer, pooling.kind, 1 / pooling.temperature, joint
     )
     return result
 
 
+def _like_sums(values: Tensor, x: Tensor) -> Tensor:
+    """Return ``values`` dense and in the dtype in which ``x`` is summed."""
+    if values.device != x.device:
+        raise RuntimeError(f"expected all tensors on {x.device}, where the map is, got some on {values.device}")
+    return values.to(accumulator(x.dtype)).contiguous()
+
+
 def _finish(statistics: Tensor, pooling: Pooling) -> Tensor:
-    return statistics[:, 0] if pooling.finish is None else pooling.finish(statistics)
+    return statistics.flatten(1) if pooling.finish is None else pooling.finish(statistics)

@@ -1,7 +1,8 @@
 """The operations ``saam::squeeze`` and ``saam::rescale`` and their backwards: schemas, shapes, autograd, vmap.
 
-Their CPU implementation is the distribution `saam-native`, loaded here where it is installed. What they compute and how
-the tokens tie them together is told in :mod:`saam.functional.fused`; a second derivative goes through eager PyTorch.
+Their CPU implementation is the distribution `saam-native`, loaded here where it is installed; their CUDA implementation
+is :mod:`saam.functional.fused_triton`. What they compute and how the tokens tie them together is told in
+:mod:`saam.functional.fused`; a second derivative goes through eager PyTorch.
 """
 
 from collections.abc import Callable
@@ -168,7 +169,7 @@ def _rescale_backward(ctx: Any, dy: Tensor) -> Any:
     x, factor = ctx.saved_tensors
     slope = torch.ones_like(factor) if ctx.adds else factor
     if torch.is_grad_enabled():
-        dfactor = (dy if ctx.adds else dy * x).to(factor.dtype).sum((2, 3))
+        dfactor = (dy.to(factor.dtype) if ctx.adds else dy.to(factor.dtype) * x).sum((2, 3))
     else:
         dy = _laid_out_as(dy, x)
         dfactor = torch.ops.saam.rescale_backward.default(dy, x, ctx.adds)

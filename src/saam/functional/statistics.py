@@ -4,10 +4,9 @@ What lies between the smallest and the largest value of its channel comes back i
 beyond (:func:`channel_l2`, :func:`channel_covariance`) in float32 or wider, where it cannot overflow.
 """
 
-import torch
 from torch import Tensor
 
-from saam.functional._check import accumulator, require_map
+from saam.functional._check import accumulator, require_map, without_autocast
 
 __all__ = [
     "channel_covariance",
@@ -127,7 +126,7 @@ def channel_covariance(x: Tensor) -> Tensor:
     require_map(x)
     pixels = x.to(accumulator(x.dtype)).flatten(2)
     centred = pixels - pixels.mean(2, keepdim=True)
-    with torch.autocast(x.device.type, enabled=False):
+    with without_autocast(x):
         return centred @ centred.mT / pixels.shape[2]
 
 

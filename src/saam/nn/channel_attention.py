@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from saam.functional import rescale, shift
-from saam.functional._check import require_map
+from saam.functional._check import require_map, without_autocast
 from saam.functional.backend import choose
 from saam.functional.fused import Pooling, attend
 
@@ -55,7 +54,7 @@ class ChannelAttention(nn.Module):
         float16 overflows in them.
         """
         parameter = next(self.excitation.parameters(), statistics)
-        with torch.autocast(statistics.device.type, enabled=False):
+        with without_autocast(statistics):
             value: Tensor = self.gate(self.excitation(statistics.to(parameter.dtype)))
         return value
 

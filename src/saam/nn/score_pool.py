@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saam.functional import score_aggregate, score_weights
-from saam.functional._check import accumulator, require_map
+from saam.functional._check import accumulator, require_map, without_autocast
 from saam.functional.backend import choose
 from saam.functional.fused import Pooling, pool
 from saam.functional.fused_ops import CHANNEL, PIXEL, SCORES
@@ -106,7 +106,7 @@ class ScorePool2d(nn.Module):
         dtype = accumulator(x.dtype)
         bias = None if self.bias is None else self.bias.to(dtype)
         groups = self.channels if self.scorer == "channel" else 1
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             return F.conv2d(x.to(dtype), self.weight.to(dtype), bias, padding=self.kernel_size // 2, groups=groups)
 
     def score_map(self, x: Tensor) -> Tensor:

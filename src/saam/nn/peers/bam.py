@@ -14,6 +14,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from saam.functional._check import without_autocast
 from saam.nn._check import require_channels
 from saam.nn.presets import bam_channel, reduced
 from saam.nn.squeeze import Squeeze
@@ -77,7 +78,7 @@ class BAM(nn.Module):
         require_channels(self.channels, x)
         statistics = self.squeeze(x)
         dtype = next(self.spatial.parameters()).dtype
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             channel = self.excitation(statistics.to(dtype))[:, :, None, None]
             spatial = self.spatial(x.to(dtype))
         logits: Tensor = channel * spatial if self.combination == "product" else channel + spatial

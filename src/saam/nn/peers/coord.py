@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saam.functional._check import accumulator
+from saam.functional._check import accumulator, without_autocast
 from saam.nn._check import require_channels
 
 __all__ = ["CoordAttention"]
@@ -64,7 +64,7 @@ class CoordAttention(nn.Module):
         require_channels(self.channels, x)
         wide = accumulator(x.dtype)
         means = torch.cat((x.mean(3, dtype=wide), x.mean(2, dtype=wide)), 2).to(self.reduce.weight.dtype)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             joint: Tensor = F.hardswish(self.norm(self.reduce(means)))
             rows: Tensor = self.expand_rows(joint[:, :, : x.shape[2]]).sigmoid().to(x.dtype)
             columns: Tensor = self.expand_columns(joint[:, :, x.shape[2] :]).sigmoid().to(x.dtype)

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from saam.functional._check import accumulator, require_map
+from saam.functional._check import accumulator, require_map, without_autocast
 
 __all__ = ["SpatialGate"]
 
@@ -59,7 +59,7 @@ class SpatialGate(nn.Module):
         pooled = torch.stack((x.amax(self.axis).to(mean.dtype), mean), 1).to(self.conv.weight.dtype)
         if self.axis == 3:
             pooled = pooled.transpose(2, 3)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             gate: Tensor = self.norm(self.conv(pooled)).sigmoid()[:, 0]
         if self.axis == 3:
             gate = gate.transpose(1, 2)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from saam.functional import channel_covariance
+from saam.functional._check import without_autocast
 from saam.nn._check import require_channels
 
 __all__ = ["Covariance"]
@@ -53,7 +54,7 @@ class Covariance(nn.Module):
         require_channels(self.channels, x)
         if self.conv is not None and self.norm is not None:
             # In the dtype of the parameters also under autocast: in float16 a sum over many channels overflows.
-            with torch.autocast(x.device.type, enabled=False):
+            with without_autocast(x):
                 x = self.norm(self.conv(x.to(self.conv.weight.dtype).relu())).relu()
         return channel_covariance(x)
 

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from saam.functional._check import accumulator
+from saam.functional._check import accumulator, without_autocast
 from saam.nn._check import require_channels
 from saam.nn.squeeze._size import MapSize, height_and_width
 
@@ -91,8 +91,8 @@ class DCT(nn.Module):
         wide = accumulator(x.dtype)
         rows = self._basis(0, x.shape[2], wide)
         columns = self._basis(1, x.shape[3], wide)
-        groups = x.to(wide).reshape(x.shape[0], self.frequencies, -1, x.shape[2], x.shape[3])
-        with torch.autocast(x.device.type, enabled=False):
+        groups = x.to(wide).reshape(x.shape[0], self.frequencies, x.shape[1] // self.frequencies, *x.shape[2:])
+        with without_autocast(x):
             over_columns = (groups @ columns[:, None, :, None])[..., 0]
         coefficients: Tensor = (over_columns * rows[:, None]).sum(3).flatten(1)
         return coefficients
@@ -106,7 +106,7 @@ class DCT(nn.Module):
         basis = (frequency * place * (math.pi / size)).cos() * scale.sqrt()
         if self.size is None:
             return basis
-        with torch.autocast(basis.device.type, enabled=False):
+        with without_autocast(basis):
             return basis @ _averages(size, length, basis.device, dtype)
 
     def extra_repr(self) -> str:
