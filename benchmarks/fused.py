@@ -143,6 +143,18 @@ def module_table(shapes: list[tuple[int, ...]], rounds: int) -> str:
     return "\n".join(lines)
 
 
+def overhead_table(rounds: int) -> str:
+    """Measure the modules on one pixel, where nothing but calls takes time, and return a Markdown table."""
+    x, dy = torch.randn(1, 16, 1, 1, requires_grad=True), torch.randn(1, 16, 1, 1)
+    modules = contenders_for(16)
+    train = medians({name: training(module, x, dy) for name, module in modules.items()}, 20 * rounds)
+    infer = medians({name: inference(module, x) for name, module in modules.items()}, 20 * rounds)
+    lines = [f"| one pixel, ms | {' | '.join(modules)} |", f"|---|{'---:|' * len(modules)}"]
+    for title, found in (("train", train), ("inference", infer)):
+        lines.append(f"| {title} | {' | '.join(f'{found[name] * 1e3:.2f}' for name in modules)} |")
+    return "\n".join(lines)
+
+
 def network_step(model: nn.Module, x: Tensor, target: Tensor) -> Callable[[], None]:
     """Return a call that makes one training step."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
@@ -220,6 +232,7 @@ def main() -> None:
             f"- fused: {saam.backends()['fused']}\n"
             f"- date: {datetime.now(UTC):%Y-%m-%d}; {rounds} rounds; float32",
             module_table(shapes, rounds),
+            overhead_table(rounds),
             network_table(8 if options.quick else 128, rounds),
             memory_table(options.threads),
         ]

@@ -13,6 +13,7 @@ __all__ = ["Backend", "backends", "choose"]
 
 Backend = Literal["auto", "eager", "fused"]
 
+_KNOWN = get_args(Backend)
 _AUTO = os.environ.get("SAAM_BACKEND") or "auto"
 """What "auto" means in this process."""
 
@@ -45,8 +46,8 @@ def choose(backend: Backend, x: Tensor) -> Literal["eager", "fused"]:
     """
     if backend == "auto":
         backend = _AUTO  # type: ignore[assignment]
-    if backend not in get_args(Backend):
-        raise ValueError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
+    if backend not in _KNOWN:
+        raise ValueError(f"backend must be one of {', '.join(_KNOWN)}, got {backend!r}")
     if backend == "eager" or (backend == "auto" and x.device.type != "cpu"):
         return "eager"
     reason = fused.unavailable(x)
