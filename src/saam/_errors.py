@@ -8,7 +8,7 @@ __all__ = ["nearest", "unknown"]
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint such as ``"did you mean 'eca' or 'se'? "``, or nothing where no name is near."""
-    matches = get_close_matches(name.lower(), list(known), n=3, cutoff=0.5)
+    matches = get_close_matches(name.lower(), list(known), n=3, cutoff=0.6)
     return f"did you mean {' or '.join(repr(match) for match in matches)}? " if matches else ""
 
 
