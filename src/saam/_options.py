@@ -10,7 +10,8 @@ __all__ = ["parse_options"]
 def parse_options(text: str) -> tuple[str, dict[str, Any]]:
     """Split ``"name,option=value,..."`` into the name and the options.
 
-    Values are Python literals, and what is none is a string; commas within brackets do not split.
+    Values are Python literals, ``true`` and ``false`` too, and what is none is a string; commas within brackets do not
+    split.
 
     Raises:
         ValueError: a part that is not ``option=value``, or an option given twice.
@@ -33,6 +34,6 @@ def parse_options(text: str) -> tuple[str, dict[str, Any]]:
 
 def _literal(text: str) -> Any:
     try:
-        return ast.literal_eval(text)
+        return ast.literal_eval(text.title() if text in ("true", "false") else text)
     except (ValueError, SyntaxError):
         return text

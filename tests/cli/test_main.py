@@ -61,7 +61,10 @@ def test_a_finished_comparison_is_not_run_again(comparison, capsys):
         (["compare", "--arms", "none", "sam"], "unknown attention 'sam': did you mean 'saam'"),
         (["compare", "--arms", "none", "saam,heds=2"], "no option 'heds': did you mean 'heads'"),
         (["compare", "--arms", "none", "saam,heads=3"], "heads must divide the channels"),
-        (["compare", "--data", "photo-digit"], "unknown data set 'photo-digit': did you mean 'photo-digits'"),
+        (
+            ["compare", "--data", "photo-digit"],
+            "a folder 'photo-digit' here nor a data set of that name: did you mean 'photo-digits'",
+        ),
         (["compare", "--data", "photo-digits,trian=5"], "did you mean 'train'"),
         (["compare", "--model", "resnt20"], "unknown model 'resnt20': did you mean"),
         (["compare", "--model", "resnet9"], "6n+2"),
@@ -179,3 +182,12 @@ def test_a_missing_library_is_named_with_the_remedy(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     assert run("profile", "--model", "timm:resnet18", "--arms", "se") == 1
     assert "pip install 'saam[all]'" in capsys.readouterr().err
+
+
+def test_ctrl_c_in_a_comparison_is_one_line(tmp_path, capsys, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("saam.cli.compare.compare", stop)
+    assert run("compare", *TINY, "--out", tmp_path / "out") == 130
+    assert capsys.readouterr().err.startswith("saam: stopped; what was finished is kept")

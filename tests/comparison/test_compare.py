@@ -1,5 +1,7 @@
+import dataclasses
 import importlib
 import json
+import re
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 import pytest
@@ -8,6 +10,7 @@ from torch import nn
 
 from saam.comparison import PLAIN, compare, load_comparison, load_model, pool
 from saam.comparison.records import CostRecord, RunRecord
+from saam.training import Recipe
 
 module = importlib.import_module("saam.comparison.compare")  # the package has a function of this name
 
@@ -182,20 +185,53 @@ def test_a_changed_plan_keeps_what_still_belongs_to_it(make_plan, ran, executor,
     assert files < set(tmp_path.glob("runs/*"))
 
 
-def test_another_recipe_shares_nothing(make_plan, ran, executor, tmp_path):
-    plan = make_plan()
-    compare(plan, tmp_path, executor=executor)
+@pytest.mark.parametrize(
+    ("changes", "differs"),
+    [
+        ({"recipe": Recipe(epochs=3, batch_size=40)}, "recipe"),
+        ({"model": "resnet14"}, "model"),
+        ({"model_options": {"width": 8}, "start": "default"}, "model_options, start"),
+        ({"data_options": {"train": 110, "validation": 50, "test": 60}}, "data_options"),
+        ({"arms": ("none", "eca"), "where": "stage"}, "where"),
+    ],
+)
+def test_a_folder_with_another_comparison_is_refused_and_stays_as_it_was(
+    make_plan, ran, executor, tmp_path, changes, differs
+):
+    first = compare(make_plan(), tmp_path, executor=executor)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     ran.clear()
-    compare(make_plan(recipe=plan.recipe.replace(epochs=3)), tmp_path, executor=executor)
-    assert ran == list(plan.schedule())  # the costs are those of the same batches: kept
+    message = (
+        f"{tmp_path} holds another comparison (resnet8 on photo-digits, arms none, se, saam; it differs in {differs}): "
+        "choose another --out or remove it"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        compare(make_plan(**changes), tmp_path, executor=executor)
+    assert ran == []
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+    assert load_comparison(tmp_path) == first
+
+
+def test_other_images_under_the_same_name_are_another_comparison(make_plan, ran, executor, tmp_path, monkeypatch):
+    compare(make_plan(), tmp_path, executor=executor)
+    load = module.load_data
+    monkeypatch.setattr(
+        module, "load_data", lambda *args, **options: dataclasses.replace(load(*args, **options), fingerprint="other")
+    )
+    with pytest.raises(ValueError, match="it differs in the images or the version of saam or torch"):
+        compare(make_plan(), tmp_path, executor=executor)
+
+
+def test_the_place_of_the_data_makes_no_other_comparison(make_plan, ran, executor, tmp_path):
+    first = compare(make_plan(), tmp_path, executor=executor)
+    moved = make_plan(data_options={**make_plan().data_options, "root": str(tmp_path / "elsewhere")})
+    assert compare(moved, tmp_path, executor=executor).records == first.records
 
 
 @pytest.mark.parametrize(
     ("changes", "settings"),
     [
         ({"arms": ("none", "se")}, {}),
-        ({"start": "default"}, {}),
-        ({"model_options": {"width": 8}}, {}),
         ({}, {"threads": 2}),
     ],
 )
@@ -244,6 +280,52 @@ def test_a_damaged_record_of_another_plan_does_not_matter(make_plan, ran, execut
     assert len(compare(make_plan(), tmp_path, executor=executor).records) == 6
 
 
+def changed_plan(**changes):
+    """Text of a plan.json in which entries, or fields of the plan, are others."""
+
+    def change(content):
+        plan = {**content["plan"], **{name: value for name, value in changes.items() if name in content["plan"]}}
+        return json.dumps({**content, "plan": plan, **{k: v for k, v in changes.items() if k not in plan}})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: "[]", "'plan' is of type dict"),
+        (lambda content: '{"plan": 3}', "'plan' is of type dict"),
+        (lambda content: json.dumps({"plan": content["plan"]}), "'classes' is of type int"),
+        (changed_plan(runs=5), "'runs' is of type list"),
+        (changed_plan(runs=["0123456789abcdef"]), "the ids of 6 runs, got .'0123456789abcdef'."),
+        (changed_plan(runs=[1, 2, 3, 4, 5, 6]), "the ids of 6 runs"),
+        (changed_plan(costs=None), "'costs' is of type str"),
+        (changed_plan(seeds=2), "'seeds' of a plan must be of type list, got 2"),
+        (changed_plan(model=2), "'model' of a plan must be of type str, got 2"),
+        (changed_plan(recipe=[]), "'recipe' of a plan must be of type dict"),
+        (changed_plan(arms=[3]), ""),
+        (changed_plan(arms=["sam"]), "unknown attention 'sam'"),
+    ],
+)
+def test_a_plan_of_the_wrong_shape_is_one_line_that_names_the_file(make_plan, ran, executor, tmp_path, change, message):
+    compare(make_plan(), tmp_path, executor=executor)
+    file = tmp_path / "plan.json"
+    file.write_text(change(json.loads(file.read_text())))
+    ran.clear()
+    for call in (
+        lambda: load_comparison(tmp_path),
+        lambda: load_model(tmp_path, "se", 0),
+        lambda: compare(make_plan(), tmp_path, executor=executor),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"^{re.escape(str(file))} does not hold the plan .*{message}.*; delete it"
+        ):
+            call()
+    file.unlink()
+    assert len(compare(make_plan(), tmp_path, executor=executor).records) == 6
+    assert ran == []
+
+
 @pytest.mark.parametrize(("file", "content"), [("costs.json", "{}"), ("costs.json", "["), ("plan.json", "{}")])
 def test_damaged_costs_and_plans_are_named(make_plan, ran, executor, tmp_path, file, content):
     compare(make_plan(), tmp_path, executor=executor)
@@ -265,13 +347,17 @@ def test_a_folder_without_comparison_is_refused(tmp_path):
         ({"arms": ("none", "se,rd_ration=2")}, TypeError, "rd_ration"),
         ({"data": "photo-digit"}, ValueError, "photo-digits"),
         ({"data_options": {"trian": 5}}, TypeError, "trian"),
+        ({"where": "everywhere"}, ValueError, "everywhere"),
+        ({"recipe": Recipe(epochs=1, augmentation=("crp",))}, ValueError, "crp"),
     ],
 )
-def test_mistakes_show_before_anything_runs(make_plan, ran, executor, tmp_path, changes, error, message):
+def test_mistakes_show_before_anything_runs_and_leave_no_folder(
+    make_plan, ran, executor, tmp_path, changes, error, message
+):
     with pytest.raises(error, match=message):
-        compare(make_plan(**changes), tmp_path, executor=executor)
+        compare(make_plan(**changes), tmp_path / "out", executor=executor)
     assert ran == []
-    assert not (tmp_path / "plan.json").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_that_cannot_be_written_shows_before_anything_runs(make_plan, ran, executor, tmp_path):
@@ -301,6 +387,14 @@ def test_the_data_are_loaded_once_before_any_run(make_plan, ran, executor, tmp_p
     with pytest.raises(RuntimeError, match="failed"):
         compare(make_plan(), tmp_path, executor=executor)
     assert loaded == [0]
+
+
+def test_the_data_and_their_classes_are_told(make_plan, ran, executor, tmp_path):
+    told = []
+    done = compare(make_plan(), tmp_path, executor=executor, on_data=lambda splits: told.append((len(ran), splits)))
+    ((before, splits),) = told
+    assert (before, len(splits.train), len(splits.validation), len(splits.test)) == (0, 120, 50, 60)
+    assert done.classes == load_comparison(tmp_path).classes == 10
 
 
 def test_an_executor_gets_all_work_and_stays_open(make_plan, ran, tmp_path):
@@ -360,11 +454,23 @@ def test_the_trained_network_comes_back(make_plan, executor, tmp_path):
 
 def test_networks_that_are_not_there_or_damaged_are_named(make_plan, ran, executor, tmp_path):
     record = compare(make_plan(), tmp_path, executor=executor).records[0]
+    again = re.escape(f"saam compare --plan {tmp_path}/plan.json --out {tmp_path}")
     for arm, seed in (("eca", 0), ("none", 9)):
-        with pytest.raises(FileNotFoundError, match=f"no network of arm '{arm}' with seed {seed}"):
+        message = f"no network of arm '{arm}' with seed {seed}: that run has not finished; {again}$"
+        with pytest.raises(FileNotFoundError, match=message):
             load_model(tmp_path, arm, seed)
     with pytest.raises(ValueError, match=rf"{record.id}\.safetensors does not hold the weights of 'none'"):
         load_model(tmp_path, record.arm, record.seed)  # the fake run left another network
-    (tmp_path / "weights" / f"{record.id}.safetensors").write_bytes(b"damaged")
-    with pytest.raises(ValueError, match=rf"{record.id}\.safetensors does not hold"):
+    weights, kept = tmp_path / "weights" / f"{record.id}.safetensors", tmp_path / "runs" / f"{record.id}.json"
+    weights.write_bytes(b"damaged")
+    todo = rf"to train it again delete {re.escape(str(kept))}, then {again}$"
+    with pytest.raises(ValueError, match=rf"{record.id}\.safetensors does not hold .*{todo}"):
         load_model(tmp_path, record.arm, record.seed)
+    weights.unlink()
+    with pytest.raises(FileNotFoundError, match=rf"{record.id}\.safetensors is gone; {todo}"):
+        load_model(tmp_path, record.arm, record.seed)
+    kept.unlink()  # the advice works
+    ran.clear()
+    compare(make_plan(), tmp_path, executor=executor)
+    assert ran == [(record.arm, record.seed)]
+    assert weights.is_file()

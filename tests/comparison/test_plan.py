@@ -115,6 +115,18 @@ def test_a_plan_does_not_share_the_options_it_was_given():
     assert plan.model_options == {"width": 8}
 
 
+def test_a_folder_of_images_is_the_same_from_any_directory(tmp_path, monkeypatch):
+    for name in ("cats", "dogs"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+    plans = []
+    for place, data in ((tmp_path, "pets"), (tmp_path / "pets", "../pets"), (tmp_path / "pets" / "cats", "folder:..")):
+        monkeypatch.chdir(place)
+        plans.append(make_plan(data=data))
+    assert {plan.data for plan in plans} == {f"folder:{tmp_path / 'pets'}"}
+    assert len({plan.run_id("se", 0, fingerprint="f") for plan in plans}) == 1
+    assert make_plan(data="cifar10").data == "cifar10"
+
+
 @pytest.mark.parametrize("change", [lambda v: v.pop("seeds"), lambda v: v.update(sedes=[1])])
 def test_fields_that_make_no_plan_are_refused(change):
     values = make_plan().to_json()

@@ -140,11 +140,25 @@ def test_seeds_needed_is_the_first_number_that_can_reach_the_level(comparisons, 
 
 
 def test_an_arm_has_mean_sample_deviation_and_t_interval(records_of):
-    (arm,) = summarise(records_of(none=[1.0, 2.0, 6.0]), reference="none").arms
-    assert (arm.arm, arm.metric, arm.n, arm.mean) == ("none", "accuracy", 3, 3.0)
+    (arm,) = summarise(records_of(none=[41.0, 42.0, 46.0]), reference="none").arms
+    assert (arm.arm, arm.metric, arm.n, arm.mean) == ("none", "accuracy", 3, 43.0)
     assert arm.std == pytest.approx(math.sqrt(7))
-    assert (arm.low, arm.high) == pytest.approx(stats.t.interval(0.95, 2, 3.0, math.sqrt(7 / 3)))
-    assert arm.values == {0: 1.0, 1: 2.0, 2: 6.0}
+    assert (arm.low, arm.high) == pytest.approx(stats.t.interval(0.95, 2, 43.0, math.sqrt(7 / 3)))
+    assert arm.values == {0: 41.0, 1: 42.0, 2: 46.0}
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "low", "high"),
+    [
+        ("accuracy", [20.0, 60.0], 0.0, 100.0),
+        ("accuracy", [97.0, 99.0, 99.5], 95.2, 100.0),
+        ("loss", [0.1, 0.9], 0.0, 5.58),
+        ("loss", [90.0, 210.0], 0.0, 912.4),  # a loss has no upper end
+    ],
+)
+def test_intervals_of_means_hold_possible_scores_only(records_of, metric, values, low, high):
+    (arm,) = summarise(records_of(metric, none=values), reference="none", metric=metric).arms
+    assert (arm.low, arm.high) == pytest.approx((low, high), abs=0.1)
 
 
 def test_one_run_has_no_spread(records_of):
@@ -202,12 +216,19 @@ def test_equal_differences_have_an_interval_of_no_width(make_record, value):
     assert difference.minimum_detectable == pytest.approx(0.0, abs=1e-12)
 
 
-@given(st.lists(st.integers(-3, 3), min_size=2, max_size=7))
+@given(st.lists(st.integers(-3, 3), min_size=5, max_size=7))
 def test_the_interval_lies_within_the_differences(values):
     from saam.comparison.statistics import _interval
 
     low, high = _interval(np.array(values) / 10)
     assert min(values) / 10 - 1e-9 <= low <= high <= max(values) / 10 + 1e-9
+
+
+@pytest.mark.parametrize(("pairs", "finite"), [(2, False), (3, False), (4, False), (5, True)])
+def test_fewer_than_five_pairs_have_no_interval(difference_of, pairs, finite):
+    difference = difference_of([0.5, 1.0, 0.2, 0.7, 0.4][:pairs])
+    assert math.isfinite(difference.mean)
+    assert [math.isfinite(end) for end in (difference.low, difference.high)] == [finite, finite]
 
 
 def test_too_few_pairs_have_no_interval_and_no_verdict(make_record):
@@ -255,6 +276,13 @@ def test_the_verdict_rests_on_the_corrected_p(records_of):
     assert among.notes == (
         "With 6 seeds and 2 comparisons no corrected p can fall below 0.0625: these runs cannot tell; 7 seeds could.",
     )
+
+
+def test_one_seed_is_singular_and_none_says_nothing(make_record):
+    records = [make_record("none", 0), make_record("se", 0, 91.0)]
+    (note,) = summarise(records, reference="none").notes
+    assert note.startswith("With 1 seed and 1 comparison no corrected p")
+    assert summarise([records[0], make_record("se", 1)], reference="none").notes == ()
 
 
 def test_swapping_arm_and_reference_turns_the_signs(records_of):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from saam.data import data_record, list_data, load_data
+from saam.data import data_record, list_data, load_data, resolve_name
 
 MakeFolder = Callable[..., Path]
 
@@ -24,9 +24,10 @@ def test_every_record_has_a_loader_and_a_line() -> None:
 
 
 def test_unknown_names_have_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"unknown data set 'cifar-10': did you mean 'cifar10'.*known: photo-digits, "):
+    neither = "there is neither a folder '{}' here nor a data set of that name: did you mean '{}'"
+    with pytest.raises(ValueError, match=neither.format("cifar-10", "cifar10") + ".*known: photo-digits, "):
         load_data("cifar-10")
-    with pytest.raises(ValueError, match="unknown data set 'foldr:pets': did you mean 'folder:'"):
+    with pytest.raises(ValueError, match=neither.format("foldr:pets", "folder:")):
         load_data("foldr:pets")
 
 
@@ -46,8 +47,59 @@ def test_a_path_of_a_folder_is_a_name(make_folder: MakeFolder, monkeypatch: pyte
     path = make_folder({"a": 5, "b": 5})
     monkeypatch.chdir(path.parent)
     splits = load_data("pets")
-    assert splits.name == "folder:pets"
+    assert splits.name == f"folder:{path}"
     assert splits.fingerprint == load_data("folder:pets").fingerprint == load_data(f"folder:{path}").fingerprint
+
+
+def test_a_folder_has_one_name_from_any_directory(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = make_folder({"a": 1, "b": 1})
+    make_folder({"a": 1}, name="a:b")
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "train-0.parquet").touch()
+    (tmp_path / "link").symlink_to(path)
+    monkeypatch.chdir(tmp_path)
+    names = {resolve_name(name) for name in ("pets", "./pets/", "tables/../pets", "link", "folder:pets", str(path))}
+    assert names == {f"folder:{path}"}
+    monkeypatch.chdir(path)
+    assert resolve_name(".") == resolve_name("../pets") == resolve_name(f"folder:{path}") == f"folder:{path}"
+    assert resolve_name("../a:b") == f"folder:{tmp_path / 'a:b'}"
+    assert resolve_name("../tables") == resolve_name("parquet:../tables") == f"parquet:{tmp_path / 'tables'}"
+    for name in ("photo-digits", "hub:a", "hub:owner/name", "folder:none", "folder:", "none", ""):
+        assert resolve_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": "abc"}, "data: size must be a whole number, got 'abc'"),
+        ({"size": 32.0}, "data: size must be a whole number, got 32.0"),
+        ({"limit": "abc"}, "data: limit must be a whole number, got 'abc'"),
+        ({"validation": "nan"}, "data: validation must be a number, got 'nan'"),
+        ({"test": True}, "data: test must be a number, got True"),
+        ({"skip_corrupt": 1}, "data: skip_corrupt must be true or false, got 1"),
+        ({"label": 3}, "data: label must be a text, got 3"),
+        ({"seed": "1"}, "data: seed must be a whole number, got '1'"),
+    ],
+)
+def test_options_of_the_wrong_type_are_named(make_folder: MakeFolder, options: dict[str, Any], message: str) -> None:
+    path = make_folder({"a": 5, "b": 5})
+    with pytest.raises(TypeError, match=message):
+        load_data(str(path), **options)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_seeds_out_of_range_are_refused(make_folder: MakeFolder, seed: int) -> None:
+    with pytest.raises(ValueError, match=f"data: seed must be 0 or above, and below 2.*63, got {seed}"):
+        load_data(str(make_folder({"a": 5, "b": 5})), seed=seed)
+
+
+def test_whole_numbers_are_numbers(make_folder: MakeFolder) -> None:
+    splits = load_data(str(make_folder({"a": 5, "b": 5})), test=2, validation=1, label="mine", limit=1)
+    assert (len(splits.train), splits.label) == (1, "mine")
+    with pytest.raises(TypeError, match="data: digit_size must be a tuple, got 12"):
+        load_data("photo-digits", digit_size=12)
 
 
 def test_size_seed_root_and_limit_reach_the_data(make_folder: MakeFolder, tmp_path: Path) -> None:

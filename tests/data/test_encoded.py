@@ -50,7 +50,7 @@ def test_resizing_keeps_the_middle_square() -> None:
 @pytest.mark.parametrize("content", [b"", b"no image", png(9, 9)[:-30], png(9, 9)[:20]])
 def test_a_corrupt_image_is_named(content: bytes) -> None:
     with pytest.raises(
-        ValueError, match=r"cannot decode the image cats/1.png: .*; mend or remove it, or give skip_cor"
+        ValueError, match=r"cannot decode the image cats/1.png: .*; mend or remove it, or pass skip_cor"
     ):
         decode(content, "cats/1.png")
 

@@ -207,8 +207,10 @@ def test_a_failed_write_leaves_nothing_behind(own_cache: Path, monkeypatch: pyte
         ({"size": 18}, "size=18, digit_size=\\(12, 19\\)"),
         ({"test": 0}, "expected images in each split"),
         ({"distractors": -1}, "distractors=-1"),
-        ({"seed": -1}, "seed=-1"),
-        ({"train": 30.0}, "takes whole numbers for all its options"),
+        ({"seed": -1}, "seed must be 0 or above, .*got -1"),
+        ({"digit_size": (12, 15, 19)}, r"digit_size=\(12, 15, 19\): expected two whole numbers"),
+        ({"digit_size": (12, 19.5)}, "expected two whole numbers"),
+        ({"digit_size": "12-19"}, "digit_size='12-19': expected two whole numbers"),
     ],
 )
 def test_options_out_of_range_are_refused(own_cache: Path, options: dict[str, Any], message: str) -> None:

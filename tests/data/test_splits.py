@@ -73,6 +73,8 @@ def test_split_indices_depend_on_the_seed_only() -> None:
     [
         ({"validation": -0.1}, "validation=-0.1: expected a share"),
         ({"test": 1.5}, "test=1.5: expected a share from 0 to below 1, or a whole number"),
+        ({"validation": float("nan")}, "validation=nan: expected a share"),
+        ({"test": float("inf")}, "test=inf: expected a share"),
         ({"validation": 5, "test": 5}, "10 images cannot give 5 for validation, 5 for test and some for train"),
     ],
 )

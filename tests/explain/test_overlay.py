@@ -56,21 +56,36 @@ def opened(png: bytes) -> Image.Image:
 
 def test_strip_lays_out_images_and_overlays() -> None:
     pictures = images(3)
-    maps = {"deep": random_maps(3, 2, 4, 4), "flat": torch.full((3, 1, 2, 2), 0.25)}
+    mild = torch.tensor([[1.06, 0.98], [0.98, 0.98]]) / 4
+    maps = {"deep": random_maps(3, 2, 4, 4), "mild": mild.expand(3, 1, 2, 2)}
     made = strip(pictures, maps, labels=["a", "b", "c"], title="saam, seed 0", cell=32)
     grid = opened(made.png)
     assert (made.width, made.height) == grid.size
     assert made.title == "saam, seed 0"
-    assert made.sites == ("deep", "flat")
+    assert made.sites == ("deep", "mild")
     assert made.ceilings == (pytest.approx(maps["deep"].mean(1).mul(16).quantile(0.99).item()), 2.0)
     # the last column: image over overlays; pixel (i, j) of an 8x8 picture is a 4x4 block of the 32x32 cell
     x, gap = grid.width - 32, 2
     expected = [pictures[2], overlay(pictures[2], maps["deep"][2].mean(0), ceiling=made.ceilings[0])]
-    expected.append(overlay(pictures[2], maps["flat"][2, 0], ceiling=2.0))
+    expected.append(overlay(pictures[2], mild, ceiling=2.0))
     for row, picture in enumerate(reversed(expected)):
         y = grid.height - 32 - row * (32 + gap)
         for i, j in [(0, 0), (3, 5), (7, 7)]:
             assert grid.getpixel((x + 4 * j + 2, y + 4 * i + 2)) == tuple(picture[:, i, j].tolist())
+
+
+def test_nothing_is_drawn_over_the_images_of_a_site_that_pools_as_the_mean_does() -> None:
+    pictures = images(2)
+    nearly = torch.tensor([[1.04, 0.98], [0.99, 0.99]]) / 4
+    made = strip(pictures, {"a": nearly.expand(2, 1, 2, 2)}, cell=32)
+    assert made.ceilings == (1.0,)
+    grid = opened(made.png)
+    grey = overlay(pictures[1], nearly, opacity=0)
+    for i, j in [(0, 0), (3, 5), (7, 7)]:
+        place = (grid.width - 32 + 4 * j + 2, grid.height - 32 + 4 * i + 2)
+        assert grid.getpixel(place) == tuple(grey[:, i, j].tolist())
+    uneven = torch.tensor([[1.04, 0.98], [0.90, 1.08]]) / 4  # one picture above the limit is enough: rows are compared
+    assert strip(pictures, {"a": torch.stack([nearly, uneven]).unsqueeze(1)}, cell=32).ceilings == (2.0,)
 
 
 def test_strip_chooses_sites() -> None:

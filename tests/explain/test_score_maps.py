@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from saam.explain import score_maps
 from saam.nn import SAAM, ChannelAttention, ScorePool2d, create_attention
+from saam.surgery import upgrade
 
 
 class Attended(nn.Module):
@@ -90,3 +91,9 @@ def test_modes_hooks_and_statistics_are_left_as_they_were() -> None:
 def test_a_model_without_score_squeeze_is_refused() -> None:
     with pytest.raises(ValueError, match=r"found none in Sequential; attach one, e\.g\. saam\.attach"):
         score_maps(nn.Sequential(create_attention("se", 4)), random(1, 4, 3, 3))
+
+
+def test_an_upgraded_head_has_the_name_that_the_report_gives_it():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+    report = upgrade(model, head=True)
+    assert list(score_maps(model, torch.randn(1, 3, 8, 8))) == list(report.sites)

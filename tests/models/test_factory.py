@@ -60,8 +60,24 @@ def test_pretrained_networks_start_as_the_identity(monkeypatch: pytest.MonkeyPat
     assert new_parameters(model).keys() == {name for name in untrained if ".attention." in name}
     detach(model)
     assert list(untrained_parameters(model)) == ["fc.weight", "fc.bias"]
+    for classes in (16, 32, 64):  # as many as layers of the network have channels
+        odd = create_model("timm:test_resnet", pretrained=True, num_classes=classes)
+        assert list(untrained_parameters(odd)) == ["fc.weight", "fc.bias"]
     same = create_model("timm:test_resnet", pretrained=True, num_classes=1000)
     assert untrained_parameters(same) == {}
+
+
+@pytest.mark.parametrize("name", ["resnet8", "timm:test_resnet", "torchvision:resnet18"])
+@pytest.mark.parametrize("classes", [0, -1, 2.5, "10", True])
+def test_numbers_of_classes(name: str, classes: object) -> None:
+    with pytest.raises(ValueError, match=rf"num_classes must be a whole number above 0, or None, got {classes!r};"):
+        create_model(name, num_classes=classes)
+
+
+@pytest.mark.parametrize("seed", [1.5, "1", True])
+def test_seeds(seed: object) -> None:
+    with pytest.raises(ValueError, match=f"seed must be a whole number, or None, got {seed!r}"):
+        create_model("resnet8", seed=seed)
 
 
 def test_card() -> None:

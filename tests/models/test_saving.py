@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from timm.layers import GlobalContext
 from torch import Tensor, nn
 
 from saam.models import create_model, describe, load, rebuild, save
@@ -92,6 +93,73 @@ def test_networks_from_elsewhere(tmp_path: Path) -> None:
     assert torch.equal(outputs(load(tmp_path, model=net(), attention=SAAM)), outputs(model))
 
 
+def test_compiled_and_distributed_networks_are_refused(tmp_path: Path) -> None:
+    model = create_model("resnet8", attention="saam")
+    for wrapped in (torch.compile(model, backend="eager"), nn.DataParallel(model)):
+        with pytest.raises(TypeError, match=r"cannot save the network, a .*; take model\.module|\(model\._orig_mod\)"):
+            save(wrapped, tmp_path / "net")
+    assert not (tmp_path / "net").exists()
+    save(model, tmp_path)
+    with pytest.raises(TypeError, match="cannot change the network"):
+        load(tmp_path, model=nn.DataParallel(model))
+
+
+def test_what_would_not_load_is_not_saved(tmp_path: Path) -> None:
+    model = create_model("resnet8", attention="saam", num_classes=10)
+    model.fc = nn.Linear(64, 3)
+    with pytest.raises(
+        ValueError, match=r"'fc.weight' and 1 more would not load, with the shape \(3, 64\) here and \(10, 64\) in what"
+    ):
+        save(model, tmp_path)
+    model.layer4 = nn.Conv2d(3, 3, 1, bias=False)
+    model.fc = nn.Linear(64, 10)
+    draws = torch.get_rng_state()
+    with pytest.raises(
+        ValueError, match=r"'layer4.weight' would not load, .* \(3, 3, 1, 1\) here and None .*num_classes"
+    ):
+        save(model, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert torch.equal(draws, torch.get_rng_state())
+    model.fc = nn.Linear(64, 3)
+    shaken(model)
+    del model.saam_card
+    save(model, tmp_path)
+    before = create_model("resnet8", num_classes=3)
+    before.layer4 = nn.Conv2d(3, 3, 1, bias=False)
+    assert torch.equal(outputs(load(tmp_path, model=before)), outputs(model))
+
+
+def test_attention_of_a_function_is_saved(tmp_path: Path) -> None:
+    model = create_model("resnet8", attention=SAAM)
+    save(shaken(model), tmp_path)
+    assert torch.equal(outputs(load(tmp_path, attention=SAAM)), outputs(model))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_dtypes_stay(dtype: torch.dtype, tmp_path: Path) -> None:
+    def net() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), GlobalContext(8), nn.Conv2d(8, 8, 1))
+
+    model = net()
+    upgrade(model)
+    attach(model, "saam", where="0")
+    model.to(dtype)[1].float()
+    loaded = load(save(model, tmp_path), model=net())
+    assert {key: value.dtype for key, value in loaded.state_dict().items()} == {
+        key: value.dtype for key, value in model.state_dict().items()
+    }
+    assert len(list(loaded.parameters())) == len(list(model.parameters()))  # what is tied stays tied
+
+
+def test_buffers_that_are_not_saved_have_the_dtype_of_the_rest(tmp_path: Path) -> None:
+    def net() -> nn.Module:
+        module = nn.Conv2d(3, 4, 1)
+        module.register_buffer("scale", torch.ones(1), persistent=False)
+        return module
+
+    assert load(save(net().bfloat16(), tmp_path), model=net()).scale.dtype == torch.bfloat16
+
+
 def test_functions_have_no_description(tmp_path: Path) -> None:
     model = create_model("resnet8", attention="se")
     upgrade(model, squeeze=lambda channels: nn.Identity())
@@ -115,6 +183,49 @@ def test_damaged_folders(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(weights[:100])
     with pytest.raises(ValueError, match="damaged"):
         load(tmp_path)
+
+
+def damaged(config: dict, path: str, value: object) -> dict:
+    part = config
+    *parents, last = path.split(".")
+    for name in parents:
+        part = part[int(name) if isinstance(part, list) else name]
+    part[last] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("surgery", "x"),
+        ("surgery", [1]),
+        ("surgery", 3),
+        ("surgery.0.site", "conv1"),
+        ("surgery.0.site.position", "under"),
+        ("surgery.0.site.name", 3),
+        ("surgery.0.site.channels", "16"),
+        ("surgery.0.options", [1]),
+        ("surgery.0.attention", 3),
+        ("model.name", 3),
+        ("model.num_classes", "10"),
+        ("model.options", {"width": "wide"}),
+        ("model.options", {"width": -8}),
+        ("model", []),
+    ],
+)
+def test_damaged_descriptions(path: str, value: object, tmp_path: Path) -> None:
+    folder = save(create_model("resnet8", attention="se"), tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(damaged(config, path, value)))
+    with pytest.raises(ValueError, match=r"."):
+        load(folder)
+
+
+def test_deep_nesting(tmp_path: Path) -> None:
+    folder = save(create_model("resnet8"), tmp_path)
+    (folder / "config.json").write_text('{"model": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    with pytest.raises(ValueError, match="is damaged"):
+        load(folder)
 
 
 def test_a_failed_save_keeps_the_old_one(tmp_path: Path) -> None:

@@ -111,6 +111,14 @@ def test_parse():
     assert parse_attention("eca:3557,stage=2") == ("eca:3557", {"stage": 2})
 
 
+def test_options_may_follow_the_name_where_a_module_is_built():
+    built = create_attention("eca,squeeze=score", 64, kernel_size=5)
+    assert type(built.squeeze).__name__ == "ScorePool2d"
+    assert built.excitation.conv.kernel_size == (5,)
+    with pytest.raises(ValueError, match="option 'squeeze' is given twice, in 'eca,squeeze=score' and beside it"):
+        create_attention("eca,squeeze=score", 64, squeeze="mean")
+
+
 @pytest.mark.parametrize("text", ["se,", "se,rd_ratio", "se,rd_ratio=", "se,=2"])
 def test_parse_refuses_what_is_no_option(text):
     with pytest.raises(ValueError, match="expected 'name,option=value"):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from report.fakes import comparison, first, plan, record, records
+from report.fakes import comparison, cost, first, plan, record, records
 from saam.comparison import Comparison
 from saam.report.charts import Chart, charts
 from saam.report.overview import overview
@@ -79,13 +79,13 @@ def test_an_arm_has_one_colour_in_all_charts() -> None:
 
 def test_curves_are_means_with_one_standard_deviation() -> None:
     planned = plan(arms=("saam",), seeds=3)
-    curve = ({"epoch": 1, "validation_accuracy": 50.0, "validation_loss": 1.0, "train_loss": 2.0},)
-    runs = [record("saam", seed, 80.0, 0.5, curve=curve) for seed in range(3)]
+    first = {"epoch": 1, "validation_accuracy": 50.0, "validation_loss": 1.0, "train_loss": 2.0}
+    runs = [record("saam", seed, 80.0, 0.5) for seed in range(3)]
     for seed, (accuracy, loss) in enumerate([(50.0, 1.0), (54.0, None), (58.0, math.nan)]):
-        own = ({**curve[0], "validation_accuracy": accuracy, "validation_loss": loss},)
-        runs[seed] = replace(runs[seed], curve=own)
+        own = {**first, "validation_accuracy": accuracy, "validation_loss": loss}
+        runs[seed] = replace(runs[seed], curve=(own, {**first, "epoch": 2}))
     whole = drawn(Comparison(planned, tuple(runs), ()))
-    (point,) = values(whole["curves", "Validation accuracy"], 0)
+    point, _ = values(whole["curves", "Validation accuracy"], 0)
     assert point == {
         "arm": "saam",
         "measure": "validation accuracy",
@@ -94,8 +94,61 @@ def test_curves_are_means_with_one_standard_deviation() -> None:
         "low": 50.0,
         "high": 58.0,
     }
-    losses = {point["measure"]: point["mean"] for point in values(whole["curves", "Loss"], 0)}
+    losses = {point["measure"]: point["mean"] for point in values(whole["curves", "Loss"], 0) if point["epoch"] == 1}
     assert losses == {"validation loss": 1.0, "train loss": 2.0}
+
+
+def test_a_single_epoch_makes_no_curve() -> None:
+    planned = plan(arms=("saam",), seeds=2)
+    runs = tuple(record("saam", seed, 80.0, 0.5, epochs=1) for seed in range(2))
+    assert {section for section, _ in drawn(Comparison(planned, runs, ()))} == {"scores"}
+
+
+def test_nothing_impossible_is_drawn() -> None:
+    """Two seeds far apart: intervals, bands and axes end where scores do."""
+    planned = plan(arms=("none", "saam"), seeds=2)
+    runs = []
+    for arm, seed in planned.schedule():
+        accuracy, loss = (20.0, 2.0) if seed else (99.0, 0.02)
+        curve = tuple(
+            {"epoch": epoch, "validation_accuracy": accuracy, "validation_loss": loss, "train_loss": loss}
+            for epoch in (1, 2)
+        )
+        runs.append(record(arm, seed, accuracy, loss, curve=curve))
+    whole = drawn(Comparison(planned, tuple(runs), tuple(map(cost, planned.arms, (0, 1)))))
+
+    def axis(section: str, title: str, channel: str) -> list[float]:
+        encoding = whole[section, title].spec["layer"][1]["encoding"]
+        return encoding[channel]["scale"]["domain"]  # type: ignore[no-any-return]
+
+    assert axis("scores", "Accuracy", "x") == [0, 100]
+    assert axis("scores", "Log-loss", "x")[0] == 0
+    assert axis("cost", "Parameters", "y") == [0, 100]
+    low, high = axis("curves", "Validation accuracy", "y")
+    assert (low, high) == (pytest.approx(59.5 - 55.86, abs=0.01), 100)
+    assert axis("curves", "Loss", "y")[0] == 0
+    (band, *_) = values(whole["curves", "Validation accuracy"], 0)
+    assert (band["mean"], band["high"]) == (59.5, 100)
+    assert min(point["low"] for point in values(whole["curves", "Loss"], 0)) == 0
+    (mean, *_) = values(whole["scores", "Accuracy"], 1)
+    assert (mean["low"], mean["high"], mean["interval"]) == (0, 100, "0.00 to 100.00")
+
+
+def test_differences_of_few_seeds_have_no_error_bar() -> None:
+    few = drawn(comparison(seeds=4))["of_focus", "Accuracy"]
+    means = values(few, 2)
+    assert [(mean["low"], mean["high"]) for mean in means] == [(mean["mean"],) * 2 for mean in means]
+    assert {mean["interval"] for mean in means} == {"too few seeds"}
+    enough = values(drawn(comparison(seeds=5))["of_focus", "Accuracy"], 2)
+    assert all(mean["low"] < mean["mean"] < mean["high"] for mean in enough)
+
+
+def test_the_axis_of_differences_shows_zero_and_all_points() -> None:
+    chart = drawn(comparison(seeds=6))["of_focus", "Accuracy"]
+    low, high = chart.spec["layer"][0]["encoding"]["x"]["scale"]["domain"]
+    points = [point["value"] for point in values(chart, 1)]
+    assert low < min(0, *points)
+    assert high > max(0, *points)
 
 
 def test_the_frame_of_curves_leaves_out_the_first_quarter() -> None:

@@ -62,6 +62,34 @@ def test_fewer_seeds_than_needed_are_said_to_be_too_few() -> None:
     assert overview(comparison(seeds=8)).notes == ()
 
 
+def test_the_power_is_told_where_it_can_be_reached() -> None:
+    assert [each.reference for each in overview(comparison(seeds=7)).detectable] == ["none", "se", "eca"]
+    assert overview(comparison(seeds=6)).detectable == []  # three comparisons need seven seeds
+    planned = plan(arms=("none", "saam"), seeds=6)
+    runs = tuple(record(arm, seed, 80 + 0.1 * seed, 0.4) for arm, seed in planned.schedule())
+    assert overview(Comparison(planned, runs, ())).detectable == []  # no spread
+
+
+def test_a_comparison_in_which_nothing_was_learned_says_so_first() -> None:
+    planned = plan(arms=("none", "saam"), seeds=6)
+    runs = tuple(record(arm, seed, 10 + 0.1 * seed * (arm == "saam"), 2.3) for arm, seed in planned.schedule())
+    shown = Comparison(planned, runs, (), classes=10)
+    assert overview(shown).headline.startswith("No arm learned better than chance: 10.25")
+    assert verdicts(shown)[0] == overview(shown).headline
+    assert len(verdicts(shown)) == 2
+    assert overview(replace(shown, classes=None)).headline == "Six seeds cannot tell saam from no attention"
+    assert overview(replace(shown, classes=20)).headline == "Six seeds cannot tell saam from no attention"
+    learned = replace(runs[-1], test={**runs[-1].test, "accuracy": 60.0})
+    assert "chance" not in overview(replace(shown, records=(*runs[:-1], learned))).headline
+    assert overview(replace(shown, records=())).at_chance == ""
+
+
+def test_few_test_images_are_noted() -> None:
+    planned = plan(arms=("none", "saam"), seeds=1)
+    runs = [record(arm, 0, 80.0, 0.4, test={"accuracy": 80.0, "loss": 0.4, "count": 40}) for arm in planned.arms]
+    assert "40 test images: each weighs 2.5 points" in overview(Comparison(planned, tuple(runs), ())).notes[-1]
+
+
 def test_one_verdict_for_each_alternative() -> None:
     whole = comparison(seeds=8)
     sentences = verdicts(whole)

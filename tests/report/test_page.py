@@ -17,7 +17,7 @@ from saam.explain import ScoreMapStrip
 from saam.report import html, write_report
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
-VOID = {"meta", "link", "img", "br"}
+VOID = {"meta", "link", "img", "br", "wbr"}
 
 
 class Page(HTMLParser):
@@ -132,6 +132,33 @@ def test_the_strip_is_on_the_page() -> None:
     assert image["src"] == "data:image/png;base64,cGljdHVyZQ=="
     assert image["alt"] == "Test images with the score maps of layer1 and layer2"
     assert "saam, seed 0" in page.text
+    assert "a bright one as many times as in mean pooling" in " ".join(page.text.split())
+
+
+@pytest.mark.usefixtures("no_bundle")
+def test_an_arm_breaks_between_its_options() -> None:
+    assert '<th scope="row">eca,<wbr>squeeze=score<small>' in html(
+        comparison(arms=("none", "eca,squeeze=score"), seeds=2)
+    )
+
+
+@pytest.mark.usefixtures("no_bundle")
+def test_where_there_is_no_strip_the_page_says_why() -> None:
+    page = Page(html(comparison(seeds=2), no_strip="No pictures: <b>gone</b>"))
+    assert "Where the scores look" in page.text
+    assert "No pictures: <b>gone</b>" in page.text
+    assert not [tag for tag, _ in page.elements if tag == "img"]
+
+
+@pytest.mark.usefixtures("no_bundle")
+def test_intervals_and_power_are_told_from_enough_seeds_on() -> None:
+    few, enough = html(comparison(seeds=4)), html(comparison(seeds=7))
+    assert "<small>too few seeds</small>" in few
+    assert "Smallest difference" not in few
+    assert "95 % interval" not in few.split("<main>")[0]
+    assert "too few seeds" not in enough
+    assert "Smallest difference" in enough
+    assert "95 % interval" in enough.split("<main>")[0]
 
 
 @pytest.mark.usefixtures("no_bundle")

@@ -38,7 +38,7 @@ def test_cells_hold_what_the_records_say() -> None:
     ]
     below = text.splitlines()[text.splitlines().index(next(x for x in text.splitlines() if x.startswith("saam"))) + 1]
     assert f"{MINUS}0.060" in below  # log-loss
-    assert "0.50 to 1.50" in below  # accuracy
+    assert "too few seeds" in below  # accuracy
     assert "reference" in next(line for line in text.splitlines() if line.startswith("none"))
     assert "resnet8 on photo-digits: 4 of 4 runs" in text
     changed = replace(runs[-1], test={**runs[-1].test, "accuracy": 84.5})
@@ -62,6 +62,30 @@ def test_a_whole_comparison_misses_nothing() -> None:
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= 100
     assert "better" in text
+
+
+def test_an_arm_breaks_between_its_options_only() -> None:
+    arms = ("none", "eca,squeeze=score", "saam,heads=4,kernel_size=3,scorer=pixel")
+    for width in (80, 100):
+        first_words = [
+            line.split()[0] for line in printed(comparison(arms=arms, seeds=8), width).splitlines() if line[0] != " "
+        ]
+        assert [word for word in first_words if "=" in word or word in ("none", "eca,")] == [
+            *("none", "eca,", "squeeze=score"), *("saam,heads=4,", "kernel_size=3,", "scorer=pixel")
+        ]  # fmt: skip
+
+
+def test_a_narrow_screen_leaves_out_the_costs_and_nothing_else() -> None:
+    whole = comparison(arms=("none", "eca,squeeze=score", "saam,heads=4,kernel_size=3,scorer=pixel"), seeds=8)
+    wide, narrow = printed(whole, 100), printed(whole, 80)
+    assert max(map(len, narrow.splitlines())) <= 80
+    for word in ("cannot tell", "reference", "better", "(Holm)", "log-loss"):
+        assert word in wide
+        assert word in narrow
+    assert "…" not in narrow
+    assert ("params" in wide, "params" in narrow) == (True, False)
+    assert TIMES in wide
+    assert TIMES not in narrow
 
 
 def test_a_long_reference_does_not_widen_the_table() -> None:

@@ -5,8 +5,10 @@ import pytest
 
 from saam.comparison.statistics import Difference, Verdict
 from saam.report.words import (
+    at_chance,
     count,
     duration,
+    few_images,
     finding,
     interval,
     number,
@@ -35,8 +37,6 @@ def difference(reference: str, verdict: Verdict = "cannot tell", *, n: int = 6, 
         (signed(-2), "−2.00"),
         (signed(0.001), "0.00"),
         (signed(None), "…"),
-        (interval(-0.05, 0.68), "−0.05 to 0.68"),
-        (interval(math.nan, math.nan), "…"),
         (p_value(0.1249), ".12"),
         (p_value(0.03125), ".031"),
         (p_value(0.0004), "< .001"),
@@ -61,6 +61,37 @@ def test_numbers(text: str, expected: str) -> None:
     assert text == expected
 
 
+def test_an_interval_says_why_it_is_missing() -> None:
+    nothing = {"low": math.nan, "high": math.nan}
+    assert interval(difference("se")) == "−0.05 to 0.68"
+    assert interval(difference("se"), 3) == "−0.050 to 0.680"
+    assert interval(difference("se", n=4, **nothing)) == "too few seeds"
+    assert interval(difference("se", mean=math.nan, **nothing)) == ""
+
+
+def test_accuracy_within_noise_of_guessing_is_chance() -> None:
+    best, guess = "14.20\N{NO-BREAK SPACE}%", "10.00\N{NO-BREAK SPACE}%"
+    said = f"No arm learned better than chance: {best} at best, where guessing has {guess}"
+    assert at_chance(14.2, classes=10, images=200) == said  # 10 and two standard errors of 2.12
+    assert at_chance(14.3, classes=10, images=200) == ""
+    assert at_chance(14.2, classes=10, images=10_000) == ""
+    assert at_chance(14.2, classes=5, images=10_000) != ""  # worse than guessing
+    assert at_chance(math.nan, classes=10, images=200) == ""
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (100, ""),
+        (99, "99 test images: each weighs 1.0 points of accuracy; take 100 or more."),
+        (40, "40 test images: each weighs 2.5 points of accuracy; take 100 or more."),
+        (1, "1 test image: each weighs 100.0 points of accuracy; take 100 or more."),
+    ],
+)
+def test_few_test_images_are_warned_of(images: int, said: str) -> None:
+    assert few_images(images) == said
+
+
 def test_a_verdict_in_one_sentence() -> None:
     assert verdict_sentence(difference("se"), None) == (
         "saam vs se: +0.31 points (95 % interval −0.05 to 0.68), p = .12 after Holm: six seeds cannot tell"
@@ -69,8 +100,8 @@ def test_a_verdict_in_one_sentence() -> None:
         "saam vs no attention: +0.31 points (95 % interval −0.05 to 0.68), p < .001 after Holm: 20 seeds say better"
     )
     assert verdict_sentence(difference("se", n=0), None) == "saam vs se: no seed is finished in both yet"
-    assert verdict_sentence(difference("se", n=1, p_holm=1.0, low=math.nan, high=math.nan), None) == (
-        "saam vs se: +0.31 points, p = 1.00 after Holm: one seed cannot tell"
+    assert verdict_sentence(difference("se", n=4, p_holm=1.0, low=math.nan, high=math.nan), None) == (
+        "saam vs se: +0.31 points, p = 1.00 after Holm: four seeds cannot tell"
     )
 
 

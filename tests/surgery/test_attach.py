@@ -2,12 +2,14 @@ import copy
 import pickle
 
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
+from torchvision.models.feature_extraction import create_feature_extractor
 
 from saam.models import create_model
-from saam.nn import SAAM, ChannelAttention, create_attention, list_attentions, parse_attention
-from saam.surgery import Attended, attach, detach, new_parameters, sites
+from saam.nn import SAAM, ChannelAttention, ScorePool2d, create_attention, list_attentions, parse_attention
+from saam.surgery import Attended, attach, detach, new_parameters, sites, upgrade
 from saam.surgery.identity import FadedIn
 
 X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
@@ -109,6 +111,48 @@ def test_attaching_the_same_again_changes_nothing() -> None:
     assert len(first.changes) == 3
     assert again.changes == ()
     assert list(model.modules()) == modules
+    assert str(again).splitlines()[1:] == [
+        "total  0 sites  +0",
+        "left alone: 3 sites, layer1.0.bn2 to layer3.0.bn2: SAAM is there already",
+    ]
+    assert attach(model, "saam,heads=2").changes == ()
+
+
+def test_options_may_follow_the_name() -> None:
+    model = resnet()
+    attach(model, "eca,squeeze=score", kernel_size=5)
+    attention = model.layer1[0].bn2.attention
+    assert (type(attention.squeeze), attention.excitation.conv.kernel_size) == (ScorePool2d, (5,))
+    refused("option 'heads' is given twice, in 'saam,heads=2' and beside it", "saam,heads=2", heads=2)
+
+
+@pytest.mark.parametrize(
+    ("model", "names", "upgradable"),
+    [
+        (lambda: timm.create_model("seresnet18"), "8 SEModule", True),
+        (lambda: timm.create_model("resnet18", block_args={"attn_layer": SAAM}), "8 SAAM", False),
+        (lambda: create_model("torchvision:mobilenet_v3_small"), "9 SqueezeExcitation", True),
+    ],
+)
+def test_attention_that_is_there_is_named(model, names: str, upgradable: bool) -> None:
+    model = model()
+    note = str(attach(model, "saam")).splitlines()[-1]
+    assert note.startswith(f"note: the network has attention of its own ({names}): it stays, and new attention in the")
+    assert ("saam.upgrade(model)" in note) is upgradable
+    upgrade(model)
+    (note,) = attach(model, "saam").notes
+    assert f"({names})" in note
+    assert "saam.upgrade" not in note
+    assert attach(resnet(), "saam").notes == ()
+
+
+def test_report_says_of_what_kind_the_sites_are() -> None:
+    assert "  3 residual sites  " in str(attach(resnet(), "saam"))
+    assert "  1 head site  " in str(attach(resnet(), "saam", where="head"))
+    assert "  1 site  " in str(attach(resnet(), "saam", where="layer1"))
+    model = resnet()
+    attach(model, "saam")
+    assert "  3 residual sites  " in str(detach(model))
 
 
 def test_another_attention_at_the_same_site_is_refused() -> None:
@@ -158,7 +202,7 @@ def test_child_named_attention_is_refused() -> None:
 
 def test_no_site() -> None:
     refused(
-        "no 'residual' site in VGG: .*where='stage' or where='conv' or where='head'",
+        r"no 'residual' site in VGG: .*where='stage' \(\S+, ...\) or where='conv' \(\S+, ...\) or where='head'",
         "saam",
         model=create_model("vgg11_bn"),
     )
@@ -172,7 +216,11 @@ def test_no_site() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.layer(self.patch(x).flatten(2).mT).mean(1)
 
-    refused("where='conv'", "saam", model=Tokens())
+    refused(
+        r"looks like a transformer, .*no site there; outside of them there is where='conv' \(patch\)",
+        "saam",
+        model=Tokens(),
+    )
     refused("no feature map", "saam", model=nn.Sequential(nn.Flatten(), nn.LazyLinear(2)))
 
 
@@ -280,6 +328,17 @@ def test_new_modules_follow_mode_dtype_and_device_of_their_site() -> None:
     assert {p.device.type for p in meta.parameters()} == {"meta"}
 
 
+def test_a_network_without_memory_gets_attention_first_and_weights_after() -> None:
+    with torch.device("meta"):
+        model = create_model("resnet8").eval()
+        report = attach(model, "saam", example=torch.randn(2, 3, 32, 32))
+    assert report.difference is report.preserved is None
+    weights = create_model("resnet8", attention="saam", start="identity", seed=0).eval()
+    assert report.macs == attach(resnet(), "saam", example=X).macs
+    model.to_empty(device="cpu").load_state_dict(weights.state_dict())
+    assert torch.equal(outputs(model), outputs(weights))
+
+
 def test_attended_stands_in_for_its_module() -> None:
     model = resnet()
     attach(model, "saam")
@@ -291,7 +350,7 @@ def test_attended_stands_in_for_its_module() -> None:
     with pytest.raises(AttributeError, match="nothing_like_it"):
         _ = norm.nothing_like_it
     assert "(layer1)" in repr(model)
-    assert "after" in repr(norm)
+    assert "position='after'" in repr(norm)
 
 
 @pytest.mark.parametrize("twin", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
@@ -323,10 +382,21 @@ def test_traced_and_exported_networks_compute_the_same() -> None:
     assert torch.equal(outputs(symbolic), before)
 
 
+@pytest.mark.parametrize("attention", ["saam", "cbam", "coord"])
+@pytest.mark.parametrize("where", ["residual", "head"])
+def test_fx_calls_attention_whole(attention: str, where: str) -> None:
+    model = create_model("torchvision:resnet18", attention=attention, where=where, seed=0).eval()
+    x = torch.randn(2, 3, 64, 64)
+    assert torch.equal(outputs(torch.fx.symbolic_trace(model), x), outputs(model, x))
+    features = outputs(create_feature_extractor(model, {"layer2": "maps"}), x)["maps"]
+    trunk = nn.Sequential(model.conv1, model.bn1, model.relu, model.maxpool, model.layer1, model.layer2)
+    assert torch.equal(features, outputs(trunk, x))
+
+
 @pytest.mark.parametrize(
     ("wrap", "reason"),
     [
-        (lambda model: nn.DataParallel(model), "DataParallel.*attach to model.module"),
+        (lambda model: nn.DataParallel(model), "DataParallel.*take model.module"),
         (lambda model: torch.compile(model, backend="eager"), "OptimizedModule.*compile again"),
         (lambda model: (model.compile(backend="eager"), model)[1], "OptimizedModule.*compile again"),
         (lambda model: nn.Sequential(nn.DataParallel(model)), "the part '0' of the network"),
@@ -342,7 +412,7 @@ def test_wrapped_networks_are_refused(wrap, reason: str) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_scripted_network_is_refused() -> None:
-    with pytest.raises(TypeError, match="scripted code cannot be changed"):
+    with pytest.raises(TypeError, match="scripted code stays as it is; take the Python network"):
         attach(torch.jit.trace(resnet(), X), "saam")
 
 

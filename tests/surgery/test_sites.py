@@ -283,5 +283,45 @@ def test_sites_stay_the_same_after_attaching() -> None:
 
 
 def test_sites_are_printable() -> None:
-    text = str(sites(Net(), "head")[0])
-    assert text == "head      before pool: 16 channels at 48x64"
+    assert str(sites(Net(), "head")[0]) == "head      before pool: 16 channels"
+    assert str(sites(Net(), "head", example=torch.randn(1, 3, 20, 12))[0]).endswith("16 channels at 10x6")
+
+
+@pytest.mark.parametrize("where", [None, "residual", "b.*.conv"])
+def test_sizes_are_those_of_the_callers_example_only(where) -> None:
+    assert {site.size for site in sites(Net(), where)} == {None}
+    assert None not in {site.size for site in sites(Net(), where, example=torch.randn(1, 3, 20, 12))}
+
+
+def test_a_predicate_of_other_arguments_is_refused() -> None:
+    for where in (lambda name: True, lambda name, module, depth: True, nn.Conv2d):
+        with pytest.raises(TypeError, match=r"expected where to be a predicate \(name, module\) -> bool, got "):
+            sites(Net(), where)
+
+
+def test_a_star_crosses_dots() -> None:
+    assert names(sites(Net(), "b.*")) == ["b.0", "b.0.conv", "b.0.norm", "b.1", "b.1.conv", "b.1.norm"]
+    assert names(sites(Net(), "b.?")) == ["b.0", "b.1"]
+
+
+def test_a_site_is_before_or_after() -> None:
+    with pytest.raises(ValueError, match="position 'after' or 'before', got 'under'"):
+        Site("layer1", 8, position="under")
+
+
+def test_a_unet_without_additions_has_no_residual_sites() -> None:
+    class UNet(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.down1, self.down2 = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 16, 3, 2, 1)
+            self.up = nn.ConvTranspose2d(16, 8, 2, 2)
+            self.out = nn.Conv2d(16, 1, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.down1(x).relu()
+            return self.out(torch.cat((x, self.up(self.down2(x).relu())), 1))
+
+    assert sites(UNet(), "residual") == ()
+    assert names(sites(UNet(), "conv")) == ["down1", "down2", "up", "out"]
+    with pytest.raises(ValueError, match=r"no 'residual' site in UNet: .*where='conv' \(down1, ...\)"):
+        attach(UNet(), "saam")

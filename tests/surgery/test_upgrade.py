@@ -134,6 +134,29 @@ def test_upgrading_again_changes_nothing() -> None:
     again = upgrade(model, head=True)
     assert len(first.changes) > 2
     assert again.changes == ()
+    assert [name for name, _ in again.left] == list(first.sites)
+    assert {reason for _, reason in again.left} == {"it has been upgraded already"}
+
+
+def test_upgrading_in_another_way_is_refused() -> None:
+    model = Net(layers.SEModule(16))
+    upgrade(model, head=True)
+    refused("'attention' has been upgraded already, with squeeze='score' and the options {}: .*detach", model, heads=2)
+    refused("'attention' has been upgraded already", model, squeeze="max")
+    refused("'pool' has been upgraded already", model, squeeze="max", head=True, where=[])
+
+
+def test_patterns_choose_modules() -> None:
+    model = create_model("resnet8", attention="se")
+    assert upgrade(model, where="layer1.0.bn2.attention").sites == ("layer1.0.bn2.attention",)
+    assert upgrade(model, where="layer[23].*").sites == ("layer2.0.bn2.attention", "layer3.0.bn2.attention")
+
+
+def test_fx_calls_upgraded_modules_whole() -> None:
+    model = shaken(create_model("timm:test_efficientnet", num_classes=3))
+    upgrade(model, head=True)
+    traced = torch.fx.symbolic_trace(model)
+    torch.testing.assert_close(outputs(traced), outputs(model))
 
 
 @pytest.mark.parametrize("name", ["timm:test_resnet", "timm:test_convnext", "torchvision:resnet18", "resnet8"])
@@ -189,6 +212,9 @@ def refused(message: str, model: nn.Module, error: type[Exception] = ValueError,
 def test_errors_leave_the_network_untouched() -> None:
     refused("no attention to upgrade in CifarResNet: .*attach", create_model("resnet8"))
     refused("heads must divide", Net(layers.SEModule(16)), heads=5)
+    refused("score squeeze has no option 'hads': did you mean 'heads'", Net(layers.SEModule(16)), TypeError, hads=5)
+    refused("unknown attention module 'l': known: attention", Net(layers.SEModule(16)), where="l")
+    refused("no attention to upgrade", create_model("resnet8"), where="layer1")
     refused("heads belong to squeeze='score'", Net(layers.SEModule(16)), squeeze="max", heads=2)
     refused("gives 2 statistics of a channel", Net(layers.SEModule(16)), squeeze="mean+std")
     refused("unknown attention module 'layer1': known: attention", Net(layers.SEModule(16)), where=["layer1"])
@@ -201,7 +227,13 @@ def test_what_is_left_alone_is_said() -> None:
     report = upgrade(model)
     assert report.changes == ()
     assert report.left[0] == ("layer1.0.bn2.attention", "it has a score squeeze already")
-    assert "left alone: layer1.0.bn2.attention: it has" in str(report)
+    assert str(report).splitlines()[1:] == [
+        "total  0 sites  +0",
+        "left alone: 3 sites, layer1.0.bn2.attention to layer3.0.bn2.attention: it has a score squeeze already",
+    ]
+    assert str(upgrade(model, where="layer1.*")).endswith(
+        "left alone: layer1.0.bn2.attention: it has a score squeeze already"
+    )
     model = create_model("resnet8", attention="srm")
     assert upgrade(model).left[0][1] == "its squeeze, MeanStd, is no mean"
 

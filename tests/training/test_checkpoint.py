@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from saam.training import EpochRecord, check_writable, load_checkpoint, save_checkpoint
+from saam.training import EpochRecord, check_writable, load_checkpoint, save_checkpoint, writable
 
 CONFIG = {"model": "resnet8", "classes": ["a", "b"], "width": 16}
 CURVE = (EpochRecord(1, 0.1, 2.25, 20.0, 2.0, 25.5, 1.5), EpochRecord(2, 0.05, 1.5, 50.0, 1.25, 55.0, 1.25))
@@ -104,3 +104,21 @@ def test_check_writable(tmp_path):
         check_writable(tmp_path / "file")
     with pytest.raises(OSError, match=r"cannot write to /proc/self .*: choose another folder"):
         check_writable("/proc/self")
+
+
+def test_folders_that_stay_empty_are_taken_away_again(tmp_path):
+    def fail(folder):
+        with writable(folder):
+            assert folder.is_dir()
+            raise KeyboardInterrupt
+
+    (tmp_path / "old").mkdir()
+    for folder in (tmp_path / "new" / "folder", tmp_path / "old", tmp_path / "old" / "new"):
+        with pytest.raises(KeyboardInterrupt):
+            fail(folder)
+    assert [path.name for path in tmp_path.rglob("*")] == ["old"]
+    with writable(tmp_path / "new" / "folder"):
+        (tmp_path / "new" / "folder" / "file").touch()
+    assert (tmp_path / "new" / "folder" / "file").is_file()
+    with pytest.raises(OSError, match="cannot write to"), writable(tmp_path / "new" / "folder" / "file"):
+        pass

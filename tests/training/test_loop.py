@@ -343,6 +343,8 @@ def test_bad_arguments():
         run(BASE, model=make_model().requires_grad_(False))
     with pytest.raises(ValueError, match=r"device 'cupboard' cannot be used here .*: pass 'cpu' or None"):
         train(make_model(), make_data(), make_data(), BASE, seed=0, device="cupboard")
+    with pytest.raises(ValueError, match=r"device 'meta' cannot be used here .*: pass 'cpu' or None"):
+        train(make_model(), make_data(), make_data(), BASE, seed=0, device="meta")
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])
@@ -371,9 +373,45 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, ema):
 def test_the_state_of_another_run_is_refused(tmp_path):
     state = tmp_path / "state.pt"
     run(BASE, state=state)
-    for other in ({"recipe": BASE.replace(epochs=3)}, {"recipe": BASE, "seed": 1}):
-        with pytest.raises(ValueError, match="holds the state of a run with another recipe or seed: remove it"):
+    others = {
+        "recipe": {"recipe": BASE.replace(epochs=3)},
+        "seed": {"recipe": BASE, "seed": 1},
+        "data, model": {"recipe": BASE, "identity": {"data": "f00d", "model": {"width": [8, 16]}}},
+    }
+    for differs, other in others.items():
+        with pytest.raises(ValueError, match=rf"state.pt holds the .* differs in {differs}: remove it to start anew"):
             run(**other, state=state)
+
+
+def test_the_identity_is_kept_in_the_state(tmp_path):
+    state, identity = tmp_path / "state.pt", {"data": "f00d", "model": {"width": [8, 16], "head": None}}
+    run(BASE, state=state, identity=identity)
+    assert len(run(BASE, state=state, identity=identity)[1].curve) == 2
+    for other in ({**identity, "data": "beef"}, {"model": identity["model"]}, None):
+        with pytest.raises(ValueError, match="which differs in data"):
+            run(BASE, state=state, identity=other)
+
+
+@pytest.mark.parametrize("damage", ["empty", "junk", "cut", "list", "without a part", "without a record"])
+def test_a_damaged_state_is_named(tmp_path, damage):
+    state = tmp_path / "state.pt"
+    run(BASE, state=state)
+    saved, content = torch.load(state), state.read_bytes()
+    if damage in ("empty", "junk", "cut"):
+        state.write_bytes({"empty": b"", "junk": b"junk" * 99, "cut": content[: len(content) // 2]}[damage])
+    elif damage == "list":
+        torch.save([1, 2], state)
+    elif damage == "without a part":
+        torch.save({key: value for key, value in saved.items() if key != "optimizer"}, state)
+    else:
+        torch.save({**saved, "curve": [{"epoch": 1}]}, state)
+    with pytest.raises(ValueError, match=r"state.pt is damaged: remove it to start anew"):
+        run(BASE, state=state)
+
+
+def test_a_state_that_cannot_be_read_is_not_called_damaged(tmp_path):
+    with pytest.raises(IsADirectoryError, match=str(tmp_path)):
+        run(BASE, state=tmp_path)
 
 
 DISTRIBUTED = """

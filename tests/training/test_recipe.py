@@ -77,7 +77,7 @@ def test_cannot_be_changed_in_place():
 )
 def test_value_out_of_range(name, value):
     fields = {"epochs": 3, "schedule": "step"} | {name: value}
-    with pytest.raises(ValueError, match=rf"recipe:? {name}.*{'did you mean' if type(value) is str else 'got'}"):
+    with pytest.raises(ValueError, match=rf"recipe:? {name}.*{'known' if type(value) is str else 'got'}"):
         Recipe(**fields)
 
 

@@ -1,15 +1,15 @@
 """``saam compare``: the main job."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from saam._options import parse_options
-from saam.cli.screen import screen, shown
+from saam.cli.report import conclude
+from saam.cli.screen import screen, show_data, shown
 from saam.comparison import Plan, compare, load_comparison
-from saam.explain.examples import comparison_strip
-from saam.report import verdicts, write_report
 from saam.training import create_recipe
 
 __all__ = ["command"]
@@ -62,7 +62,7 @@ def command(
     plan
         plan.json of an earlier comparison, in place of all options above.
     out
-        Folder for records, networks and report.html.
+        Folder for records, networks and report.html; other arms and seeds join those in it, another setting is refused.
     workers
         Processes side by side; one for each processor.
     threads
@@ -75,14 +75,19 @@ def command(
     else:
         chosen = _plan(data, model, arms, seeds, recipe, where, start, reference, focus)
     console = screen()
+
     with shown(console) as show:
-        comparison = compare(chosen, out, workers=workers, threads=threads, device=device, on_progress=show)
-    report = out / "report.html"
-    write_report(report, comparison, strip=comparison_strip(out))
+        comparison = compare(
+            chosen,
+            out,
+            workers=workers,
+            threads=threads,
+            device=device,
+            on_data=partial(show_data, console),
+            on_progress=show,
+        )
     console.print()
-    for sentence in verdicts(comparison):
-        console.print(sentence, soft_wrap=True)
-    console.print(f"report: {report}", soft_wrap=True)
+    conclude(console, out, comparison)
 
 
 def _plan(
@@ -96,6 +101,8 @@ def _plan(
     reference: str,
     focus: str,
 ) -> Plan:
+    if seeds < 1:
+        raise ValueError(f"a comparison needs seeds: expected a number of 1 or more, got {seeds}")
     (data, data_options), (model, model_options) = parse_options(data), parse_options(model)
     recipe, changes = parse_options(recipe)
     return Plan(

@@ -1,13 +1,16 @@
 """``saam explain``: where the score maps of a trained network look."""
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter, validators
 
 from saam._files import write_atomically
 from saam.cli.screen import screen
 from saam.data import load_data
 from saam.explain.examples import comparison_strip, data_strip
 from saam.models import load
-from saam.training import load_checkpoint
+from saam.training import load_checkpoint, writable
 
 __all__ = ["command"]
 
@@ -16,8 +19,8 @@ def command(
     folder: Path = Path("saam-comparison"),
     /,
     *,
-    images: int = 10,
-    out: Path = Path("score-maps.png"),
+    images: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 10,
+    out: Annotated[Path, Parameter(validator=validators.Path(ext="png", dir_okay=False))] = Path("score-maps.png"),
 ) -> None:
     """Draw test images with the score maps of a trained network over them.
 
@@ -37,10 +40,17 @@ def command(
                 f"{folder} has no finished run of an arm with a score squeeze; compare 'saam' among others"
             )
     else:
-        data = load_checkpoint(folder).config["data"]
-        splits = load_data(data["name"], **data["options"])
-        drawn = data_strip(load(folder), splits, images=images, title=str(folder))
-    write_atomically({out: drawn.png})
+        config = load_checkpoint(folder).config
+        try:
+            name, options = config["data"]["name"], config["data"]["options"]
+        except (KeyError, TypeError):
+            raise ValueError(
+                f"{folder / 'config.json'} does not say on what data the network was trained: pass a folder that "
+                "saam train or saam compare wrote"
+            ) from None
+        drawn = data_strip(load(folder), load_data(name, **options), images=images, title=str(folder))
+    with writable(out.parent):
+        write_atomically({out: drawn.png})
     console = screen()
     console.print(drawn.title)
     console.print(f"picture: {out}", soft_wrap=True)

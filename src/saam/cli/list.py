@@ -1,7 +1,12 @@
 """``saam list``: what there is to choose from."""
 
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from textwrap import fill
 from typing import Literal
 
+from rich.console import Console
 from rich.table import Table
 
 from saam.cli.screen import screen
@@ -19,49 +24,77 @@ def command(kind: Kind = "attentions", /) -> None:
     kind
         What to list.
     """
-    table = Table(box=None, pad_edge=False)
-    for heading in _HEADINGS[kind]:
-        table.add_column(heading)
-    for row in _rows(kind):
-        table.add_row(*row)
-    screen().print(table)
+    _LISTS[kind](screen())
 
 
-_HEADINGS: dict[Kind, tuple[str, ...]] = {
-    "attentions": ("name", "what it is", "parameters at 64 channels", "paper"),
-    "squeezes": ("name",),
-    "data": ("name", "what it is"),
-    "models": ("name",),
-    "recipes": ("name", "what it is for"),
-}
+def _attentions(console: Console) -> None:
+    from saam.nn import attention_record, list_attentions
+
+    def line(name: str, parameters: str, squeeze: str, paper: str) -> None:
+        console.print(f"{name:<13}{parameters:>13}  {squeeze:<8}  {paper}", soft_wrap=True)
+
+    line("name", "params (C=64)", "squeeze=", "paper")
+    for record in map(attention_record, list_attentions()):
+        place = ({"size": 8} if record.fixed_size else {}) | ({"stage": 1} if record.per_stage else {})
+        takes_squeeze = "squeeze" in inspect.signature(record.build).parameters
+        paper = f"arXiv:{record.arxiv}" if record.arxiv else ""
+        line(record.name, f"{record.parameters(64, **place):,}", "yes" if takes_squeeze else "", paper)
+        details = [record.description, f"placement: {record.placement}", *([] if paper else [f"paper: {record.paper}"])]
+        for detail in details:
+            console.print(fill(detail, console.width, initial_indent=4 * " ", subsequent_indent=6 * " "))
+    for note in (
+        'squeeze=: takes other squeezes (saam list squeezes), as in "eca,squeeze=score".',
+        "params: with 64 channels, of ge and ge-plus for maps of 8x8, of eca:3557 and its like for the first stage.",
+        "placement: the paper's; residual is after the last norm of a residual branch, before the addition, which is "
+        "also where saam puts every attention unless --where says otherwise.",
+        "timm:NAME is an attention of timm, as in timm:gca.",
+    ):
+        console.print(note)
 
 
-def _rows(kind: Kind) -> list[tuple[str, ...]]:
-    if kind == "attentions":
-        from saam.nn import attention_record, list_attentions
+def _squeezes(console: Console) -> None:
+    from saam.nn import create_squeeze, list_squeezes
 
-        records = [attention_record(name) for name in list_attentions()]
-        return [
-            (
-                record.name,
-                record.description,
-                str(record.parameters(64)),
-                f"arXiv:{record.arxiv}" if record.arxiv else record.paper,
-            )
-            for record in records
-        ]
-    if kind == "squeezes":
-        from saam.nn import list_squeezes
+    def line(name: str) -> str:
+        text = inspect.getdoc(type(create_squeeze(name, 64, size=8))) or ""
+        return re.split(r":? \(B, C, H, W\)|, see |\.?\n", text)[0].rstrip(".")
 
-        return [(name,) for name in list_squeezes()]
-    if kind == "data":
-        from saam.data import data_record, list_data
+    _print_pairs(console, [(name, line(name)) for name in list_squeezes()])
 
-        return [(name, data_record(name).description) for name in list_data()]
-    if kind == "models":
-        from saam.models import list_models
 
-        return [(name,) for name in (*list_models(), "timm:NAME", "torchvision:NAME")]
+def _data(console: Console) -> None:
+    from saam.data import data_record, list_data
+
+    _print_pairs(console, [(name, data_record(name).description) for name in list_data()])
+
+
+def _models(console: Console) -> None:
+    from saam.models import list_models
+
+    console.print(f"for small images, about 32x32: {', '.join(list_models())}")
+    console.print("the same with other numbers, as in resnet26 (6n+2) or wrn22_4; most take stem_stride=2")
+    console.print(
+        "timm:NAME, torchvision:NAME: their networks, most for 224x224, with published weights (--pretrained)"
+    )
+
+
+def _recipes(console: Console) -> None:
     from saam.training import recipes
 
-    return list(recipes().items())
+    _print_pairs(console, recipes().items())
+
+
+def _print_pairs(console: Console, pairs: Iterable[tuple[str, str]]) -> None:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for name, text in pairs:
+        table.add_row(name, text)
+    console.print(table)
+
+
+_LISTS: dict[Kind, Callable[[Console], None]] = {
+    "attentions": _attentions,
+    "squeezes": _squeezes,
+    "data": _data,
+    "models": _models,
+    "recipes": _recipes,
+}

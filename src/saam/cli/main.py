@@ -14,6 +14,7 @@ app = App(
     name="saam",
     help="Channel attention with learned, score-based pooling: compare it on your images, train with it, look at it.",
     version=__version__,
+    suppress_keyboard_interrupt=False,
 )
 for _name, _help in {
     "compare": "Compare attentions: train each with the same seeds, and say what helps, by how much, at what cost.",

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 from rich.table import Table
 
 from saam._options import parse_options
@@ -13,16 +13,18 @@ from saam.training import create_recipe
 
 __all__ = ["command"]
 
+Count = Annotated[int, Parameter(validator=validators.Number(gte=1))]
+
 
 def command(
     *,
     model: str = "resnet20",
     arms: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ("se", "cbam-channel", "eca", "saam"),
     where: str = "residual",
-    size: int = 32,
-    batch_size: int = 128,
+    size: Count = 32,
+    batch_size: Count = 128,
     channels_last: bool = False,
-    threads: int = 1,
+    threads: Count = 1,
     device: str | None = None,
 ) -> None:
     """Measure attentions beside each other in one network, each against the plain one.

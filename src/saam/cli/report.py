@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from rich.console import Console
+
 from saam.cli.screen import screen
-from saam.comparison import load_comparison
+from saam.comparison import Comparison, load_comparison
 from saam.explain.examples import comparison_strip
 from saam.report import table, verdicts, write_report
 
-__all__ = ["command"]
+__all__ = ["command", "conclude"]
 
 
 def command(folder: Path = Path("saam-comparison"), /) -> None:
@@ -21,7 +23,17 @@ def command(folder: Path = Path("saam-comparison"), /) -> None:
     comparison = load_comparison(folder)
     console = screen()
     console.print(table(comparison))
-    for sentence in verdicts(comparison):
+    conclude(console, folder, comparison)
+
+
+def conclude(console: Console, folder: Path, comparison: Comparison) -> None:
+    """Print the verdicts and write report.html; where the score maps cannot be drawn, without them, saying why."""
+    strip, no_strip = None, ""
+    try:
+        strip = comparison_strip(folder)
+    except (OSError, ValueError, TypeError, RuntimeError, ImportError) as error:  # data or networks gone or damaged
+        no_strip = f"No pictures of score maps: {error}"
+    for sentence in filter(None, [*verdicts(comparison), no_strip]):
         console.print(sentence, soft_wrap=True)
-    write_report(folder / "report.html", comparison, strip=comparison_strip(folder))
+    write_report(folder / "report.html", comparison, strip=strip, no_strip=no_strip)
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True)

@@ -1,5 +1,6 @@
 """What the commands print on: the screen, and a comparison on it while it fills."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,17 +9,28 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from saam.comparison import Comparison
+from saam.data import Splits
 from saam.report import table
+from saam.report.words import few_images
 
-__all__ = ["screen", "shown"]
+__all__ = ["screen", "show_data", "shown"]
 
 
 def screen() -> Console:
-    """Return standard output as rich knows it; where it is no terminal, 100 columns or more, so that tables fit."""
+    """Return standard output as rich knows it: 100 columns or more, unless a terminal or COLUMNS says how many."""
     console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
+    if not console.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
         console.width = max(console.width, 100)
     return console
+
+
+def show_data(console: Console, splits: Splits) -> None:
+    """Say what the data are, and where their test images are few."""
+    parts = (("training", splits.train), ("validation", splits.validation), ("test", splits.test))
+    sizes = ", ".join(f"{len(images):,} {part} images" for part, images in parts)
+    console.print(f"{splits.label}: {sizes}, {len(splits.classes)} classes", soft_wrap=True)
+    if warning := few_images(len(splits.test)):
+        console.print(warning, style="yellow", soft_wrap=True)
 
 
 @contextmanager

@@ -1,13 +1,17 @@
 """``saam train``: one network, from scratch or fine-tuned."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter, validators
 
 from saam._options import parse_options
-from saam.cli.screen import screen
-from saam.data import load_data, score_batches, train_batches
+from saam.cli.screen import screen, show_data
+from saam.data import load_data, resolve_name, score_batches, train_batches
 from saam.models import create_model, describe, untrained_parameters
-from saam.training import EpochRecord, check_writable, create_recipe, evaluate, save_checkpoint, train
+from saam.training import EpochRecord, create_recipe, evaluate, save_checkpoint, train, writable
 
 __all__ = ["command"]
 
@@ -20,7 +24,7 @@ def command(
     attach: str = "none",
     where: str = "residual",
     recipe: str = "",
-    seed: int = 0,
+    seed: Annotated[int, Parameter(validator=validators.Number(gte=0, lt=2**63))] = 0,
     out: Path = Path("saam-training"),
     device: str | None = None,
 ) -> None:
@@ -33,7 +37,8 @@ def command(
     Parameters
     ----------
     data
-        Data set (saam list data), an image folder, or a folder of parquet files; options as in "PATH,size=224".
+        Data set (saam list data), an image folder, or a folder of parquet files; options as in "PATH,size=224". Where a
+        folder has no validation or test images of its own, a tenth each is drawn, or as in "PATH,test=0.2".
     model
         Network (saam list models), with options as in "resnet20,width=32".
     pretrained
@@ -55,7 +60,6 @@ def command(
     name, changes = parse_options(recipe or ("finetune" if pretrained else "demo"))
     chosen = create_recipe(name, **changes)
     (data_name, data_options), (model_name, model_options) = parse_options(data), parse_options(model)
-    check_writable(out)
     splits = load_data(data_name, **data_options)
     network = create_model(
         model_name,
@@ -66,7 +70,24 @@ def command(
         seed=seed,
         **model_options,
     )
+    settings: dict[str, Any] = {
+        **describe(network),
+        "pretrained": pretrained,
+        "data": {
+            "name": resolve_name(data_name),
+            "options": data_options,
+            "label": splits.label,
+            "classes": splits.classes,
+            "fingerprint": splits.fingerprint,
+        },
+        "normalisation": {"mean": splits.mean, "std": splits.std},
+        "recipe": chosen.to_dict(),
+        "seed": seed,
+    }
+    identity = _identity(json.loads(json.dumps(settings)))
+    _refuse_another(out, identity)
     console = screen()
+    show_data(console, splits)
 
     def show(epoch: EpochRecord) -> None:
         console.print(
@@ -75,27 +96,40 @@ def command(
         )
 
     state = out / "state.pt"
-    result = train(
-        network,
-        train_batches(splits, batch_size=chosen.batch_size, seed=seed, augmentation=chosen.augmentation),
-        score_batches(splits, "validation", batch_size=chosen.batch_size),
-        chosen,
-        seed=seed,
-        on_epoch=show,
-        device=device,
-        new_parameters=untrained_parameters(network) if pretrained else (),
-        state=state,
-    )
-    test = evaluate(network, score_batches(splits, "test", batch_size=chosen.batch_size))
-    settings = {
-        **describe(network),
-        "data": {"name": data_name, "options": data_options, "label": splits.label, "classes": splits.classes},
-        "normalisation": {"mean": splits.mean, "std": splits.std},
-        "recipe": chosen.to_dict(),
-        "seed": seed,
-        "test": asdict(test),
-    }
-    save_checkpoint(out, network, settings, result.curve)
+    with writable(out):
+        result = train(
+            network,
+            train_batches(splits, batch_size=chosen.batch_size, seed=seed, augmentation=chosen.augmentation),
+            score_batches(splits, "validation", batch_size=chosen.batch_size),
+            chosen,
+            seed=seed,
+            on_epoch=show,
+            device=device,
+            new_parameters=untrained_parameters(network) if pretrained else (),
+            state=state,
+            identity=identity,
+        )
+        test = evaluate(network, score_batches(splits, "test", batch_size=chosen.batch_size))
+        save_checkpoint(out, network, {**settings, "test": asdict(test)}, result.curve)
     state.unlink(missing_ok=True)
     console.print(f"test: {test.accuracy:.2f} % of {test.count} images, log-loss {test.loss:.3f} nats", soft_wrap=True)
     console.print(f"saved: {out}", soft_wrap=True)
+
+
+def _identity(settings: dict[str, Any]) -> dict[str, Any]:
+    """What makes a training the one that it is; where its data lie and the versions of the libraries do not count."""
+    same = {name: settings[name] for name in ("model", "surgery", "pretrained", "recipe", "seed")}
+    return {**same, "data": settings["data"]["fingerprint"]}
+
+
+def _refuse_another(out: Path, identity: dict[str, Any]) -> None:
+    """Refuse a folder that holds a finished training with other settings, or a network from elsewhere."""
+    file = out / "config.json"
+    if not file.is_file():
+        return
+    try:
+        kept = _identity(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError):
+        kept = {}
+    if kept != identity:
+        raise ValueError(f"{out} holds a finished training with other settings: choose another --out or remove it")

@@ -1,7 +1,8 @@
 """A whole comparison: every arm with every seed, several runs at a time, kept in a folder.
 
 A run whose record is there is not repeated: a comparison that was stopped goes on where it was and ends with the same
-records, and one whose plan has changed keeps what still belongs to it.
+records, and one with other arms or seeds than before keeps all that was run. A folder holds one setting (model, data,
+recipe, placement, start); another one is refused.
 """
 
 import hashlib
@@ -19,8 +20,16 @@ from saam.comparison.plan import PLAIN, Plan
 from saam.comparison.pool import arm_costs, processes, results
 from saam.comparison.records import RunRecord
 from saam.comparison.runner import build_model, environment
-from saam.comparison.store import Comparison, read_costs, read_records, write_costs, write_plan, write_run
-from saam.data import load_data
+from saam.comparison.store import (
+    Comparison,
+    check_setting,
+    read_costs,
+    read_records,
+    write_costs,
+    write_plan,
+    write_run,
+)
+from saam.data import Splits, load_data, train_batches
 from saam.training import check_writable
 
 __all__ = ["compare"]
@@ -35,6 +44,7 @@ def compare(
     executor: Executor | None = None,
     device: str | None = None,
     costs: bool = True,
+    on_data: Callable[[Splits], object] | None = None,
     on_record: Callable[[RunRecord], object] | None = None,
     on_progress: Callable[[Comparison], object] | None = None,
 ) -> Comparison:
@@ -51,6 +61,7 @@ def compare(
         executor: does the runs in place of own processes, each in a process of its own; it is not shut down.
         device: as torch names it, or None for the best there is.
         costs: False leaves out the measurement.
+        on_data: called with the data, once they are loaded.
         on_record: called with the record of each run that finishes.
         on_progress: called with the comparison so far: at the start, after the costs, and after each run.
 
@@ -58,25 +69,26 @@ def compare(
         The finished comparison.
 
     Raises:
-        ValueError: a model, a data set or an option that does not exist, or a damaged file in the folder.
+        ValueError: a model, a data set or an option that does not exist, a folder that holds another comparison, or a
+            damaged file in it.
         OSError: the folder cannot be written.
         RuntimeError: a run failed; the error names it, and finished runs are kept.
     """
     if threads < 1 or (workers is not None and workers < 1):
         raise ValueError(f"expected at least one worker with one thread, got workers={workers} and threads={threads}")
     out, place = Path(out), best_device(device)
+    fingerprint, classes, image_size = _checked(plan, on_data)
+    check_setting(out, plan, fingerprint)
     check_writable(out)
-    fingerprint, classes, image_size = _describe(plan)
     ids = {(arm, seed): plan.run_id(arm, seed, fingerprint=fingerprint) for arm, seed in plan.schedule()}
     costs_id = _costs_id(plan, classes, image_size, threads, place)
     records, measured = read_records(out, ids.values()), read_costs(out, costs_id)
     missing = [run for run, run_id in ids.items() if run_id not in records]
-    for arm in plan.arms:
-        build_model(plan, arm, seed=0, classes=classes)  # what is wrong with a model shows here, before anything runs
     write_plan(out, plan, classes=classes, runs=list(ids.values()), costs=costs_id)
 
     def so_far() -> Comparison:
-        return Comparison(plan, tuple(records[run_id] for run_id in ids.values() if run_id in records), measured)
+        done = tuple(records[run_id] for run_id in ids.values() if run_id in records)
+        return Comparison(plan, done, measured, classes)
 
     tell = on_progress or (lambda comparison: None)
     tell(so_far())
@@ -103,9 +115,18 @@ def compare(
     return so_far()
 
 
-def _describe(plan: Plan) -> tuple[str, int, tuple[int, int]]:
-    """Load the data, so that the workers find them in the cache; keep fingerprint, number of classes and image size."""
+def _checked(plan: Plan, on_data: Callable[[Splits], object] | None) -> tuple[str, int, tuple[int, int]]:
+    """Load the data, so that the workers find them in the cache, and build every network: what is wrong shows here.
+
+    Returns:
+        Fingerprint, number of classes and image size of the data.
+    """
     splits = load_data(plan.data, **plan.data_options)
+    train_batches(splits, batch_size=plan.recipe.batch_size, seed=0, augmentation=plan.recipe.augmentation)
+    for arm in plan.arms:
+        build_model(plan, arm, seed=0, classes=len(splits.classes))
+    if on_data is not None:
+        on_data(splits)
     return splits.fingerprint, len(splits.classes), splits.train.shape
 
 

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 from saam._errors import unknown
 from saam.comparison.records import CostRecord
 from saam.surgery.macs import count_macs
-from saam.training import Recipe, parameter_groups
+from saam.training import Recipe, parameter_groups, require_device
 
 __all__ = ["best_device", "measure_costs", "peak_memory"]
 
@@ -57,12 +57,13 @@ def measure_costs(
         One record for each model, in their order.
 
     Raises:
-        ValueError: the baseline is not among the models, or MACs cannot be counted.
+        ValueError: the baseline is not among the models, MACs cannot be counted, or the device is not there.
     """
     if baseline not in models:
         raise unknown("baseline", baseline, models)
     place = best_device(device)
     macs = {label: count_macs(model, image_size) for label, model in models.items()}
+    require_device(place)
     end, before = time.perf_counter() + seconds, torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

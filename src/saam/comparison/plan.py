@@ -9,12 +9,14 @@ import torch
 
 from saam._errors import unknown
 from saam._version import __version__
+from saam.data import resolve_name
 from saam.nn import parse_attention
 from saam.training import Recipe
 
 __all__ = ["PLAIN", "Arm", "Plan"]
 
 PLAIN = "none"
+_KINDS = {"recipe": dict, "arms": list, "seeds": list, "model_options": dict, "data_options": dict}  # in JSON; else str
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Plan:
 
     Attributes:
         model: name of the backbone, with ``model_options`` for `saam.models.create_model`.
-        data: name of the data set, with ``data_options`` for `saam.data.load_data`.
+        data: name of the data set, with ``data_options`` for `saam.data.load_data`; a folder gets its whole path.
         recipe: the training.
         arms: labels, as in `Arm`.
         seeds: one run of every arm for each.
@@ -115,6 +117,7 @@ class Plan:
             "seeds": seeds,
             "reference": reference,
             "focus": focus,
+            "data": resolve_name(self.data),
         }
         for name in ("model_options", "data_options"):
             values[name] = _plain(name, getattr(self, name))
@@ -165,11 +168,14 @@ class Plan:
         """Return the plan that `to_json` wrote.
 
         Raises:
-            ValueError: a field that a plan does not have, or one that is missing.
+            ValueError: a field that a plan does not have, one that is missing, or one of another type.
         """
         expected = {entry.name for entry in fields(cls)}
         if values.keys() != expected:
             raise ValueError(f"expected the fields {sorted(expected)} of a plan, got {sorted(values)}")
+        for name, value in values.items():
+            if not isinstance(value, kind := _KINDS.get(name, str)):
+                raise ValueError(f"field {name!r} of a plan must be of type {kind.__name__}, got {value!r}")
         return cls(**{**values, "recipe": Recipe.from_dict(values["recipe"])})
 
 

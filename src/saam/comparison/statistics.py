@@ -3,7 +3,8 @@
 All arms of a comparison share, for one seed, the backbone's initial weights, the batches and the augmentation draws. So
 the unit of evidence is the difference ``arm - reference`` of one seed, and nothing else is tested:
 
-- interval: BCa bootstrap of the mean difference (Efron, Better Bootstrap Confidence Intervals, JASA 1987);
+- interval: BCa bootstrap of the mean difference (Efron, Better Bootstrap Confidence Intervals, JASA 1987), from five
+  pairs on: of fewer it is hardly more than the least and the largest difference, and would read as evidence;
 - p: exact sign-flip permutation test, two-sided (Fisher 1935). With n seeds the smallest p it can give is 2 / 2^n;
 - p_holm: p after Holm's step-down correction over the arms (Holm, Scand. J. Statistics 1979);
 - minimum_detectable: the true difference that a paired t-test at .05 would find with power .8, given this n and spread.
@@ -24,11 +25,23 @@ from scipy import optimize, stats
 from saam._errors import unknown
 from saam.comparison.records import RunRecord
 
-__all__ = ["ArmSummary", "Difference", "Metric", "Summary", "Verdict", "holm", "seeds_needed", "sign_flip", "summarise"]
+__all__ = [
+    "RANGES",
+    "ArmSummary",
+    "Difference",
+    "Metric",
+    "Summary",
+    "Verdict",
+    "holm",
+    "seeds_needed",
+    "sign_flip",
+    "summarise",
+]
 
 ALPHA = 0.05
 POWER = 0.8
 MINIMUM_SEEDS = 6
+BOOTSTRAP_SEEDS = 5  # below, a difference has no interval
 EXACT_SEEDS = 40  # above, the sign-flip test draws signs at random
 DRAWS = 99_999  # random sign patterns of that test
 RESAMPLES = 9_999  # of the bootstrap
@@ -36,13 +49,15 @@ RESAMPLES = 9_999  # of the bootstrap
 Metric = Literal["accuracy", "loss"]
 Verdict = Literal["better", "worse", "cannot tell"]
 
+RANGES: dict[Metric, tuple[float, float]] = {"accuracy": (0.0, 100.0), "loss": (0.0, math.inf)}  # of possible scores
+
 
 @dataclass(frozen=True)
 class ArmSummary:
     """The test scores of one arm: accuracy in %, or loss in nats.
 
     ``std`` is the sample standard deviation over seeds; ``low`` to ``high`` is the 95 % interval of the mean (Student's
-    t). With one seed the three are NaN. ``values`` holds every run by seed.
+    t) as far as such means are possible. With one seed the three are NaN. ``values`` holds every run by seed.
     """
 
     arm: str
@@ -59,7 +74,7 @@ class ArmSummary:
 class Difference:
     """One arm minus the reference, paired by seed; only seeds that both have finished count, and ``n`` is their number.
 
-    ``low`` to ``high`` is the 95 % BCa interval of ``mean``; NaN with fewer than two pairs.
+    ``low`` to ``high`` is the 95 % BCa interval of ``mean``; NaN with fewer than five pairs.
     ``verdict`` says whether the arm is better or worse than the reference: lower is better for the loss.
     """
 
@@ -187,7 +202,8 @@ def _arm(arm: str, metric: Metric, values: dict[int, float]) -> ArmSummary:
     mean = float(scores.mean())
     std = float(scores.std(ddof=1)) if n > 1 else math.nan
     half = float(stats.t.ppf(1 - ALPHA / 2, n - 1)) * std / math.sqrt(n) if n > 1 else math.nan
-    return ArmSummary(arm, metric, n, mean, std, mean - half, mean + half, values)
+    low, high = map(float, np.clip((mean - half, mean + half), *RANGES[metric]))
+    return ArmSummary(arm, metric, n, mean, std, low, high, values)
 
 
 def _difference(
@@ -205,7 +221,7 @@ def _difference(
 
 def _interval(d: NDArray[np.float64]) -> tuple[float, float]:
     """95 % BCa interval of the mean; where all differences are equal, that value twice."""
-    if len(d) < 2 or not np.isfinite(d).all():
+    if len(d) < BOOTSTRAP_SEEDS or not np.isfinite(d).all():
         return math.nan, math.nan
     if np.ptp(d) <= 1e-12 * np.abs(d).max():
         return float(d.mean()), float(d.mean())
@@ -233,11 +249,11 @@ def _signed_sums(d: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _notes(differences: Sequence[Difference]) -> tuple[str, ...]:
     n, k = min((difference.n for difference in differences), default=0), len(differences)
-    if not k or n >= seeds_needed(k):
+    if not n or n >= seeds_needed(k):
         return ()
     floor = min(1.0, k * 2 / 2**n)
-    arms = "1 comparison" if k == 1 else f"{k} comparisons"
+    seeds, arms = "1 seed" if n == 1 else f"{n} seeds", "1 comparison" if k == 1 else f"{k} comparisons"
     return (
-        f"With {n} seeds and {arms} no corrected p can fall below {floor:.3g}: these runs cannot tell; "
+        f"With {seeds} and {arms} no corrected p can fall below {floor:.3g}: these runs cannot tell; "
         f"{seeds_needed(k)} seeds could.",
     )

@@ -10,7 +10,7 @@ Files are written whole or not at all, the weights of a run before its record.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from saam.comparison.runner import build_model
 
 __all__ = [
     "Comparison",
+    "check_setting",
     "load_comparison",
     "load_model",
     "read_costs",
@@ -41,11 +42,13 @@ class Comparison:
         plan: what is compared.
         records: the finished runs, in the order of ``plan.schedule()``.
         costs: one record for the plain backbone and for every arm; empty until they are measured.
+        classes: of the data; None where that is not known.
     """
 
     plan: Plan
     records: tuple[RunRecord, ...]
     costs: tuple[CostRecord, ...]
+    classes: int | None = None
 
 
 def load_comparison(out: str | Path) -> Comparison:
@@ -57,14 +60,15 @@ def load_comparison(out: str | Path) -> Comparison:
     """
     out = Path(out)
     plan, content = _read_plan(out)
-    return Comparison(plan, tuple(read_records(out, content["runs"]).values()), read_costs(out, content["costs"]))
+    records, costs = read_records(out, content["runs"]), read_costs(out, content["costs"])
+    return Comparison(plan, tuple(records.values()), costs, content["classes"])
 
 
 def load_model(out: str | Path, arm: str, seed: int) -> nn.Module:
     """Return the network that a finished run left, on the CPU and in evaluation mode.
 
     Raises:
-        FileNotFoundError: the folder holds no comparison, or no such run has finished in it.
+        FileNotFoundError: the folder holds no comparison, no such run has finished in it, or its network was removed.
         ValueError: a file is damaged; the error names it.
     """
     from safetensors import SafetensorError
@@ -72,17 +76,39 @@ def load_model(out: str | Path, arm: str, seed: int) -> nn.Module:
 
     out = Path(out)
     plan, content = _read_plan(out)
-    file = _weights(out, dict(zip(plan.schedule(), content["runs"], strict=True)).get((arm, seed), ""))
+    run_id = dict(zip(plan.schedule(), content["runs"], strict=True)).get((arm, seed), "")
+    file, record = _weights(out, run_id), _record(out, run_id)
+    again = f"saam compare --plan {out / 'plan.json'} --out {out}"
     if not file.is_file():
-        raise FileNotFoundError(
-            f"{out} has no network of arm {arm!r} with seed {seed}: let the comparison finish that run"
-        )
+        gone = f"{file} is gone; to train it again delete {record}, then"
+        todo = gone if record.is_file() else "that run has not finished;"
+        raise FileNotFoundError(f"{out} has no network of arm {arm!r} with seed {seed}: {todo} {again}")
     model = build_model(plan, arm, seed=seed, classes=content["classes"])
     try:
         model.load_state_dict(load_file(file))
     except (SafetensorError, RuntimeError) as error:
-        raise ValueError(f"{file} does not hold the weights of {arm!r} ({error}); delete it and its record") from error
+        raise ValueError(
+            f"{file} does not hold the weights of {arm!r} ({error}); to train it again delete {record}, then {again}"
+        ) from error
     return model.eval()
+
+
+def check_setting(out: Path, plan: Plan, fingerprint: str) -> None:
+    """Refuse a folder that holds a comparison of another setting; other arms and seeds of the same are welcome.
+
+    Raises:
+        ValueError: the setting is another, or the plan in the folder is damaged.
+    """
+    if not (out / "plan.json").is_file():
+        return
+    kept, content = _read_plan(out)
+    same = replace(plan, **{name: getattr(kept, name) for name in ("arms", "seeds", "reference", "focus")})
+    if [same.run_id(*run, fingerprint=fingerprint) for run in same.schedule()] != content["runs"]:
+        others = [entry.name for entry in fields(Plan) if getattr(same, entry.name) != getattr(kept, entry.name)]
+        raise ValueError(
+            f"{out} holds another comparison ({kept.model} on {kept.data}, arms {', '.join(kept.arms)}; it differs in "
+            f"{', '.join(others) or 'the images or the version of saam or torch'}): choose another --out or remove it"
+        )
 
 
 def write_plan(out: Path, plan: Plan, *, classes: int, runs: Sequence[str], costs: str) -> None:
@@ -145,10 +171,18 @@ def _read_plan(out: Path) -> tuple[Plan, dict[str, Any]]:
         raise FileNotFoundError(f"{out} holds no comparison: expected {file.name} in it; run the comparison first")
     content = read_json(file)
     try:
-        plan = Plan.from_json(content["plan"])
-        return plan, {name: content[name] for name in ("classes", "runs", "costs")}
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{file} does not hold the plan of a comparison: {error}; run the comparison again") from None
+        for name, kind in {"plan": dict, "classes": int, "runs": list, "costs": str}.items():
+            if not isinstance(content, dict) or not isinstance(content.get(name), kind):
+                raise ValueError(f"expected an object whose {name!r} is of type {kind.__name__}")
+        plan, runs = Plan.from_json(content["plan"]), content["runs"]
+        if len(runs) != len(plan.schedule()) or not all(isinstance(run, str) for run in runs):
+            raise ValueError(f"expected the ids of {len(plan.schedule())} runs, got {runs}")
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{file} does not hold the plan of a comparison: {error}; delete it and run the comparison again, "
+            "finished runs are kept"
+        ) from None
+    return plan, content
 
 
 def _record(out: Path, run_id: str) -> Path:

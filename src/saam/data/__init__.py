@@ -3,7 +3,7 @@
 from saam.data.augmentation import augment, cutout, list_augmentations, random_crop, random_flip
 from saam.data.batches import Batches, normalise, score_batches, train_batches
 from saam.data.cache import cache_folder
-from saam.data.catalog import DataRecord, data_record, list_data, load_data
+from saam.data.catalog import DataRecord, data_record, list_data, load_data, resolve_name
 from saam.data.splits import Images, ImageSource, Splits, build_splits, limit_splits, split_indices
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "normalise",
     "random_crop",
     "random_flip",
+    "resolve_name",
     "score_batches",
     "split_indices",
     "train_batches",

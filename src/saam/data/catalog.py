@@ -2,14 +2,16 @@
 
 import inspect
 import pkgutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin
 
-from saam._errors import nearest, unknown
+from saam._errors import nearest
 from saam.data.splits import Splits, limit_splits
 
-__all__ = ["DataRecord", "data_record", "list_data", "load_data"]
+__all__ = ["DataRecord", "data_record", "list_data", "load_data", "resolve_name"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,12 @@ _RECORDS = {
         DataRecord("cifar10", "saam.data.vision:load_cifar10", "CIFAR-10, 32x32; downloaded"),
         DataRecord("cifar100", "saam.data.vision:load_cifar100", "CIFAR-100, 32x32; downloaded"),
         DataRecord("fashion-mnist", "saam.data.vision:load_fashion_mnist", "Fashion-MNIST, 28x28; downloaded"),
-        DataRecord("folder:", "saam.data.folder:load_folder", "folder:PATH, images in one subfolder for each class"),
+        DataRecord(
+            "folder:",
+            "saam.data.folder:load_folder",
+            "folder:PATH, images in one subfolder for each class; a tenth each is drawn for validation and test "
+            "unless the options validation= and test= say how much; size=224 resizes",
+        ),
         DataRecord("parquet:", "saam.data.parquet:load_parquet", "parquet:PATH, a Hugging Face data set on disk"),
         DataRecord("hub:", "saam.data.parquet:load_hub", "hub:OWNER/NAME, a Hugging Face data set; downloaded"),
     )
@@ -60,8 +67,31 @@ def data_record(name: str) -> DataRecord:
     """
     kind, colon, _ = name.partition(":")
     if kind + colon not in _RECORDS:
-        raise unknown("data set", name, _RECORDS)
+        raise ValueError(
+            f"there is neither a folder {name!r} here nor a data set of that name: {nearest(name, _RECORDS)}"
+            f"known: {', '.join(_RECORDS)}"
+        )
     return _RECORDS[kind + colon]
+
+
+def resolve_name(name: str) -> str:
+    """Return the name that means the same data from any directory: a folder that is there with kind and whole path.
+
+    Names of data sets, and whatever is neither a data set nor a folder, come back as they are.
+
+    Example:
+        >>> resolve_name("photo-digits")
+        'photo-digits'
+        >>> resolve_name("folder:/usr/..")
+        'folder:/'
+    """
+    kind, colon, place = name.partition(":")
+    if kind + colon not in _RECORDS:  # no kind is given
+        kind, place = "", name
+    folder = Path(place).expanduser()
+    if not place or kind not in ("", "folder", "parquet") or not folder.is_dir():
+        return name
+    return f"{kind or ('parquet' if any(folder.glob('*.parquet')) else 'folder')}:{folder.resolve()}"
 
 
 def load_data(
@@ -85,12 +115,11 @@ def load_data(
 
     Raises:
         ValueError: no such name, or an option out of its range.
-        TypeError: an option that this data set does not have.
+        TypeError: an option that this data set does not have, or one of the wrong type.
         FileNotFoundError: nothing at that place.
         ModuleNotFoundError: the data set needs a package that is not installed.
     """
-    if ":" not in name and name not in _RECORDS and (folder := Path(name).expanduser()).is_dir():
-        name = f"{'parquet' if any(folder.glob('*.parquet')) else 'folder'}:{name}"
+    name = resolve_name(name)
     record = data_record(name)
     place = name.partition(":")[2]
     if record.name.endswith(":") and not place:
@@ -103,10 +132,28 @@ def load_data(
         ) from error
     given = {"root": root, "size": size, "seed": seed}
     options |= {key: value for key, value in given.items() if value is not None}
-    known = [key for key, value in inspect.signature(loader).parameters.items() if value.kind is value.KEYWORD_ONLY]
-    for option in options:
+    parameters = inspect.signature(loader).parameters.values()
+    known = {value.name: value.annotation for value in parameters if value.kind is value.KEYWORD_ONLY}
+    for option, value in options.items():
         if option not in known:
             hint = f"{nearest(option, known)}it takes {', '.join(known)}"
             raise TypeError(f"data set {record.name!r} has no option {option!r}: {hint}")
+        _check_type(option, value, known[option])
+    _check_type("limit", limit, int | None)
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"data: seed must be 0 or above, and below 2**63, got {seed}")
     splits: Splits = loader(*[place] if place else [], **options)
     return splits if limit is None else limit_splits(splits, limit, seed=seed)
+
+
+_TYPES = {int: "a whole number", float: "a number", bool: "true or false", Sequence: "a tuple", str: "a text"}
+
+
+def _check_type(option: str, value: Any, annotation: Any) -> None:
+    """Refuse what a loader's annotation does not allow, before the loader stumbles over it."""
+    kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    kinds = tuple(get_origin(kind) or kind for kind in kinds)
+    accepted = (*kinds, int) if float in kinds else kinds
+    if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in kinds):
+        expected = " or ".join(_TYPES[kind] for kind in kinds if kind in _TYPES)
+        raise TypeError(f"data: {option} must be {expected}, got {value!r}")

@@ -100,7 +100,9 @@ def decode(source: Path | bytes, name: str, size: int | None = None) -> Tensor:
                 raise ValueError(f"{image.mode} pixels are more than 8 bits deep, convert it to 8 bits")
             rgb = image.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"cannot decode the image {name}: {error}; mend or remove it, or give skip_corrupt") from error
+        raise ValueError(
+            f"cannot decode the image {name}: {error}; mend or remove it, or pass skip_corrupt=true"
+        ) from error
     if size is not None:
         scale = size / min(rgb.size)
         width, height = max(size, round(rgb.width * scale)), max(size, round(rgb.height * scale))
@@ -171,4 +173,6 @@ def _shape(source: Path | bytes, name: str) -> tuple[int, int]:
         with _open(source) as image:
             return image.height, image.width
     except OSError as error:
-        raise ValueError(f"cannot read the image {name}: {error}; mend or remove it, or give skip_corrupt") from error
+        raise ValueError(
+            f"cannot read the image {name}: {error}; mend or remove it, or pass skip_corrupt=true"
+        ) from error

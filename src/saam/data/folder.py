@@ -2,6 +2,9 @@
 
 PATH/CLASS/*.png                  one pool: validation and test are drawn from it, all classes in proportion
 PATH/{train,val,test}/CLASS/*.png splits as they lie; one that is missing is drawn from train
+
+A tenth of the images each is drawn for validation and test, unless ``validation=`` and ``test=`` say how much; further
+options are size, seed, skip_corrupt, workers and label, as in ``pets,size=224,test=0.2,skip_corrupt=true``.
 """
 
 from pathlib import Path
@@ -57,9 +60,8 @@ def load_folder(
         folders = {"train": path}
     classes = _subfolders(folders["train"])
     if len(classes) < 2:
-        raise FileNotFoundError(
-            f"{folders['train']} has {len(classes)} subfolders; expected one for each class, and two classes or more"
-        )
+        count = f"{len(classes)} subfolder{'' if len(classes) == 1 else 's'}"
+        raise FileNotFoundError(f"{folders['train']} has {count}; expected one for each class, and two classes or more")
     files: list[Path] = []
     labels: list[int] = []
     members: list[str] = []

@@ -68,9 +68,9 @@ def load_photo_digits(
         ValueError: an option out of its range.
         OSError: the cache file cannot be written.
     """
+    if len(digit_size) != 2 or not all(isinstance(value, int) for value in digit_size):
+        raise ValueError(f"digit_size={digit_size!r}: expected two whole numbers, as in digit_size=(12, 19)")
     low, high = digit_size
-    if not all(isinstance(value, int) for value in (train, validation, test, size, low, high, distractors, seed)):
-        raise ValueError("photo-digits takes whole numbers for all its options, and two of them for digit_size")
     if not 8 <= low <= high <= size <= 256:
         raise ValueError(
             f"size={size}, digit_size={(low, high)}: expected 8 <= smallest <= largest digit <= size <= 256"

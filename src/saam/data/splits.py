@@ -1,6 +1,7 @@
 """Images with labels, and the three splits of a data set, which never mix."""
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self, TypeVar
@@ -165,7 +166,7 @@ def split_indices(
     total = len(labels)
     counts = []
     for part, share in (("validation", validation), ("test", test)):
-        if share < 0 or (share >= 1 and share != int(share)):
+        if not 0 <= share < math.inf or (share >= 1 and share != int(share)):
             raise ValueError(f"{part}={share}: expected a share from 0 to below 1, or a whole number of images")
         counts.append(max(1, round(share * total)) if 0 < share < 1 else int(share))
     if sum(counts) >= total:

@@ -30,7 +30,8 @@ def comparison_strip(out: str | Path, *, images: int = 10) -> ScoreMapStrip | No
         The strip; None where no arm has a score squeeze or none has finished a run.
 
     Raises:
-        FileNotFoundError: the folder holds no comparison.
+        FileNotFoundError: the folder holds no comparison or not the network, or the data are gone.
+        ValueError: a file is damaged, or no image is asked for.
     """
     comparison = load_comparison(out)
     arm = _best_scored_arm(comparison)
@@ -53,7 +54,7 @@ def data_strip(model: nn.Module, splits: Splits, *, images: int = 10, title: str
         title: whose maps these are.
 
     Raises:
-        ValueError: the network has no score squeeze.
+        ValueError: the network has no score squeeze, or no image is asked for.
     """
     chosen = _first_of_each_class(splits.test.labels, images)
     source = splits.test.select(chosen)
@@ -82,6 +83,8 @@ def _best_scored_arm(comparison: Comparison) -> str | None:
 
 def _first_of_each_class(labels: Tensor, count: int) -> Tensor:
     """Indices (count,) of images: the first of each class, then the second of each, and so on."""
+    if count < 1:
+        raise ValueError(f"expected one image or more, got images={count}")
     seen: dict[int, int] = {}
     order = []
     for index, label in enumerate(labels.tolist()):

@@ -2,7 +2,8 @@
 
 Colour shows how much weight a pixel has against mean pooling, which gives every pixel 1 / (h * w): a map is drawn as
 map * h * w, from 0 (dark) to a ceiling (bright, as all above it) that the caller, or the strip's row label, names.
-A map that looks everywhere alike is therefore flat, not stretched until it seems to say something.
+A map that looks everywhere alike is therefore flat, not stretched until it seems to say something; in a strip, a site
+that gives no pixel 1.05 times the mean's weight is named as such and nothing is drawn over its images.
 """
 
 import io
@@ -28,6 +29,7 @@ _COLOURS = torch.tensor(  # seventeen steps of matplotlib's perceptually uniform
     ],
     dtype=torch.float32,
 )  # fmt: skip
+_NEAR_MEAN = 1.05  # a site whose largest weight, in times that of mean pooling, is below pools as the mean does
 _FLATTEST = 2.0  # the least ceiling: a uniform map has the middle colour at most
 
 
@@ -40,7 +42,8 @@ class ScoreMapStrip:
         width, height: of the picture, in pixels.
         title: whose maps these are, for a caption.
         sites: name of each row of maps, from the top.
-        ceilings: for each of these rows, the weight drawn brightest, in times that of mean pooling.
+        ceilings: for each of these rows, the weight drawn brightest, in times that of mean pooling; 1 where the site
+            is nearly the mean and nothing is drawn.
     """
 
     png: bytes
@@ -102,7 +105,8 @@ def strip(
         cell: longer side of one picture, in pixels.
 
     Returns:
-        The strip; all maps of a row share one ceiling, so that they can be compared.
+        The strip; all maps of a row share one ceiling, so that they can be compared. A site that is nearly the mean
+        shows the grey images.
 
     Raises:
         ValueError: an unknown site, or shapes and lengths that do not fit.
@@ -116,12 +120,14 @@ def strip(
     if labels is not None and len(labels) != len(images):
         raise ValueError(f"expected one label for each of {len(images)} images, got {len(labels)}")
     means = [maps[site].detach().float().cpu().mean(dim=1) for site in chosen]
-    ceilings = [_ceiling(_relative(rows)) for rows in means]
-    pictures = [list(images.cpu())] + [
-        [overlay(image, row, ceiling=top) for image, row in zip(images, rows, strict=True)]
-        for rows, top in zip(means, ceilings, strict=True)
-    ]
-    names = ["image"] + [f"{site}\nbright: {top:.1f}x" for site, top in zip(chosen, ceilings, strict=True)]
+    ceilings = [1.0 if _relative(rows).max() < _NEAR_MEAN else _ceiling(_relative(rows)) for rows in means]
+    pictures, names = [list(images.cpu())], ["image"]
+    for site, rows, top in zip(chosen, means, ceilings, strict=True):
+        opacity, meaning = (0.6, f"bright: {top:.1f} times\nthe mean's weight") if top > 1 else (0.0, "nearly the mean")
+        names.append(f"{site}\n{meaning}")
+        pictures.append(
+            [overlay(image, row, ceiling=top, opacity=opacity) for image, row in zip(images, rows, strict=True)]
+        )
     grid = _grid(pictures, names, labels, cell)
     buffer = io.BytesIO()
     grid.save(buffer, format="PNG", optimize=True)

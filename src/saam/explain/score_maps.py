@@ -1,5 +1,6 @@
 """The score maps of a network: what weight each pixel had when a score squeeze pooled its feature map."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -59,8 +60,8 @@ def _score_pools(model: nn.Module) -> Iterator[tuple[str, tuple[nn.Module, Score
 
 
 def _site(name: str) -> str:
-    """Give `layer1.0.bn2` for `layer1.0.bn2.attention`, and `model` for the model itself."""
-    return ("." + name).removesuffix(".attention").lstrip(".") or "model"
+    """Give what stood there: `layer1.0.bn2` for `layer1.0.bn2.attention`, or `model` for the model itself."""
+    return re.sub(r"(\.attention)?(\.squeeze(\.pool)?)?$", "", "." + name, count=1).lstrip(".") or "model"
 
 
 def _keep(maps: dict[str, Tensor], site: str, pool: ScorePool2d) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:

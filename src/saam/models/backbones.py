@@ -63,7 +63,7 @@ def build_backbone(name: str, *, num_classes: int | None, pretrained: bool, opti
             if pretrained:
                 raise ValueError(f"there are no pretrained weights of {name!r}; take a timm: or torchvision: network")
             _check_options(name, build, options)
-            return build(*map(int, numbers.groups()), num_classes=num_classes or 10, **options)
+            return build(*map(int, numbers.groups()), num_classes=10 if num_classes is None else num_classes, **options)
     raise ValueError(
         f"unknown model {name!r}: {nearest(name, list_models())}known: {', '.join(list_models())}, the same with other "
         "numbers, timm:NAME and torchvision:NAME"

@@ -46,19 +46,21 @@ def create_model(
             ``torchvision:NAME``.
         attention: None or "none", a registered name with options as in ``"saam,heads=4"``, or a function of the
             channels.
-        num_classes: width of the classifier; None means 10, or what a network of timm or torchvision has.
+        num_classes: width of the classifier, 1 or more; None means 10, or what a network of timm or torchvision has.
         pretrained: load the weights that timm or torchvision has for the network.
         where: see :func:`saam.attach`.
-        start: see :func:`saam.attach`; None starts as "identity" in a pretrained network, as "default" in another.
-        seed: draws the initial weights. The backbone's depend on the seed alone, whatever the attention, and the
-            attention's come from a generator of their own; the global generator stays as it was.
+        start: see :func:`saam.attach`, which starts as "identity" unless told; here None starts as "identity" in a
+            pretrained network, and as "default", as in the papers, in one that is trained from scratch.
+        seed: a whole number; draws the initial weights. The backbone's depend on the seed alone, whatever the
+            attention, and the attention's come from a generator of their own; the global generator stays as it was.
         options: of the backbone, such as ``width`` of a CIFAR ResNet, ``drop_path_rate`` of a network of timm.
 
     Returns:
         The network, (B, 3, H, W) -> logits (B, num_classes).
 
     Raises:
-        ValueError: an unknown network or attention, no site for the attention, or no pretrained weights.
+        ValueError: an unknown network or attention, no site for the attention, no pretrained weights, or a number of
+            classes or a seed that is none.
         TypeError: an option that the backbone does not have.
         ModuleNotFoundError: the library of the network is not installed.
 
@@ -67,14 +69,20 @@ def create_model(
         >>> sum(parameter.numel() for parameter in model.parameters())
         275183
     """
+    if num_classes is not None and not (_is_whole(num_classes) and num_classes > 0):
+        raise ValueError(
+            f"num_classes must be a whole number above 0, or None, got {num_classes!r}; for features alone build the "
+            "network without a classifier yourself, and attach to it"
+        )
+    if seed is not None and not _is_whole(seed):
+        raise ValueError(f"seed must be a whole number, or None, got {seed!r}")
     chosen: dict[str, Any] = {}
     if isinstance(attention, str):
         attention, chosen = (None, {}) if attention == "none" else parse_attention(attention)
     with _seeded(seed):
         model = build_backbone(name, num_classes=num_classes, pretrained=pretrained, options=options)
-    card = ModelCard(
-        name, num_classes, {**options, **_hidden_options(model)}, _replaced(model, num_classes, pretrained)
-    )
+    fresh = _replaced(model, name, options) if pretrained and num_classes is not None else ()
+    card = ModelCard(name, num_classes, {**options, **_hidden_options(model)}, fresh)
     model.saam_card = card  # type: ignore[assignment]
     if attention is not None:
         with _seeded(None if seed is None else seed + 2**31):
@@ -100,17 +108,16 @@ def untrained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if id(parameter) in fresh}
 
 
-def _replaced(model: nn.Module, num_classes: int | None, pretrained: bool) -> tuple[str, ...]:
-    """Return the classifier's parameters if pretrained weights were for other classes."""
-    usual = (getattr(model, "pretrained_cfg", None) or {}).get("num_classes", 1000)
-    if not pretrained or num_classes in (None, usual):
-        return ()
-    return tuple(
-        f"{name}.{key}"
-        for name, layer in model.named_modules()
-        if num_classes in (getattr(layer, "out_features", None), getattr(layer, "out_channels", None))
-        for key, _ in layer.named_parameters(recurse=False)
-    )
+def _replaced(model: nn.Module, name: str, options: dict[str, Any]) -> tuple[str, ...]:
+    """Return the parameters that pretrained weights did not fill: their shapes differ in the network as published."""
+    with _seeded(0):
+        published = build_backbone(name, num_classes=None, pretrained=False, options=options)
+    shapes = {key: parameter.shape for key, parameter in published.named_parameters()}
+    return tuple(key for key, value in model.named_parameters() if shapes.get(key, value.shape) != value.shape)
+
+
+def _is_whole(number: Any) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool)
 
 
 def _hidden_options(model: nn.Module) -> dict[str, Any]:

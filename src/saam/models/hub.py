@@ -15,7 +15,7 @@ def push_to_hub(model: nn.Module, repo_id: str, **options: Any) -> str:
     """Push a network, surgery included, to a repository ``owner/name`` on the hub.
 
     Args:
-        model: see :func:`saam.models.save`.
+        model: any network that :func:`saam.save` saves.
         repo_id: of the repository; it is made if need be.
         options: of ``huggingface_hub.ModelHubMixin.push_to_hub``, such as ``private``, ``token``, ``commit_message``.
 
@@ -30,7 +30,8 @@ def from_hub(repo_id: str, *, model: nn.Module | None = None, attention: Any = N
 
     Args:
         repo_id: of the repository, or path of a folder.
-        model, attention: see :func:`saam.models.rebuild`.
+        model: the network before surgery, for one that :func:`saam.create_model` does not make. It is changed in place.
+        attention: the function of the channels, for attention that was given by a function.
         options: of ``huggingface_hub.ModelHubMixin.from_pretrained``, such as ``revision`` and ``token``.
     """
     return _Shared.from_pretrained(repo_id, model=model, attention=attention, **options).network

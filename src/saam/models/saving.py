@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from saam._files import write_atomically
 from saam._version import __version__
@@ -21,6 +21,7 @@ from saam.models.factory import create_model, model_card
 from saam.surgery import Attended, Site, attach, upgrade
 from saam.surgery.attach import Attention
 from saam.surgery.modules import visible_modules
+from saam.surgery.refusal import refuse
 from saam.surgery.upgraded import Upgraded, UpgradedPool
 
 __all__ = ["describe", "load", "rebuild", "save"]
@@ -34,8 +35,11 @@ def describe(model: nn.Module) -> dict[str, Any]:
     Put it into the config of a checkpoint, and :func:`load` can read that checkpoint.
 
     Raises:
-        ValueError: the network was changed with something that has no name, such as a function as a squeeze.
+        TypeError: the network is compiled, scripted or distributed.
+        ValueError: the network was changed by other means than surgery, or with something that has no name, such as a
+            function as a squeeze.
     """
+    refuse(model, to="save")
     card = model_card(model)
     description = {
         "model": None
@@ -51,6 +55,8 @@ def describe(model: nn.Module) -> dict[str, Any]:
             f"cannot describe this {type(model).__name__} ({error}): options of network and attention must be numbers, "
             "texts and lists of these, squeezes must be given by name"
         ) from error
+    if card is not None:
+        _require_same(model, description)
     return description
 
 
@@ -67,6 +73,8 @@ def rebuild(
     Raises:
         ValueError: the description is damaged, or model or attention is needed.
     """
+    if model is not None:
+        refuse(model)
     try:
         known, surgery = description["model"], description["surgery"]
         if model is None:
@@ -76,7 +84,7 @@ def rebuild(
                 )
             model = create_model(known["name"], num_classes=known["num_classes"], **known["options"])
         _redo(model, surgery, attention)
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
         raise ValueError(f"the description of the network is damaged ({error!r}): save the network again") from error
     return model
 
@@ -88,7 +96,9 @@ def save(model: nn.Module, folder: str | Path) -> Path:
         The folder, with ``model.safetensors`` and ``config.json``.
 
     Raises:
-        ValueError: see :func:`describe`.
+        TypeError: the network is compiled, scripted or distributed.
+        ValueError: the network was changed by other means than surgery, or with something that has no name, such as a
+            function as a squeeze.
         OSError: the folder cannot be written.
     """
     from safetensors.torch import save as to_bytes
@@ -106,11 +116,12 @@ def save(model: nn.Module, folder: str | Path) -> Path:
 
 
 def load(folder: str | Path, *, model: nn.Module | None = None, attention: Attention | None = None) -> nn.Module:
-    """Build the network that :func:`save` saved, with its weights, on the CPU.
+    """Build the network that :func:`save` saved, with its weights in the dtypes that they had, on the CPU.
 
     Args:
         folder: has ``model.safetensors`` and ``config.json``.
-        model, attention: see :func:`rebuild`.
+        model: the network before surgery, for one that :func:`saam.create_model` does not make. It is changed in place.
+        attention: the function of the channels, for attention that was given by a function.
 
     Returns:
         The network, in evaluation mode.
@@ -129,14 +140,43 @@ def load(folder: str | Path, *, model: nn.Module | None = None, attention: Atten
     try:
         weights = from_bytes((folder / _WEIGHTS).read_bytes())
         description = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(f"the network saved in {folder} is damaged ({error}): save it again") from error
     built = rebuild(description, model=model, attention=attention)
+    _take_dtypes(built, weights)
     try:
         built.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(f"the weights in {folder} do not fit the network that is described there: {error}") from error
     return built.eval()
+
+
+def _require_same(model: nn.Module, description: Mapping[str, Any]) -> None:
+    """Raise unless a network that is built from the description takes the weights of this one."""
+    requests = [module.request for module in model.modules() if isinstance(module, Attended)]
+    functions = [request["attention"] for request in requests if not isinstance(request["attention"], str)]
+    with torch.random.fork_rng(devices=[]):
+        built = rebuild(description, attention=next(iter(functions), None))
+    saved, loaded = ({key: tuple(value.shape) for key, value in net.state_dict().items()} for net in (model, built))
+    differing = [key for key in saved | loaded if saved.get(key) != loaded.get(key)]
+    if differing:
+        key = differing[0]
+        more = f" and {len(differing) - 1} more" if differing[1:] else ""
+        raise ValueError(
+            f"cannot save this {type(model).__name__}, which was changed after create_model made it: {key!r}{more} "
+            f"would not load, with the shape {saved.get(key)} here and {loaded.get(key)} in what load builds; give "
+            "create_model what it takes, such as num_classes, or del model.saam_card, save, and load with model=, the "
+            "same network before surgery"
+        )
+
+
+def _take_dtypes(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Give a network the dtypes of weights, and buffers that are not saved that of the first."""
+    floating = [value.dtype for value in weights.values() if value.is_floating_point()]
+    model.to(next(iter(floating), None))
+    for key, value in model.state_dict(keep_vars=True).items():
+        if key in weights:
+            value.data = value.data.to(weights[key].dtype)
 
 
 def _surgery(model: nn.Module) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ class ChannelAttention(nn.Module):
         (B, C, H, W) -> (B, C, H, W), in the dtype and memory layout of the input.
 
     Example:
+        >>> import torch
         >>> from saam.nn import BottleneckMLP, ScorePool2d
         >>> attention = ChannelAttention(ScorePool2d(64, heads=4), BottleneckMLP(64, 8), nn.Sigmoid())
         >>> attention(torch.randn(2, 64, 8, 8)).shape

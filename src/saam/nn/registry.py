@@ -1,7 +1,7 @@
 """Attention by name: one frozen record for each module, and the functions that look them up."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,7 +90,8 @@ def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
     """Build a registered attention for a number of channels.
 
     Args:
-        name: see :func:`list_attentions`; ``timm:NAME`` builds what timm calls NAME.
+        name: see :func:`list_attentions`; ``timm:NAME`` builds what timm calls NAME. Options may follow it, as in
+            ``"eca,squeeze=score"``.
         channels: C of the feature map.
         options: the module's own, such as ``rd_ratio`` or ``squeeze="score"``.
 
@@ -98,30 +99,38 @@ def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
         A module (B, C, H, W) -> (B, C, H, W).
 
     Raises:
-        ValueError: no such name, or an option out of its range.
+        ValueError: no such name, an option that is given twice, or one out of its range.
         TypeError: an option that this module does not have.
 
     Example:
         >>> create_attention("eca", 64, squeeze="score").squeeze
         ScorePool2d(64, heads=1, scorer='pixel', kernel_size=1, temperature=8)
     """
+    name, options = parse_attention(name, options)
     build = attention_record(name).build
-    known = [key for key, value in inspect.signature(build).parameters.items() if value.kind is value.KEYWORD_ONLY]
-    for option in options:
-        if option not in known:
-            raise TypeError(
-                f"attention {name!r} has no option {option!r}: {nearest(option, known)}it takes {', '.join(known)}"
-            )
+    require_options(f"attention {name!r}", build, options)
     return build(channels, **options)
 
 
-def parse_attention(text: str) -> tuple[str, dict[str, Any]]:
+def require_options(what: str, build: Callable[..., Any], options: Iterable[str]) -> None:
+    """Raise TypeError for an option that is no keyword-only parameter of what builds ``what``."""
+    known = [key for key, value in inspect.signature(build).parameters.items() if value.kind is value.KEYWORD_ONLY]
+    for option in options:
+        if option not in known:
+            raise TypeError(f"{what} has no option {option!r}: {nearest(option, known)}it takes {', '.join(known)}")
+
+
+def parse_attention(text: str, more: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
     """Split ``"name,option=value,..."``, as the command line takes it, into name and options.
 
     Values are Python literals, and what is none is a string.
 
+    Args:
+        text: a name, with or without options.
+        more: options that were given beside the text.
+
     Raises:
-        ValueError: no such name, or a part that is not ``option=value``.
+        ValueError: no such name, a part that is not ``option=value``, or an option that is given twice.
 
     Example:
         >>> parse_attention("saam,heads=4,scorer=pixel")
@@ -129,4 +138,6 @@ def parse_attention(text: str) -> tuple[str, dict[str, Any]]:
     """
     name, options = parse_options(text)
     attention_record(name)
-    return name, options
+    for option in options.keys() & (more or {}):
+        raise ValueError(f"option {option!r} is given twice, in {text!r} and beside it: leave out one of the two")
+    return name, {**options, **(more or {})}

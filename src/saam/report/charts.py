@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import altair as alt
 
 from saam.comparison.records import RunRecord
-from saam.comparison.statistics import ArmSummary, Difference, Metric
+from saam.comparison.statistics import RANGES, ArmSummary, Difference, Metric
 from saam.report.overview import METRICS, Overview
 from saam.report.words import interval, number, signed
 
@@ -59,7 +59,7 @@ def charts(view: Overview, records: Sequence[RunRecord]) -> list[Chart]:
     if any(row.cost and row.scores for row in view.rows):
         drawn.append(Chart("cost", "Time of a training step", _cost(view, "step", "times the plain backbone's")))
         drawn.append(Chart("cost", "Parameters", _cost(view, "parameters", "trainable parameters")))
-    if any(record.curve for record in records):
+    if any(len(record.curve) > 1 for record in records):
         for names, title, axis in (
             (("validation_accuracy",), "Validation accuracy", "validation accuracy (%)"),
             (("validation_loss", "train_loss"), "Loss", "loss (nats); training dashed"),
@@ -94,11 +94,13 @@ def _forest(view: Overview, entries: Sequence[_Entry], metric: Metric, title: st
                 else {"low": each.mean, "high": each.mean}
             )
             text = (signed if paired else number)(each.mean, _DIGITS[metric])
-            spelled = {"text": text, "interval": interval(each.low, each.high, _DIGITS[metric])}
+            spelled = {"text": text, "interval": interval(each, _DIGITS[metric])}
             means.append({**row, "mean": each.mean, **ends, **spelled})
     labels = alt.Axis(ticks=False, domain=False, labelPadding=8, labelExpr="split(datum.label, '\\n')")
     rows = alt.Scale(domain=[_lines(each.label) for each in entries])
-    scale = alt.Scale(zero=paired, nice=True, padding=10)
+    shown = [value for _, _, each in entries for value in (*each.values.values(), each.low, each.high)]
+    frame = _frame([*shown, 0.0], (-math.inf, math.inf)) if paired else _frame(shown, RANGES[metric])
+    scale = alt.Scale(zero=False, nice=True, domain=frame)
     x = {"title": title, "scale": scale, "axis": alt.Axis(tickCount=6)}
     y, colour = alt.Y("label:N", title=None, axis=labels, scale=rows), _colour(view)
     runs = alt.Chart(alt.Data(values=points)).encode(y=y, color=colour)
@@ -122,15 +124,17 @@ def _forest(view: Overview, entries: Sequence[_Entry], metric: Metric, title: st
 
 def _cost(view: Overview, field: Literal["step", "parameters"], title: str) -> dict[str, Any]:
     """Draw each arm's accuracy with its 95 % interval over what it costs."""
-    values = []
+    values, shown = [], list[float]()
     for row in view.rows:
         if row.cost and row.scores:
             cost = row.cost.train_step_ratio if field == "step" else row.cost.parameters
             score = row.scores["accuracy"]
             low, high = (score.low, score.high) if math.isfinite(score.low) else (score.mean, score.mean)
+            shown += [low, high]
             values.append({"arm": row.arm, "cost": cost, "accuracy": score.mean, "low": low, "high": high})
     x = alt.X("cost:Q", title=title, scale=alt.Scale(zero=False, nice=True, padding=24), axis=alt.Axis(tickCount=5))
-    y = {"title": _SCORES["accuracy"], "scale": alt.Scale(zero=False, nice=True), "axis": alt.Axis(tickCount=6)}
+    scale = alt.Scale(zero=False, nice=True, domain=_frame(shown, RANGES["accuracy"]))
+    y = {"title": _SCORES["accuracy"], "scale": scale, "axis": alt.Axis(tickCount=6)}
     base = alt.Chart(alt.Data(values=values)).encode(x=x, color=_colour(view, legend=True))
     tooltip = [_tip("arm", "arm"), alt.Tooltip("accuracy:Q", format=".2f"), alt.Tooltip("cost:Q", title=title)]
     lines = base.mark_rule(strokeWidth=2, opacity=0.6).encode(y=alt.Y("low:Q", **y), y2="high:Q")
@@ -179,17 +183,27 @@ def _curves(view: Overview, records: Sequence[RunRecord], names: Sequence[str], 
 
 
 def _by_epoch(curves: Sequence[Sequence[Mapping[str, Any]]], name: str) -> list[dict[str, float]]:
-    """Mean over runs and one standard deviation to either side, for each epoch; values that are no number left out."""
+    """Mean over runs and one standard deviation to either side, as far as scores go, for each epoch; no NaN counts."""
     found: dict[int, list[float]] = {}
     for epoch in (epoch for curve in curves for epoch in curve):
         value = epoch.get(name)
         if value is not None and math.isfinite(value):
             found.setdefault(epoch["epoch"], []).append(value)
     points = []
+    least, most = RANGES["accuracy" if name.endswith("accuracy") else "loss"]
     for place, each in sorted(found.items()):
         mean, spread = fmean(each), stdev(each) if len(each) > 1 else 0.0
-        points.append({"epoch": place, "mean": mean, "low": mean - spread, "high": mean + spread})
+        low, high = max(mean - spread, least), min(mean + spread, most)
+        points.append({"epoch": place, "mean": mean, "low": low, "high": high})
     return [{key: round(value, 5) for key, value in point.items()} for point in points]
+
+
+def _frame(values: Sequence[float], limits: tuple[float, float]) -> list[float]:
+    """Ends of an axis: a little beyond all values, but not beyond what is possible."""
+    finite = [value for value in values if math.isfinite(value)]
+    low, high = min(finite), max(finite)
+    margin = 0.04 * (high - low) or 0.5
+    return [max(low - margin, limits[0]), min(high + margin, limits[1])]
 
 
 def _spec(chart: alt.LayerChart, **size: Any) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """What both reports show, drawn from the records once: rows of the main table, and the two families of differences."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from saam.comparison import Comparison
 from saam.comparison.records import CostRecord
-from saam.comparison.statistics import ArmSummary, Difference, Metric, Summary, Verdict, summarise
-from saam.report.words import finding, verdict_sentence
+from saam.comparison.statistics import ArmSummary, Difference, Metric, Summary, Verdict, seeds_needed, summarise
+from saam.report.words import at_chance, few_images, finding, verdict_sentence
 
 __all__ = ["METRICS", "Overview", "Row", "overview", "verdicts"]
 
@@ -35,7 +36,8 @@ class Overview:
         finished, planned: numbers of runs.
         to_reference: by metric, the differences of all other arms to the reference; Holm over these.
         of_focus: by metric, the differences of the focus arm to all others; Holm over these.
-        notes: what this number of seeds cannot show.
+        notes: what this number of seeds and test images cannot show.
+        at_chance: a sentence where no arm learned anything, else empty.
     """
 
     rows: tuple[Row, ...]
@@ -46,6 +48,7 @@ class Overview:
     to_reference: Mapping[Metric, tuple[Difference, ...]]
     of_focus: Mapping[Metric, tuple[Difference, ...]]
     notes: tuple[str, ...]
+    at_chance: str
 
     @property
     def complete(self) -> bool:
@@ -56,13 +59,19 @@ class Overview:
     def headline(self) -> str:
         """The answer in one sentence."""
         others = [row.arm for row in self.rows if row.arm != self.focus]
-        return finding(self.focus, self.of_focus["accuracy"], others)
+        return self.at_chance or finding(self.focus, self.of_focus["accuracy"], others)
 
     @property
     def verdicts(self) -> list[str]:
         """One sentence for the focus arm against each alternative."""
         losses = {difference.reference: difference for difference in self.of_focus["loss"]}
         return [verdict_sentence(each, losses.get(each.reference)) for each in self.of_focus["accuracy"]]
+
+    @property
+    def detectable(self) -> list[Difference]:
+        """The differences in accuracy of the focus arm whose seeds and spread promise to find what is large enough."""
+        family = self.of_focus["accuracy"]
+        return [each for each in family if each.n >= seeds_needed(len(family)) and each.minimum_detectable >= 0.005]
 
 
 def overview(comparison: Comparison) -> Overview:
@@ -83,7 +92,9 @@ def overview(comparison: Comparison) -> Overview:
         }
         runs = sum(record.arm == arm for record in comparison.records)
         rows.append(Row(arm, runs, scores, differences, costs.get(arm)))
-    notes = (note for summary in (to_focus["accuracy"], to_reference["accuracy"]) for note in summary.notes)
+    notes = [note for summary in (to_focus["accuracy"], to_reference["accuracy"]) for note in summary.notes]
+    images = int(min((record.test["count"] for record in comparison.records), default=100))
+    best = max((row.scores["accuracy"].mean for row in rows if row.scores), default=math.inf)
     return Overview(
         rows=tuple(rows),
         reference=plan.reference,
@@ -92,13 +103,15 @@ def overview(comparison: Comparison) -> Overview:
         planned=len(plan.arms) * len(plan.seeds),
         to_reference={metric: summary.differences for metric, summary in to_reference.items()},
         of_focus={metric: tuple(map(_turned, summary.differences)) for metric, summary in to_focus.items()},
-        notes=tuple(dict.fromkeys(notes)),
+        notes=tuple(dict.fromkeys(filter(None, [*notes, few_images(images)]))),
+        at_chance=at_chance(best, comparison.classes, images) if comparison.classes else "",
     )
 
 
 def verdicts(comparison: Comparison) -> list[str]:
-    """Return one sentence each for the focus arm against every alternative that has finished runs."""
-    return overview(comparison).verdicts
+    """Return one sentence each for the focus arm against every alternative; before them, whether no arm learned."""
+    view = overview(comparison)
+    return [*filter(None, [view.at_chance]), *view.verdicts]
 
 
 def _summary(comparison: Comparison, reference: str, metric: Metric, order: Mapping[str, int]) -> Summary:

@@ -25,7 +25,7 @@ from saam.report.overview import overview
 __all__ = ["html", "write_report"]
 
 
-def html(comparison: Comparison, *, strip: ScoreMapStrip | None = None) -> str:
+def html(comparison: Comparison, *, strip: ScoreMapStrip | None = None, no_strip: str = "") -> str:
     """Write a comparison, finished or not, as a self-contained page.
 
     Scripts, styles, charts and pictures are all inside; a content security policy keeps the page from loading anything.
@@ -33,6 +33,7 @@ def html(comparison: Comparison, *, strip: ScoreMapStrip | None = None) -> str:
     Args:
         comparison: plan, records and costs so far.
         strip: test images with score maps over them, for a section of its own.
+        no_strip: where there should be a strip and is none, why; it stands in its place.
 
     Returns:
         The page's HTML. All that comes from records, plan and strip is escaped.
@@ -55,6 +56,7 @@ def html(comparison: Comparison, *, strip: ScoreMapStrip | None = None) -> str:
         recipe=_pretty(asdict(comparison.plan.recipe)),
         runs={(record.arm, record.seed): record for record in comparison.records},
         specs=[chart.spec for chart in drawn],
+        no_strip=no_strip,
         strip=strip,
         strip_png=base64.b64encode(strip.png).decode() if strip else "",
         version=__version__,
@@ -62,9 +64,11 @@ def html(comparison: Comparison, *, strip: ScoreMapStrip | None = None) -> str:
     )
 
 
-def write_report(path: str | Path, comparison: Comparison, *, strip: ScoreMapStrip | None = None) -> None:
+def write_report(
+    path: str | Path, comparison: Comparison, *, strip: ScoreMapStrip | None = None, no_strip: str = ""
+) -> None:
     """Write the page of `html` to a file, whole or not at all."""
-    write_atomically({Path(path): html(comparison, strip=strip).encode()})
+    write_atomically({Path(path): html(comparison, strip=strip, no_strip=no_strip).encode()})
 
 
 @functools.cache

@@ -7,12 +7,14 @@ import math
 from collections.abc import Sequence
 
 from saam.comparison.plan import PLAIN
-from saam.comparison.statistics import Difference
+from saam.comparison.statistics import ArmSummary, Difference
 
 __all__ = [
     "MISSING",
+    "at_chance",
     "count",
     "duration",
+    "few_images",
     "finding",
     "interval",
     "listed",
@@ -45,9 +47,11 @@ def signed(value: float | None, digits: int = 2) -> str:
     return f"+{text}" if value is not None and float(f"{value:.{digits}f}") > 0 else text
 
 
-def interval(low: float, high: float, digits: int = 2) -> str:
-    """Return "-0.05 to 0.68"; one run or pair has no interval (NaN) yet."""
-    return MISSING if math.isnan(low) else f"{number(low, digits)} to {number(high, digits)}"
+def interval(scores: ArmSummary | Difference, digits: int = 2) -> str:
+    """Return "-0.05 to 0.68", or "too few seeds" where these give no interval, or nothing for a diverged loss."""
+    if math.isnan(scores.low):
+        return "" if math.isnan(scores.mean) else "too few seeds"
+    return f"{number(scores.low, digits)} to {number(scores.high, digits)}"
 
 
 def p_value(p: float) -> str:
@@ -96,8 +100,8 @@ def verdict_sentence(difference: Difference, loss: Difference | None) -> str:
     if not difference.n:
         return f"{pair}: no seed is finished in both yet"
     size = f"{signed(difference.mean)} points"
-    if difference.n > 1:
-        size += f" (95 % interval {interval(difference.low, difference.high)})"
+    if math.isfinite(difference.low):
+        size += f" (95 % interval {interval(difference)})"
     told = "cannot tell" if difference.verdict == "cannot tell" else f"say {difference.verdict}"
     sentence = f"{pair}: {size}, {_p(difference)} after Holm: {seeds(difference.n)} {told}"
     if loss is not None and loss.verdict not in ("cannot tell", difference.verdict):
@@ -129,6 +133,21 @@ def finding(focus: str, differences: Sequence[Difference], others: Sequence[str]
     if others:
         return f"{_named(focus)} against {listed([_named(arm) for arm in others])}: no pair of runs is finished yet"
     return f"{_named(focus)} alone: there is no other arm to compare it with"
+
+
+def at_chance(accuracy: float, classes: int, images: int) -> str:
+    """Say that the best arm's accuracy (%) is that of guessing, give or take two standard errors; else nothing."""
+    chance = 100 / classes
+    if accuracy <= chance + 2 * math.sqrt(chance * (100 - chance) / images):
+        best, guess = (f"{number(value)}\N{NO-BREAK SPACE}%" for value in (accuracy, chance))
+        return f"No arm learned better than chance: {best} at best, where guessing has {guess}"
+    return ""
+
+
+def few_images(n: int) -> str:
+    """Warn of so few test images that one of them weighs more than a point; else nothing."""
+    images = "1 test image" if n == 1 else f"{n} test images"
+    return f"{images}: each weighs {number(100 / n, 1)} points of accuracy; take 100 or more." if n < 100 else ""
 
 
 def _named(arm: str) -> str:

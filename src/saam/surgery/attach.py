@@ -1,16 +1,18 @@
 """Attention into a network."""
 
 import inspect
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
 
-from saam.nn import attention_record, create_attention
+from saam.nn import attention_record, create_attention, parse_attention
+from saam.surgery.adapters import adapter
 from saam.surgery.attended import Attended
 from saam.surgery.identity import start_as_identity
-from saam.surgery.modules import replace, visible_modules
+from saam.surgery.modules import original, replace, undone, visible_modules
 from saam.surgery.probe import at_rest
 from saam.surgery.report import Change, SurgeryReport, count_parameters, measured
 from saam.surgery.site import Site
@@ -19,7 +21,7 @@ from saam.surgery.sites import Where, sites
 __all__ = ["Attention", "Start", "attach"]
 
 Attention = str | Callable[..., nn.Module]
-"""A registered name, or a function of the channels."""
+"""A registered name, with options as in ``"saam,heads=4"`` or without, or a function of the channels."""
 
 Start = Literal["identity", "default"]
 
@@ -41,11 +43,14 @@ def attach(
 
     Args:
         model: any network on images.
-        attention: a registered name, see :func:`saam.list_attentions`, or any function of the channels that returns a
-            module (B, C, H, W) -> (B, C, H, W).
-        where: a kind of site, a pattern of module names or several, or a predicate, see :func:`saam.sites`.
+        attention: a registered name, see :func:`saam.list_attentions`, which options may follow as in
+            ``"eca,squeeze=score"``, or any function of the channels that returns a module (B, C, H, W) -> (B, C, H, W).
+        where: a kind of site, a pattern of module names or several, sites, or a predicate, see :func:`saam.sites`.
+            Attention that a block has already, such as SE, stays, and the new one comes after it;
+            :func:`saam.upgrade` gives it a learned squeeze instead.
         start: "identity" leaves what the network computes as it was, bit for bit as long as its activations are
-            finite; "default" starts the attention as its paper does, for training from scratch.
+            finite; "default" starts the attention as its paper does, for training from scratch, as
+            :func:`saam.create_model` does by itself where nothing is pretrained.
         example: input of the network. With one, the report says what changed in the outputs and what the attention
             costs in multiply-accumulates; attention that is built for a size of map needs one of the size trained on.
         options: of the attention, such as ``heads=4``. A function that takes ``stage`` or ``size`` is given the number
@@ -57,27 +62,29 @@ def attach(
     Raises:
         TypeError: a network that surgery cannot be done on, attention that is neither name nor function, or an option
             that it does not have.
-        ValueError: no site, an unknown attention, or a site that has another attention already.
+        ValueError: no site, an unknown attention, an option given twice, or a site that has another attention already.
 
     Example:
         >>> from saam.models import create_model
         >>> print(attach(create_model("resnet8"), "saam"))
-        site          channels  change   parameters
-        layer1.0.bn2  16        + SAAM   +65
-        layer2.0.bn2  32        + SAAM   +194
-        layer3.0.bn2  64        + SAAM   +644
-        total                   3 sites  +903
+        site          channels  change            parameters
+        layer1.0.bn2  16        + SAAM            +65
+        layer2.0.bn2  32        + SAAM            +194
+        layer3.0.bn2  64        + SAAM            +644
+        total                   3 residual sites  +903
     """
     if not isinstance(attention, str) and not callable(attention):
         raise TypeError(f"attention must be a registered name or a function of the channels, got {attention!r}")
     if start not in get_args(Start):
         raise ValueError(f"start must be 'identity' or 'default', got {start!r}")
+    if isinstance(attention, str):
+        attention, options = parse_attention(attention, options)
     wanted = _wanted(attention, options)
     chosen = _chosen(model, where, example)
     modules = visible_modules(model)
     request = {"attention": attention, "start": start, "options": options}
     wrapped: dict[nn.Module, nn.Module] = {}
-    changes = []
+    changes, left = [], []
     for site in chosen:
         module = modules[site.name]
         if isinstance(module, Attended):
@@ -86,27 +93,59 @@ def attach(
                     f"{site.name!r} has attention already ({type(module.attention).__name__}): "
                     "call detach(model) first, or choose other sites"
                 )
+            left.append((site.name, f"{type(module.attention).__name__} is there already"))
             continue
         built = _build(attention, site, start, {**wanted(site), **options})
         built = built.to(*_place(module, model))
         wrapped[module] = _wrap(module, built, site, request)
         count = count_parameters(built)
-        changes.append(Change(site.name, site.channels, f"+ {type(built).__name__}", count, site.size))
-    return measured(model, changes, lambda: replace(model, wrapped), example)
+        changes.append(Change(site.name, site.channels, f"+ {type(built).__name__}", count, site.size, kind=site.kind))
+    notes = _notes(model)
+    return measured(model, changes, lambda: replace(model, wrapped), example, left=tuple(left), notes=notes)
+
+
+def _notes(model: nn.Module) -> tuple[str, ...]:
+    """Return what to say of the attention that a network has without surgery."""
+    own: list[tuple[str, str]] = []
+    for module in visible_modules(model).values():
+        while isinstance(module, Attended):
+            module = module.module
+        if known := adapter(module):
+            own.append((type(original(module)).__name__, known.statistic))
+    if not own:
+        return ()
+    names = ", ".join(f"{count} {name}" for name, count in Counter(name for name, _ in own).items())
+    note = (
+        f"the network has attention of its own ({names}): it stays, and new attention in the same block comes after it"
+    )
+    if any(statistic.startswith("mean") for _, statistic in own):
+        note += "; saam.upgrade(model) gives what it has a learned squeeze"
+    return (note,)
 
 
 def _chosen(model: nn.Module, where: Where, example: Any) -> tuple[Site, ...]:
     chosen = sites(model, where, example=example)
     if chosen:
         return chosen
-    others = {site.kind: site for site in sites(model, example=example) if site.kind != "attention"}
-    if others:
-        hint = f"it has sites of another kind: where={' or where='.join(repr(kind) for kind in others)}"
-    elif any("attention" in type(module).__name__.lower() for module in model.modules()):
-        hint = "it looks like a transformer, whose tokens have no map (B, C, H, W) for channel attention"
+    others: dict[str, list[str]] = {}
+    for site in sites(model, example=example):
+        if site.kind != "attention":
+            others.setdefault(site.kind, []).append(site.name)
+    kinds = " or ".join(f"where={kind!r} ({names[0]}{', ...' if names[1:] else ''})" for kind, names in others.items())
+    if _has_tokens(model):
+        hint = "it looks like a transformer, whose tokens have no map (B, C, H, W): channel attention has no site there"
+        hint += f"; outside of them there is {kinds}" if kinds else ""
+    elif kinds:
+        hint = f"it has sites of another kind: {kinds}"
     else:
         hint = "it has no feature map (B, C, H, W) between two modules; give where= a pattern of module names"
     raise ValueError(f"no {where!r} site in {type(model).__name__}: {hint}")
+
+
+def _has_tokens(model: nn.Module) -> bool:
+    """Whether a network attends to tokens, going by the names of its classes."""
+    with undone(model):
+        return any("attention" in type(module).__name__.lower() and not adapter(module) for module in model.modules())
 
 
 def _wanted(attention: Attention, options: dict[str, Any]) -> Callable[[Site], dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from saam.surgery.keys import keep_keys
+from saam.surgery.leaf import call_leaf
 from saam.surgery.site import Site
 
 __all__ = ["Attended", "is_surgical"]
@@ -52,8 +53,8 @@ class Attended(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the module and the attention."""
         if self.site.position == "after":
-            return self.attention(self.module(*args, **kwargs))
-        return self.module(self.attention(args[0]), *args[1:], **kwargs)
+            return call_leaf(self.attention, self.module(*args, **kwargs))
+        return self.module(call_leaf(self.attention, args[0]), *args[1:], **kwargs)
 
     @property
     def original(self) -> nn.Module:
@@ -68,7 +69,7 @@ class Attended(nn.Module):
 
     def extra_repr(self) -> str:
         """Say where the attention is."""
-        return self.site.position
+        return f"position={self.site.position!r}"
 
 
 def is_surgical(module: nn.Module) -> bool:

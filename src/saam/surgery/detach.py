@@ -24,11 +24,11 @@ def detach(model: nn.Module) -> SurgeryReport:
     Example:
         >>> from saam.models import create_model
         >>> print(detach(create_model("resnet8", attention="saam")))
-        site          channels  change   parameters
-        layer1.0.bn2  16        - SAAM   -65
-        layer2.0.bn2  32        - SAAM   -194
-        layer3.0.bn2  64        - SAAM   -644
-        total                   3 sites  -903
+        site          channels  change            parameters
+        layer1.0.bn2  16        - SAAM            -65
+        layer2.0.bn2  32        - SAAM            -194
+        layer3.0.bn2  64        - SAAM            -644
+        total                   3 residual sites  -903
     """
     refuse(model)
     changes = []
@@ -40,8 +40,8 @@ def detach(model: nn.Module) -> SurgeryReport:
         while is_surgical(module):
             count = sum(parameter.numel() for parameter in _brought(module))
             what = module.attention if isinstance(module, Attended) else module
-            channels = module.site.channels if isinstance(module, Attended) else 0
-            changes.append(Change(name, channels, f"- {type(what).__name__}", -count))
+            channels, kind = (module.site.channels, module.site.kind) if isinstance(module, Attended) else (0, "")
+            changes.append(Change(name, channels, f"- {type(what).__name__}", -count, kind=kind))
             module = module.original
     if model in originals:
         raise TypeError("cannot undo the outermost module in place: keep the network that it was put into")

@@ -69,8 +69,8 @@ class Graph:
 
     @cached_property
     def enlarged(self) -> int:
-        """The set of values that an upsampling made, as bits."""
-        return self.which({value.operation for value in self.values if _enlarges(value.operation)})
+        """The set of values that an upsampling or a transposed convolution made, as bits."""
+        return sum(1 << value.index for value in self.values if _enlarges(value))
 
     def is_map(self, value: Value) -> bool:
         """Whether a value is a feature map (B, C, H, W): its last two axes shrink the input's by one factor."""
@@ -183,5 +183,7 @@ def _tensors(output: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
 
 
-def _enlarges(operation: str) -> bool:
-    return "upsample" in operation or operation == "pixel_shuffle"
+def _enlarges(value: Value) -> bool:
+    if value.operation == "convolution":
+        return 2 * value.shape[-1] > 3 * value.inputs[0].shape[-1]
+    return "upsample" in value.operation or value.operation == "pixel_shuffle"

@@ -58,5 +58,5 @@ def start_as_identity(attention: nn.Module, channels: int) -> nn.Module:
 def _at_zero(attention: ChannelAttention, channels: int) -> float | None:
     """Return what the gate gives for logits of zero, or None if that differs from channel to channel."""
     with torch.no_grad():
-        values: Tensor = attention.gate(torch.zeros(1, channels)).flatten()
+        values: Tensor = attention.gate(torch.zeros(1, channels, device="cpu")).flatten()
     return float(values[0]) if bool((values == values[0]).all()) else None

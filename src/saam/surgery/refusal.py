@@ -5,18 +5,22 @@ from torch import nn
 __all__ = ["refuse"]
 
 _REASONS = {
-    "DistributedDataParallel": "its workers know which parameters they share; attach to model.module, then wrap again",
-    "DataParallel": "its copies would not agree; attach to model.module",
-    "FullyShardedDataParallel": "its parameters are cut into shards; attach first, then shard",
-    "FSDPModule": "its parameters are cut into shards; attach first, then shard",
-    "OptimizedModule": "compiled code would not see the change; attach to the network that was compiled "
-    "(model._orig_mod), then compile again",
-    "ScriptModule": "scripted code cannot be changed; attach to the Python network, then script it",
+    "DistributedDataParallel": "its workers know which parameters they share; take model.module, then wrap again",
+    "DataParallel": "its copies would not agree; take model.module",
+    "FullyShardedDataParallel": "its parameters are cut into shards; take the network before it is sharded",
+    "FSDPModule": "its parameters are cut into shards; take the network before it is sharded",
+    "OptimizedModule": "compiled code would not see a change; take the network that was compiled (model._orig_mod), "
+    "then compile again",
+    "ScriptModule": "scripted code stays as it is; take the Python network, then script it again",
 }
 
 
-def refuse(model: nn.Module) -> None:
+def refuse(model: nn.Module, to: str = "change") -> None:
     """Raise if a network, or a part of it, is wrapped or compiled so that a change would be lost or do harm.
+
+    Args:
+        model: the network.
+        to: what it cannot be done to: "change" or "save".
 
     Raises:
         TypeError: it is no network, or one that is distributed, compiled or scripted.
@@ -30,4 +34,4 @@ def refuse(model: nn.Module) -> None:
         for kind, reason in _REASONS.items():
             if kind in kinds:
                 what = f"the part {name!r} of the network" if name else "the network"
-                raise TypeError(f"cannot change {what}, a {type(module).__name__} ({kind}): {reason}")
+                raise TypeError(f"cannot {to} {what}, a {type(module).__name__} ({kind}): {reason}")

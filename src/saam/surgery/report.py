@@ -29,6 +29,8 @@ class Change:
     """Height and width of the map, for the example that the network ran on."""
     macs: int | None = None
     """Multiply-accumulates added for one image of the example's size; None if no example was given."""
+    kind: str = ""
+    """Why this place was chosen: the kind of its site, see :func:`saam.sites`; "module" for one that was named."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,14 @@ class SurgeryReport:
 
     changes: tuple[Change, ...]
     difference: float | None = None
-    """Largest absolute change of an output on the example, in evaluation mode; None if no example was given."""
+    """Largest absolute change of an output on the example, in evaluation mode; None without an example that has
+    values."""
     relative_difference: float | None = None
     """The same, as a part of the largest output."""
     left: tuple[tuple[str, str], ...] = ()
     """Places that were left alone, each with the reason."""
+    notes: tuple[str, ...] = ()
+    """What else there is to know."""
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -67,7 +72,9 @@ class SurgeryReport:
     def __str__(self) -> str:
         rows = [("site", "channels", "change", "parameters", "MACs")]
         rows += [(c.site, str(c.channels), c.action, f"{c.parameters:+d}", _signed(c.macs)) for c in self.changes]
-        rows += [("total", "", f"{len(self.changes)} sites", f"{self.parameters:+d}", _signed(self.macs))]
+        kinds = {change.kind for change in self.changes}
+        total = _sites(len(self.changes), kinds.pop() if len(kinds) == 1 else "")
+        rows += [("total", "", total, f"{self.parameters:+d}", _signed(self.macs))]
         columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
         if self.macs is None:
             columns = columns[:4]
@@ -78,7 +85,11 @@ class SurgeryReport:
         ]
         if self.difference is not None:
             lines.append(f"largest change of an output: {self.difference:.3g}")
-        lines += [f"left alone: {name}: {reason}" for name, reason in self.left]
+        for reason in dict.fromkeys(reason for _, reason in self.left):
+            names = [name for name, why in self.left if why == reason]
+            which = names[0] if len(names) == 1 else f"{_sites(len(names))}, {names[0]} to {names[-1]}"
+            lines.append(f"left alone: {which}: {reason}")
+        lines += [f"note: {note}" for note in self.notes]
         return "\n".join(lines)
 
 
@@ -92,10 +103,12 @@ def measured(
     before = _outputs(model, example)
     change()
     after = _outputs(model, example)
+    counted = tuple(replace(entry, macs=_macs(model, entry)) for entry in changes)
+    if any(output.is_meta for output in before):
+        return SurgeryReport(counted, **fields)
     difference = max((float((b - a).abs().max()) for b, a in zip(before, after, strict=True)), default=0.0)
     scale = max((float(b.abs().max()) for b in before), default=0.0)
     relative = difference / scale if scale else difference
-    counted = tuple(replace(entry, macs=_macs(model, entry)) for entry in changes)
     return SurgeryReport(counted, difference, relative, **fields)
 
 
@@ -115,6 +128,11 @@ def _macs(model: nn.Module, change: Change) -> int | None:
     if not isinstance(module, Attended) or change.size is None:
         return None
     return count_macs(module.attention, change.size, channels=change.channels)
+
+
+def _sites(count: int, kind: str = "") -> str:
+    known = f"{kind} " if kind not in ("", "module") else ""
+    return f"{count} {known}site{'' if count == 1 else 's'}"
 
 
 def _signed(count: int | None) -> str:

@@ -1,7 +1,7 @@
 """A place where attention can go."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 __all__ = ["Kind", "Position", "Site"]
 
@@ -22,7 +22,11 @@ class Site:
     stage: int | None = None
     """Which of the resolutions of its kind the map has, from 1, the largest; None if that is not known."""
     size: tuple[int, int] | None = None
-    """Height and width of the map, for the example that the network ran on."""
+    """Height and width of the map, for the example that was given; None without one."""
+
+    def __post_init__(self) -> None:
+        if self.position not in get_args(Position):
+            raise ValueError(f"expected a site with the position 'after' or 'before', got {self.position!r}")
 
     def __str__(self) -> str:
         size = " at {}x{}".format(*self.size) if self.size else ""

@@ -1,7 +1,9 @@
 """The places of a network where attention can go."""
 
 import fnmatch
+import inspect
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -40,15 +42,17 @@ def sites(model: nn.Module, where: Where | None = None, *, example: Any = None) 
 
     Args:
         model: any network on images. It is left as it is.
-        where: a kind, a pattern of module names such as ``"layer3.*.bn2"`` or several, or a predicate of a module's
-            name and the module. None finds all kinds.
-        example: input to run the network on: a tensor, a tuple of arguments or a dict of keywords.
+        where: a kind, a pattern of module names such as ``"layer3.*.bn2"`` or several, sites, or a predicate
+            ``(name, module) -> bool``. None finds all kinds. As in file names ``*`` stands for any text, dots included:
+            ``"layer3.*"`` takes the blocks of layer3 and every module inside of them, ``"layer3.?"`` the blocks alone.
+        example: input to run the network on: a tensor, a tuple of arguments or a dict of keywords. With one, sites
+            know the size of their map.
 
     Returns:
         The sites, in the order in which they run. Empty for a kind that the network lacks.
 
     Raises:
-        TypeError: a network that surgery cannot be done on.
+        TypeError: a network that surgery cannot be done on, or a predicate of other arguments.
         ValueError: the network does not run on the example, a pattern matches nothing, or a module that it matches does
             not give a feature map (B, C, H, W).
 
@@ -71,7 +75,7 @@ def _find(model: nn.Module, where: Where | None, example: Any) -> tuple[Site, ..
         return _matching(model, where, example)
     graph = run(model, example, partial(record, model))
     kinds = KINDS if where is None else (where,)
-    return tuple(site for kind in kinds for site in find(model, graph, kind))
+    return _sized((site for kind in kinds for site in find(model, graph, kind)), example)
 
 
 def _matching(model: nn.Module, where: Where, example: Any) -> tuple[Site, ...]:
@@ -82,7 +86,12 @@ def _matching(model: nn.Module, where: Where, example: Any) -> tuple[Site, ...]:
     declared = {name: _declared_channels(modules[name]) for name in names}
     if example is None and all(declared.values()):
         return tuple(Site(name, channels) for name, channels in declared.items() if channels)
-    return tuple(module_sites(run(model, example, partial(record, model)), names))
+    return _sized(module_sites(run(model, example, partial(record, model)), names), example)
+
+
+def _sized(found: Iterable[Site], example: Any) -> tuple[Site, ...]:
+    """Return sites with the sizes of their maps if these are for an example of the caller's."""
+    return tuple(site if example is not None else replace(site, size=None) for site in found)
 
 
 def _given(modules: dict[str, nn.Module], where: Iterable[Any]) -> Iterable[Site]:
@@ -98,6 +107,12 @@ def _given(modules: dict[str, nn.Module], where: Iterable[Any]) -> Iterable[Site
 
 def _matches(modules: dict[str, nn.Module], where: Where) -> list[str]:
     if callable(where):
+        try:
+            inspect.signature(where).bind("name", nn.Identity())
+        except TypeError as error:
+            raise TypeError(
+                f"expected where to be a predicate (name, module) -> bool, got {where!r}: {error}"
+            ) from error
         names = [name for name, module in modules.items() if where(name, module)]
         if not names:
             raise ValueError("the predicate given as where matches no module of the network")

@@ -1,5 +1,6 @@
 """A learned squeeze for the attention that a network has."""
 
+import fnmatch
 from collections.abc import Collection, Iterable
 from functools import partial
 from typing import Any
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from saam._errors import unknown
 from saam.nn import ScorePool2d, create_squeeze
+from saam.nn.registry import require_options
 from saam.nn.squeeze import Squeeze
 from saam.surgery.adapters import Adapter, adapter
 from saam.surgery.attended import Attended
@@ -28,7 +30,7 @@ def upgrade(
     *,
     squeeze: Squeeze = "score",
     head: bool = False,
-    where: Collection[str] | None = None,
+    where: str | Collection[str] | None = None,
     example: Any = None,
     **options: Any,
 ) -> SurgeryReport:
@@ -44,7 +46,8 @@ def upgrade(
         model: any network on images.
         squeeze: a name or function, see :func:`saam.nn.create_squeeze`, of one statistic.
         head: also let the squeeze take the place of the global average pooling before the classifier.
-        where: names of the attention modules to upgrade; None takes all.
+        where: a pattern of the names of attention modules, or several, in which ``*`` stands for any text, dots
+            included; None takes all, and an empty list none but the head.
         example: input of the network. With one, the report says what changed in the outputs.
         options: of the score squeeze, such as ``heads=4``.
 
@@ -52,25 +55,27 @@ def upgrade(
         What was changed, and what was left alone for which reason.
 
     Raises:
-        TypeError: a network that surgery cannot be done on.
-        ValueError: nothing to upgrade, options for another squeeze than "score", or a head without a pooling module.
+        TypeError: a network that surgery cannot be done on, or an option that the score squeeze does not have.
+        ValueError: nothing to upgrade, a module that has been upgraded in another way, options for another squeeze than
+            "score", or a head without a pooling module.
     """
     refuse(model)
     if options and squeeze != "score":
         raise ValueError(f"{', '.join(options)} belong to squeeze='score'; leave them out with squeeze={squeeze!r}")
+    require_options("the score squeeze", ScorePool2d, options)
     request = {"squeeze": squeeze, "options": options}
     found = _found(model)
-    for name in where or ():
-        if name not in found:
-            raise unknown("attention module", name, found)
-    if where is not None:
-        found = {name: found[name] for name in where}
-    fresh = {name: module for name, module in found.items() if not isinstance(module, Upgraded)}
-    reasons = {name: reason for name, module in fresh.items() if (reason := _reason(module))}
-    channels = _channels(model, [module for name, module in fresh.items() if name not in reasons], example)
+    if not found and not head:
+        raise ValueError(
+            f"no attention to upgrade in {type(model).__name__}: put some in with attach(model, 'saam'), or give the "
+            "pooling before the classifier a score squeeze with head=True"
+        )
+    found = _matching(found, where)
+    reasons = {name: reason for name, module in found.items() if (reason := _reason(name, module, request))}
+    channels = _channels(model, [module for name, module in found.items() if name not in reasons], example)
     changes: list[Change] = []
     replacements: dict[nn.Module, nn.Module] = {}
-    for name, module in fresh.items():
+    for name, module in found.items():
         if name in reasons:
             continue
         if module not in channels:
@@ -80,12 +85,8 @@ def upgrade(
         replacements[module] = Upgraded(module, pool, request)
         changes.append(_change(name, channels[module], module, pool))
     if head:
-        changes += _upgrade_head(model, request, replacements, example)
-    elif not found and where is None:
-        raise ValueError(
-            f"no attention to upgrade in {type(model).__name__}: put some in with attach(model, 'saam'), or give the "
-            "pooling before the classifier a score squeeze with head=True"
-        )
+        head_changes, head_reasons = _upgrade_head(model, request, replacements, example)
+        changes, reasons = changes + head_changes, reasons | head_reasons
     return measured(model, changes, lambda: replace(model, replacements), example, left=tuple(reasons.items()))
 
 
@@ -109,14 +110,33 @@ def _found(model: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
+def _matching(found: dict[str, nn.Module], where: str | Collection[str] | None) -> dict[str, nn.Module]:
+    patterns = ["*"] if where is None else [where] if isinstance(where, str) else where
+    for pattern in patterns:
+        if where is not None and not fnmatch.filter(found, pattern):
+            raise unknown("attention module", pattern, found)
+    return {name: found[name] for name in found if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)}
+
+
 def _known(module: nn.Module) -> Adapter:
     known = adapter(module)
     assert known is not None
     return known
 
 
-def _reason(module: Any) -> str | None:
-    """Return why a module cannot be upgraded, or None."""
+def _reason(name: str, module: Any, request: dict[str, Any]) -> str | None:
+    """Return why a module is left alone, or None.
+
+    Raises:
+        ValueError: it has been upgraded in another way.
+    """
+    if isinstance(module, Upgraded | UpgradedPool):
+        if module.request != request:
+            raise ValueError(
+                f"{name!r} has been upgraded already, with squeeze={module.request['squeeze']!r} and the options "
+                f"{module.request['options']}: call detach(model) first, or choose others with where="
+            )
+        return "it has been upgraded already"
     known = _known(module)
     if known.statistic == "other":
         return f"its squeeze, {type(module.squeeze).__name__}, is no mean"
@@ -172,8 +192,8 @@ def _squeeze(request: dict[str, Any], channels: int, place: nn.Module) -> nn.Mod
 
 def _upgrade_head(
     model: nn.Module, request: dict[str, Any], replacements: dict[nn.Module, nn.Module], example: Any
-) -> list[Change]:
-    """Add the pooling before the classifier to the replacements, unless it has been upgraded already."""
+) -> tuple[list[Change], dict[str, str]]:
+    """Add the pooling before the classifier to the replacements; return the change, or why it was left alone."""
     with undone(model):
         pooling = head_pool(run(model, example, partial(record, model)))
     if pooling is None:
@@ -189,10 +209,10 @@ def _upgrade_head(
     while isinstance(module, Attended):
         module = module.module
     if isinstance(module, UpgradedPool):
-        return []
+        return [], {name: _reason(name, module, request) or ""}
     pool = _squeeze(request, before.shape[1], model)
     replacements[module] = UpgradedPool(module, pool, keepdim=len(pooled.shape) == 4, request=request)
-    return [_change(name, before.shape[1], module, pool)]
+    return [_change(name, before.shape[1], module, pool)], {}
 
 
 def _change(name: str, channels: int, module: nn.Module, pool: nn.Module) -> Change:

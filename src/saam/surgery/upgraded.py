@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from saam.nn import ChannelAttention
 from saam.surgery.adapters import adapter
 from saam.surgery.keys import keep_keys
+from saam.surgery.leaf import call_leaf
 
 __all__ = ["Upgraded", "UpgradedPool"]
 
@@ -40,6 +41,11 @@ class Upgraded(ChannelAttention):
         if not isinstance(module, ChannelAttention):
             tied = {"squeeze.weight": "conv_attn.weight", "squeeze.bias": "conv_attn.bias"}
             keep_keys(self, "excitation.module", "squeeze", tied if known.statistic == "score" else None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend to ``x``."""
+        attended: Tensor = call_leaf(self, x, super().forward)
+        return attended
 
     @property
     def original(self) -> nn.Module:
@@ -82,7 +88,7 @@ class UpgradedPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``x``."""
-        pooled: Tensor = self.squeeze(x)
+        pooled: Tensor = call_leaf(self.squeeze, x)
         return pooled[:, :, None, None] if self.keepdim else pooled
 
 

@@ -7,7 +7,8 @@ curves.json         one record an epoch
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from saam._files import write_atomically
 from saam.training.records import EpochRecord
 
-__all__ = ["Checkpoint", "check_writable", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Checkpoint", "check_writable", "load_checkpoint", "save_checkpoint", "writable"]
 
 _WEIGHTS, _CONFIG, _CURVES = "model.safetensors", "config.json", "curves.json"
 
@@ -104,6 +105,19 @@ def check_writable(folder: str | Path) -> None:
             pass
     except OSError as error:
         raise OSError(f"cannot write to {folder} ({error.strerror}): choose another folder or free this one") from error
+
+
+@contextmanager
+def writable(folder: str | Path) -> Iterator[None]:
+    """Make sure of a folder as `check_writable` does, and at the end take away what was made and stayed empty."""
+    made = [path for path in (Path(folder), *Path(folder).parents) if not path.exists()]
+    try:
+        check_writable(folder)
+        yield
+    finally:
+        with suppress(OSError):  # one that is not empty stays
+            for path in made:
+                path.rmdir()
 
 
 def _json(value: Any) -> bytes:

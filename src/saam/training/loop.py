@@ -4,7 +4,7 @@ import io
 import math
 import random
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +26,7 @@ from saam.training.schedule import schedule_factor
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["train"]
+__all__ = ["require_device", "train"]
 
 _CHECK_EVERY = 100  # steps between looks at the loss: each look waits for the device
 
@@ -42,6 +42,7 @@ def train(
     device: str | torch.device | None = None,
     new_parameters: Collection[str] = (),
     state: str | Path | None = None,
+    identity: Mapping[str, Any] | None = None,
 ) -> Result:
     """Train a model in place: cross-entropy, minimised by SGD with momentum as the recipe says.
 
@@ -60,6 +61,8 @@ def train(
         device: As torch names it, or None for the best there is.
         new_parameters: Names of parameters that learn faster, by `Recipe.new_parameters_factor`.
         state: File in which the run is saved after every epoch, and from which it goes on if the file is there.
+        identity: What besides recipe and seed makes this run the one that it is, such as a hash of the data and the
+            name of the model, in plain values; kept in the state, and a state with another is refused.
 
     Returns:
         The record of each epoch.
@@ -67,7 +70,7 @@ def train(
     Raises:
         FloatingPointError: The loss is not finite any more.
         ValueError: There are no batches or nothing to train, the device cannot do the recipe's precision, or the state
-            belongs to another run.
+            is damaged or belongs to another run.
     """
     steps = len(train_batches)
     if steps == 0 or len(validation_batches) == 0:
@@ -94,7 +97,7 @@ def train(
             average = AveragedModel(model, multi_avg_fn=averaging, use_buffers=True)
         rank, processes = accelerator.process_index, accelerator.num_processes
         network = DistributedDataParallel(model) if processes > 1 else model
-        run = {"recipe": recipe.to_dict(), "seed": seed}
+        run = {**(identity or {}), "recipe": recipe.to_dict(), "seed": seed}
         parts = {"model": model, "optimizer": sgd, "average": average, "scaler": accelerator.scaler}
         curve = [] if state is None else _load_state(Path(state), run, parts)
 
@@ -163,6 +166,20 @@ def train(
     return Result(tuple(curve))
 
 
+def require_device(device: str | torch.device) -> torch.device:
+    """Return the device of this name.
+
+    Raises:
+        ValueError: it is not there, or cannot compute.
+    """
+    try:
+        torch.zeros(1, device=device).cpu()  # "meta" makes tensors and has no values
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device {str(device)!r} cannot be used here ({reason}): pass 'cpu' or None") from error
+    return torch.device(device)
+
+
 @contextmanager
 def _accelerator(precision: str, device: str | torch.device | None) -> Iterator["Accelerator"]:
     """Make an Accelerator, and forget its settings at the end.
@@ -175,11 +192,7 @@ def _accelerator(precision: str, device: str | torch.device | None) -> Iterator[
     from accelerate.utils import patch_environment
 
     if device is not None:
-        try:
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"device {str(device)!r} cannot be used here ({reason}): pass 'cpu' or None") from error
+        require_device(device)
     cpu = torch.device(device).type == "cpu" if device is not None else not torch.accelerator.is_available()
     chosen = {} if device is None or cpu else {"ACCELERATE_TORCH_DEVICE": str(device)}
     shared = [state._shared_state for state in (AcceleratorState, GradientState, PartialState)]
@@ -237,12 +250,18 @@ def _load_state(path: Path, run: dict[str, Any], parts: dict[str, Any]) -> list[
     """Put every part back into its saved state and return the epochs so far; none if there is no file."""
     if not path.exists():
         return []
-    saved = torch.load(path, map_location="cpu", weights_only=True)
-    if saved["run"] != run:
-        raise ValueError(
-            f"{path} holds the state of a run with another recipe or seed: remove it, or pass another file"
-        )
-    for name, part in parts.items():
-        if part is not None:
-            part.load_state_dict(saved[name])
-    return [EpochRecord(**record) for record in saved["curve"]]
+    content = io.BytesIO(path.read_bytes())
+    try:
+        saved = torch.load(content, map_location="cpu", weights_only=True)
+        other = [name for name in run.keys() | saved["run"].keys() if run.get(name) != saved["run"].get(name)]
+        if not other:
+            for name, part in parts.items():
+                if part is not None:
+                    part.load_state_dict(saved[name])
+            return [EpochRecord(**record) for record in saved["curve"]]
+    except Exception as error:  # torch and pickle fail in many ways on a file that is not whole
+        raise ValueError(f"{path} is damaged: remove it to start anew") from error
+    raise ValueError(
+        f"{path} holds the state of another run, which differs in {', '.join(sorted(other))}: remove it to start anew, "
+        "or choose another place"
+    )

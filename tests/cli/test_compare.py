@@ -1,0 +1,133 @@
+"""``saam compare`` and ``saam report``: what they say first, what they refuse, and reports without pictures."""
+
+import shutil
+
+import pytest
+import torch
+from PIL import Image
+
+from saam.cli.main import main
+from saam.comparison import runner
+
+SETTINGS = ("--model", "resnet8,width=8,stem_stride=2", "--recipe", "demo,epochs=1", "--workers", "1")
+ARMS = ("--arms", "none", "saam")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with 60 images of noise in two classes, and a comparison on them."""
+    place = tmp_path_factory.mktemp("place")
+    generator = torch.Generator().manual_seed(0)
+    for index in range(60):
+        folder = place / "pets" / ("cats", "dogs")[index % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = torch.randint(0, 256, (32, 32, 3), dtype=torch.uint8, generator=generator)
+        Image.fromarray(pixels.numpy()).save(folder / f"{index}.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        assert main(["compare", "--data", "pets", *SETTINGS, *ARMS, "--seeds", "1", "--out", "cmp"]) == 0
+    return place
+
+
+@pytest.fixture
+def copy(place, tmp_path):
+    """The comparison, in a place of its own; the data stay where they are."""
+    shutil.copytree(place / "cmp", tmp_path / "cmp")
+    return tmp_path / "cmp"
+
+
+def test_the_sizes_of_the_data_come_first_and_few_test_images_are_warned_of(place, copy, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    assert main(["compare", "--data", "pets", *SETTINGS, *ARMS, "--seeds", "1", "--out", str(copy)]) == 0
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first == "pets: 48 training images, 6 validation images, 6 test images, 2 classes"
+    assert second == "6 test images: each weighs 16.7 points of accuracy; take 100 or more."
+
+
+def test_a_report_is_made_from_any_directory(place, copy, monkeypatch, capsys):
+    monkeypatch.chdir(copy / "runs")
+    assert main(["report", ".."]) == 0
+    assert "No arm learned better than chance" in capsys.readouterr().out
+    page = (copy / "report.html").read_text()
+    assert "data:image/png;base64," in page
+    assert "<h1>No arm learned better than chance" in page
+
+
+def lose_the_data(place, copy):
+    (place / "pets").rename(place / "moved")
+
+
+def lose_the_weights(place, copy):
+    shutil.rmtree(copy / "weights")
+
+
+def damage_the_weights(place, copy):
+    for file in (copy / "weights").iterdir():
+        file.write_bytes(b"damaged")
+
+
+@pytest.mark.parametrize(
+    ("command", "lose", "reason"),
+    [
+        ("report", lose_the_data, "pets"),
+        ("report", lose_the_weights, "is gone; to train it again delete"),
+        ("report", damage_the_weights, "does not hold the weights of"),
+        ("compare", lose_the_weights, "is gone; to train it again delete"),
+    ],
+)
+def test_what_the_pictures_need_may_be_lost(place, copy, capsys, command, lose, reason):
+    runner._load.cache_clear()
+    (copy / "report.html").unlink()
+    lose(place, copy)
+    arguments = ["report", copy] if command == "report" else ["compare", "--plan", copy / "plan.json", "--out", copy]
+    try:
+        assert main([str(argument) for argument in arguments]) == 0
+    finally:
+        if lose is lose_the_data:
+            (place / "moved").rename(place / "pets")
+    captured = capsys.readouterr()
+    (note,) = [line for line in captured.out.splitlines() if line.startswith("No pictures of score maps: ")]
+    assert reason in note
+    assert captured.err == ""
+    page = (copy / "report.html").read_text()
+    assert "No pictures of score maps: " in page
+    assert "data:image/png;base64," not in page
+
+
+def test_another_comparison_is_refused(place, copy, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    before = {file: file.read_bytes() for file in copy.rglob("*") if file.is_file()}
+    other = ["compare", "--data", "pets", *SETTINGS, "--arms", "none", "se", "--where", "stage", "--out", str(copy)]
+    assert main(other) == 1
+    error = capsys.readouterr().err
+    assert f"{copy} holds another comparison (resnet8 on folder:{place / 'pets'}, arms none, saam; " in error
+    assert "choose another --out or remove it" in error
+    assert {file: file.read_bytes() for file in copy.rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--arms", "none", "sam"),
+        ("--arms", "none", "saam,heads=3"),
+        ("--model", "resnt20"),
+        ("--where", "everywhere"),
+        ("--recipe", "demo,epochs=0"),
+        ("--recipe", "demo,augmentation=crp"),
+        ("--data", "photo-digit"),
+        ("--seeds", "-1"),
+    ],
+)
+def test_a_mistake_leaves_no_folder(place, tmp_path, monkeypatch, capsys, wrong):
+    monkeypatch.chdir(place)
+    given = {"--data": ("pets",), "--model": SETTINGS[1:2], "--arms": ARMS[1:], wrong[0]: wrong[1:]}
+    words = [word for name, values in given.items() for word in (name, *values)]
+    assert main(["compare", *words, "--out", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err.startswith("saam: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seeds", [0, -1])
+def test_a_number_of_seeds_that_is_none_is_named(tmp_path, capsys, seeds):
+    assert main(["compare", "--seeds", str(seeds), "--out", str(tmp_path / "out")]) == 1
+    assert f"needs seeds: expected a number of 1 or more, got {seeds}" in capsys.readouterr().err

@@ -1,0 +1,157 @@
+"""``saam train``: what it says, what it refuses, and that it goes on where it was stopped."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from saam.cli.main import main
+
+MODEL = ("--model", "resnet8,width=8,stem_stride=2")
+DIGITS = ("--data", "photo-digits,train=120,validation=40,test=100")
+# Python's own handler, whatever this process was started with
+COMMAND = "import signal, sys; signal.signal(2, signal.default_int_handler); from saam.cli.main import main; {}"
+
+
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def pets(tmp_path_factory):
+    """Two folders of images, ``pets`` and ``more``, with two classes of twenty images each."""
+    folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(3)
+    for name in ("pets/cat", "pets/dog", "more/cat", "more/dog"):
+        (folder / name).mkdir(parents=True)
+        for index in range(20):
+            Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / name / f"{index}.png")
+    return folder
+
+
+def interrupted(out, *arguments):
+    """Run a command in a process of its own, press Ctrl-C after the first epoch, and give exit code and errors."""
+    with subprocess.Popen(
+        [sys.executable, "-c", COMMAND.format("sys.exit(main(sys.argv[1:]))"), *map(str, arguments), "--out", str(out)],
+        env=os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            for line in process.stdout:
+                if line.startswith("epoch 1/"):
+                    process.send_signal(2)
+                    break
+            return process.wait(60), process.stderr.read()
+        finally:
+            process.kill()
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_and_the_same_command_goes_on(pets, tmp_path, capsys, monkeypatch):
+    out, recipe = tmp_path / "out", ("--recipe", "quick,epochs=40,batch_size=16")
+    monkeypatch.chdir(pets)
+    command = ("train", "--data", "pets", *MODEL, *recipe)
+    code, errors = interrupted(out, *command)
+    assert (code, errors) == (130, "saam: stopped; what was finished is kept, the same command goes on from there\n")
+    assert [file.name for file in out.iterdir()] == ["state.pt"]
+
+    others = {
+        "data": ("--data", "more", *MODEL, *recipe),
+        "model": ("--data", "pets", "--model", "resnet8,width=4", *recipe),
+        "recipe": ("--data", "pets", *MODEL, "--recipe", "quick,epochs=40,batch_size=17"),
+        "surgery": ("--data", "pets", *MODEL, *recipe, "--attach", "se"),
+    }
+    for differs, other in others.items():
+        assert run("train", *other, "--out", out) == 1
+        assert f"state.pt holds the state of another run, which differs in {differs}: " in capsys.readouterr().err
+
+    monkeypatch.chdir(pets / "more")  # another directory, another way to name the same folder
+    assert run("train", "--data", "../pets", *MODEL, *recipe, "--out", out) == 0
+    epochs = re.findall(r"epoch (\d+)/40", capsys.readouterr().out)
+    assert epochs == [str(epoch) for epoch in range(int(epochs[0]), 41)]
+    assert int(epochs[0]) > 1
+    assert json.loads((out / "config.json").read_text())["data"]["name"] == f"folder:{pets / 'pets'}"
+    assert len(json.loads((out / "curves.json").read_text())) == 40
+
+    monkeypatch.chdir(tmp_path)  # explain finds the folder from anywhere; here it fails for want of a score squeeze
+    assert run("explain", out) == 1
+    assert "score" in capsys.readouterr().err
+
+
+def test_a_finished_training_is_not_overwritten_by_another(pets, tmp_path, capsys):
+    out, command = tmp_path / "out", ("train", "--data", pets / "pets", *MODEL, "--recipe", "quick,epochs=1")
+    assert run(*command, "--out", out) == 0
+    files = {file.name: file.read_bytes() for file in out.iterdir()}
+    capsys.readouterr()
+    for other in (("--seed", 1), ("--attach", "se")):
+        assert run(*command, *other, "--out", out) == 1
+        error = capsys.readouterr().err
+        assert (
+            error == f"saam: {out} holds a finished training with other settings: choose another --out or remove it\n"
+        )
+    (out / "curves.json").unlink()
+    assert files.keys() - {file.name for file in out.iterdir()} == {"curves.json"}
+    assert run(*command, "--out", out) == 0
+    assert (out / "model.safetensors").read_bytes() == files["model.safetensors"]
+    for content in ("", "[]", "{}"):
+        (out / "config.json").write_text(content)
+        assert run(*command, "--out", out) == 1
+
+
+def test_it_says_how_many_images_there_are(pets, tmp_path, capsys):
+    assert run("train", "--data", pets / "pets", *MODEL, "--recipe", "quick,epochs=1", "--out", tmp_path / "a") == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("pets: 32 training images, 4 validation images, 4 test images, 2 classes\n4 test images")
+    assert "25" in printed.splitlines()[1]
+    assert run("train", *DIGITS, *MODEL, "--recipe", "quick,epochs=1", "--out", tmp_path / "b") == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("epoch 1/1")  # a hundred are no reason to warn
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--data", "PETS,size=abc"], "data: size must be a whole number, got 'abc'"),
+        (["--data", "PETS,limit=abc"], "data: limit must be a whole number, got 'abc'"),
+        (["--data", "PETS,validation=nan"], "data: validation must be a number, got 'nan'"),
+        (["--data", "PETS,skip_corrupt=yes"], "data: skip_corrupt must be true or false, got 'yes'"),
+        (["--data", "photo-digits,digit_size=(1,2,3)"], "digit_size=(1, 2, 3): expected two whole numbers"),
+        (["--data", "nothere"], "there is neither a folder 'nothere' here nor a data set of that name"),
+        (["--data", "PETS", "--device", "meta"], "device 'meta' cannot be used here"),
+        (["--data", "PETS", "--model", "resnt8"], "unknown model 'resnt8'"),
+        (["--data", "PETS", "--recipe", "quick,precision=fp16", "--device", "cpu"], "precision 'fp16' needs a GPU"),
+        (["--data", "PETS", "--recipe", "quick,augmentation=('crp',)"], "unknown augmentation 'crp'"),
+    ],
+)
+def test_what_is_wrong_leaves_no_folder_behind(arguments, expected, pets, tmp_path, capsys):
+    arguments = [argument.replace("PETS", str(pets / "pets")) for argument in arguments]
+    assert run("train", *arguments, "--out", tmp_path / "new" / "out") == 1
+    error = capsys.readouterr().err
+    assert expected in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("seed", ["-1", "99999999999999999999999"])
+def test_a_seed_out_of_range_names_the_option(seed, tmp_path, capsys):
+    assert run("train", "--seed", seed, "--out", tmp_path / "out") == 2
+    assert f'Invalid value "{seed}" for --seed' in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_true_and_false_are_values(pets, tmp_path, capsys):
+    (tmp_path / "pets").mkdir()
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).symlink_to(pets / "pets" / name)
+    data = f"{tmp_path / 'pets'},skip_corrupt=true,size=16"
+    assert (
+        run("train", "--data", data, *MODEL, "--recipe", "quick,epochs=1,nesterov=false", "--out", tmp_path / "o") == 0
+    )
+    settings = json.loads((tmp_path / "o" / "config.json").read_text())
+    assert settings["data"]["options"] == {"skip_corrupt": True, "size": 16}
+    assert settings["recipe"]["nesterov"] is False
