@@ -255,7 +255,7 @@ def page(rows: list[Row], minutes: float) -> str:
 
 {passed} of {len(rows)} networks pass. Made by `python benchmarks/zoo.py` in {minutes:.0f} minutes with
 saam {saam.__version__}, {versions}, Python {platform.python_version()} on {platform.machine()},
-{torch.get_num_threads()} threads.
+{torch.get_num_threads()} thread(s).
 
 For each network, with random weights and a small input: `attach(model, "saam")` with an identity start, *change of
 outputs* by that ("none" is bit-equal; an `se` with its own start must change them), `detach` back to the same keys and
