@@ -61,9 +61,8 @@ def measure_costs(
     """
     if baseline not in models:
         raise unknown("baseline", baseline, models)
-    place = best_device(device)
+    place = require_device(best_device(device))
     macs = {label: count_macs(model, image_size) for label, model in models.items()}
-    require_device(place)
     end, before = time.perf_counter() + seconds, torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

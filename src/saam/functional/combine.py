@@ -7,7 +7,7 @@ from torch import Tensor
 
 from saam.functional._check import accumulator, require_map
 
-__all__ = ["rescale", "shift"]
+__all__ = ["as_map", "rescale", "shift", "value_gradient"]
 
 
 def rescale(x: Tensor, factor: Tensor) -> Tensor:
@@ -52,11 +52,18 @@ def _meet(x: Tensor, value: Tensor, *, adds: bool) -> Tensor:
     if x.dtype != accumulator(x.dtype) and torch.is_grad_enabled():
         y: Tensor = _Meet.apply(x, value, adds)
         return y
-    return x + _as_map(value, x) if adds else x * _as_map(value, x)
+    return _Meet.forward(x, value, adds)
 
 
-def _as_map(value: Tensor, x: Tensor) -> Tensor:
+def as_map(value: Tensor, x: Tensor) -> Tensor:
+    """Give per-channel values (B, C) the shape (B, C, 1, 1) and the dtype of ``x``."""
     return value.to(x.dtype)[:, :, None, None]
+
+
+def value_gradient(dy: Tensor, x: Tensor, *, adds: bool) -> Tensor:
+    """Return the gradient of the per-channel values (B, C), summed over the pixels in float32 or wider."""
+    wide = dy.to(accumulator(dy.dtype))
+    return (wide if adds else wide * x).sum((2, 3))
 
 
 class _Meet(torch.autograd.Function):
@@ -66,7 +73,7 @@ class _Meet(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, value: Tensor, adds: bool) -> Tensor:
-        return x + _as_map(value, x) if adds else x * _as_map(value, x)
+        return x + as_map(value, x) if adds else x * as_map(value, x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, bool], output: Tensor) -> None:
@@ -76,6 +83,5 @@ class _Meet(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, None]:
         x, value = ctx.saved_tensors
-        wide = accumulator(dy.dtype)
-        product = dy.to(wide) if ctx.adds else dy.to(wide) * x.to(wide)
-        return dy if ctx.adds else dy * _as_map(value, x), product.sum((2, 3)).to(value.dtype), None
+        dx = dy if ctx.adds else dy * as_map(value, x)
+        return dx, value_gradient(dy, x, adds=ctx.adds).to(value.dtype), None

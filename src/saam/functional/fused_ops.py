@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from saam.functional._check import accumulator
+from saam.functional.combine import as_map, value_gradient
 
 __all__ = ["CHANNEL", "MAX", "MEAN", "PIXEL", "SCORES", "VARIANCE", "dense", "missing"]
 
@@ -47,10 +48,6 @@ def _is_channels_last(x: Tensor) -> bool:
 
 def _laid_out_as(other: Tensor, x: Tensor) -> Tensor:
     return other.contiguous() if x.is_contiguous() else other.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
-
-
-def _as_map(values: Tensor, x: Tensor) -> Tensor:
-    return values.to(x.dtype)[:, :, None, None]
 
 
 def _eager_squeeze(x: Tensor, scorer: Tensor | None, kind: int, scale: float) -> Tensor:
@@ -138,7 +135,7 @@ def _squeeze_backward(ctx: Any, dz: Tensor | None, _: None, dy: Tensor | None, f
     if torch.is_grad_enabled():
         dx, dscorer = _squeeze_backward_again(x, scorer, dz, ctx)
         if dx is not None and dy is not None and factor is not None:
-            dx = dx + dy * _as_map(factor, dy)
+            dx = dx + dy * as_map(factor, dy)
     else:
         dy = None if dy is None else _laid_out_as(dy, x)
         factor = None if factor is None else factor.contiguous()
@@ -169,13 +166,13 @@ def _rescale_backward(ctx: Any, dy: Tensor) -> Any:
     x, factor = ctx.saved_tensors
     slope = torch.ones_like(factor) if ctx.adds else factor
     if torch.is_grad_enabled():
-        dfactor = (dy.to(factor.dtype) if ctx.adds else dy.to(factor.dtype) * x).sum((2, 3))
+        dfactor = value_gradient(dy, x, adds=ctx.adds)
     else:
         dy = _laid_out_as(dy, x)
         dfactor = torch.ops.saam.rescale_backward.default(dy, x, ctx.adds)
     if ctx.joint:
         return None, dfactor, dy, slope, None
-    return dy * _as_map(slope, dy), dfactor, None, None, None
+    return dy * as_map(slope, dy), dfactor, None, None, None
 
 
 # ---- Registration ----------------------------------------------------------------------------------------------------
