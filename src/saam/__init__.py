@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from saam._version import __version__
 from saam.functional import rescale, score_aggregate
 from saam.functional.backend import backends
-from saam.nn import SAAM, ChannelAttention, ScorePool2d, create_attention, list_attentions
+from saam.nn import SAAM, ChannelAttention, ScorePool, ScorePool2d, create_attention, list_attentions
 
 if TYPE_CHECKING:
     from saam.explain.score_maps import score_maps
+    from saam.explain.score_use import score_use
     from saam.models import create_model, list_models, load, save
     from saam.models.hub import from_hub, push_to_hub
     from saam.surgery.attach import attach
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from saam.surgery.upgrade import upgrade
 
 _LATER = {
-    "saam.explain": ("score_maps",),
+    "saam.explain": ("score_maps", "score_use"),
     "saam.models": ("create_model", "list_models", "load", "save"),
     "saam.models.hub": ("from_hub", "push_to_hub"),
     "saam.surgery": ("attach", "detach", "new_parameters", "sites", "upgrade"),
@@ -30,6 +31,7 @@ _LATER = {
 __all__ = [
     "SAAM",
     "ChannelAttention",
+    "ScorePool",
     "ScorePool2d",
     "__version__",
     "attach",
@@ -47,6 +49,7 @@ __all__ = [
     "save",
     "score_aggregate",
     "score_maps",
+    "score_use",
     "sites",
     "upgrade",
 ]

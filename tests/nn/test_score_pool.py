@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 import reference
-from saam import ScorePool2d
+from saam import ScorePool, ScorePool2d
+from saam.nn import MeanScore
 
 
 def pool_with(weight, **options):
@@ -36,7 +37,7 @@ def test_equals_the_literal_reference(heads):
     pool = ScorePool2d(6, heads=heads, bias=True, dtype=torch.float64)
     nn.init.normal_(pool.weight)
     nn.init.normal_(pool.bias)
-    expected = reference.attention_pool(x, pool.weight, pool.bias, math.sqrt(6))
+    expected = reference.attention_pool(x, pool.weight, pool.bias, 1)
     torch.testing.assert_close(pool(x), expected)
     assert torch.autograd.gradcheck(pool, (x,))
 
@@ -86,21 +87,89 @@ def test_a_bias_changes_nothing():
 
 
 @pytest.mark.parametrize(
-    ("options", "temperature"),
+    ("options", "root"),
     [
         ({}, 4.0),
         ({"heads": 4}, 4.0),
         ({"kernel_size": 3}, 12.0),
         ({"scorer": "channel"}, 1.0),
         ({"scorer": "channel", "kernel_size": 3}, 3.0),
-        ({"temperature": 1}, 1.0),
     ],
     ids=str,
 )
-def test_temperature_is_the_root_of_the_fan_in(options, temperature):
-    pool = ScorePool2d(16, **options)
-    assert pool.temperature == temperature
-    assert pool.weight[0].numel() == temperature**2 or "temperature" in options
+def test_temperature_is_one_or_the_root_of_the_fan_in(options, root):
+    assert ScorePool2d(16, **options).temperature == 1
+    pool = ScorePool2d(16, temperature="sqrt", **options)
+    assert pool.temperature == root
+    assert pool.weight[0].numel() == root**2
+
+
+class Brightness(nn.Module):
+    """Two maps, by a scorer that is no convolution: the mean over channels times a learned gain, and its negative."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.gain = nn.Parameter(torch.full((), 0.5))
+
+    def forward(self, x):
+        bright = self.gain * x.mean(1, keepdim=True)
+        return torch.cat((bright, -bright), 1)
+
+
+@pytest.mark.parametrize("scorer", [Brightness, Brightness(4)], ids=["function", "module"])
+def test_takes_a_scorer_of_the_users_own(scorer):
+    x = torch.randn(2, 4, 3, 5, dtype=torch.float64)
+    pool = ScorePool2d(4, scorer=scorer, temperature=2.0, dtype=torch.float64)
+    scores = torch.stack((0.25 * x.mean(1), -0.25 * x.mean(1)), 1)
+    weights = scores.flatten(2).softmax(-1)
+    expected = torch.einsum("bgn,bgcn->bgc", weights, x.reshape(2, 2, 2, 15)).flatten(1)
+    torch.testing.assert_close(pool(x), expected)
+    torch.testing.assert_close(pool.score_map(x).flatten(2), weights)
+    (gain,) = torch.autograd.grad(pool(x).square().sum(), pool.scorer.gain)
+    assert gain.abs() > 0
+    assert list(pool.state_dict()) == ["scorer.gain"]
+    assert pool.no_weight_decay() == {"scorer.gain"}
+    assert "scorer): Brightness" in repr(pool)
+
+
+def test_the_scorer_is_trained_without_weight_decay():
+    assert ScorePool2d(4, bias=True).no_weight_decay() == {"weight", "bias"}
+
+
+def test_mean_and_score_side_by_side():
+    x = torch.randn(2, 6, 4, 5)
+    squeeze = MeanScore(6, heads=2, temperature=0.5)
+    nn.init.normal_(squeeze.pool.weight)
+    torch.testing.assert_close(squeeze(x)[:, 0], x.mean((2, 3)))
+    torch.testing.assert_close(squeeze(x)[:, 1], squeeze.pool(x))
+    assert not torch.allclose(squeeze(x)[:, 0], squeeze(x)[:, 1])
+    assert (squeeze.pool.heads, squeeze.pool.temperature) == (2, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dim"),
+    [((2, 6, 7), 1), ((2, 6, 2, 3, 4), 1), ((2, 7, 6), -1), ((2, 4, 5, 6), -1)],
+    ids=["sequence", "volume", "tokens", "channels last"],
+)
+def test_pools_any_number_of_axes(shape, dim):
+    """Against the two-dimensional pool on the positions written one after the other."""
+    pool = ScorePool(6, heads=2, temperature=0.5, dim=dim)
+    nn.init.normal_(pool.pool.weight)
+    x = torch.randn(shape)
+    positions = x.movedim(dim, 1).reshape(2, 6, -1)
+    scores = torch.einsum("gc,bcn->bgn", pool.pool.weight.flatten(1), positions) / 0.5
+    weights = scores.softmax(-1)
+    expected = torch.einsum("bgn,bgcn->bgc", weights, positions.reshape(2, 2, 3, -1)).flatten(1)
+    torch.testing.assert_close(pool(x), expected)
+    places = [size for axis, size in enumerate(shape) if axis not in (0, dim % len(shape))]
+    torch.testing.assert_close(pool.score_map(x), weights.reshape(2, 2, *places))
+
+
+def test_any_number_of_axes_refuses_what_has_no_position():
+    with pytest.raises(ValueError, match=r"expected \(B, C, positions\.\.\.\) with C = 6 .* got \(2, 6\)"):
+        ScorePool(6)(torch.randn(2, 6))
+    with pytest.raises(ValueError, match=r"C = 6 on axis -1, got \(2, 6, 7\)"):
+        ScorePool(6, dim=-1)(torch.randn(2, 6, 7))
 
 
 def test_a_larger_kernel_sees_the_neighbours():
@@ -142,12 +211,16 @@ def test_is_not_initialised_anew_with_the_convolutions_of_a_network():
     ("options", "message"),
     [
         ({"channels": 0}, "channels must be a whole number above 0, got 0"),
-        ({"scorer": "row"}, "scorer must be one of pixel, channel, got 'row'"),
+        ({"scorer": "row"}, "scorer must be one of pixel, channel, or a module, got 'row'"),
         ({"heads": 4}, "heads must divide the channels, got heads=4 for channels=6"),
         ({"heads": 0}, "heads must divide the channels, got heads=0"),
         ({"heads": 2, "scorer": "channel"}, "leave heads out, got heads=2"),
         ({"kernel_size": 2}, "kernel_size must be odd, .*, got 2"),
-        ({"temperature": 0}, "temperature must be above 0, got 0"),
+        ({"temperature": 0}, "temperature must be above 0, or 'sqrt', got 0"),
+        ({"temperature": math.nan}, "temperature must be above 0, or 'sqrt', got nan"),
+        ({"temperature": "root"}, "temperature must be above 0, or 'sqrt', got 'root'"),
+        ({"scorer": Brightness, "heads": 2}, "heads, .* belong to the scorers 'pixel' and 'channel'"),
+        ({"scorer": Brightness, "temperature": "sqrt"}, "temperature='sqrt' belong to the scorers"),
     ],
 )
 def test_refuses_bad_options(options, message):
@@ -167,6 +240,6 @@ def test_refuses_bad_input():
 
 def test_shows_what_sets_it_apart():
     assert (
-        repr(ScorePool2d(64, heads=4, kernel_size=3))
+        repr(ScorePool2d(64, heads=4, kernel_size=3, temperature="sqrt"))
         == "ScorePool2d(64, heads=4, scorer='pixel', kernel_size=3, temperature=24)"
     )

@@ -289,8 +289,25 @@ def test_records():
     assert [record.epoch for record in result.curve] == [1, 2]
     assert all(record.seconds > 0 for record in seen)
     assert result.seconds == seen[0].seconds + seen[1].seconds
-    assert all(type(value) in (int, float) for record in seen for value in dataclasses.asdict(record).values())
+    for record in seen:
+        values = dataclasses.asdict(record)
+        assert values.pop("observed") == {}
+        assert all(type(value) in (int, float) for value in values.values())
     assert isinstance(seen[0], EpochRecord)
+
+
+def test_what_is_observed_after_an_epoch_is_kept_with_it():
+    """The observer sees the model that is validated, in its training's device and state; here its averaged weights."""
+    seen = []
+
+    def observe(model):
+        seen.append(sum(float(parameter.detach().abs().sum()) for parameter in model.parameters()))
+        return {"size": seen[-1]}
+
+    model, result = run(dataclasses.replace(BASE, ema=0.9), observe=observe)
+    assert [record.observed for record in result.curve] == [{"size": size} for size in seen]
+    assert len(seen) == 2
+    assert seen[1] == sum(float(parameter.detach().abs().sum()) for parameter in model.parameters())
 
 
 def test_other_users_of_accelerate_in_the_process_are_left_alone():

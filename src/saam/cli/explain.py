@@ -8,8 +8,8 @@ from cyclopts import Parameter, validators
 from saam._files import write_atomically
 from saam.cli.screen import screen
 from saam.data import load_data
-from saam.explain.examples import comparison_strip, data_strip
 from saam.models import load
+from saam.report.examples import comparison_strip, data_strip
 from saam.training import load_checkpoint, writable
 
 __all__ = ["command"]

@@ -6,8 +6,8 @@ from rich.console import Console
 
 from saam.cli.screen import screen
 from saam.comparison import Comparison, load_comparison
-from saam.explain.examples import comparison_strip
 from saam.report import table, verdicts, write_report
+from saam.report.examples import comparison_strip
 
 __all__ = ["command", "conclude"]
 

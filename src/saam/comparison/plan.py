@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 import torch
 
 from saam._errors import unknown
+from saam._options import parse_options
 from saam._version import __version__
 from saam.data import resolve_name
 from saam.nn import parse_attention
@@ -21,10 +22,11 @@ _KINDS = {"recipe": dict, "arms": list, "seeds": list, "model_options": dict, "d
 
 @dataclass(frozen=True)
 class Arm:
-    """The attention that one arm puts into the backbone.
+    """The attention that one arm puts into the backbone, and the pooling before the classifier.
 
     Attributes:
         label: "none", a registered name, or a name with options; options are sorted by name, so one arm has one label.
+            The option ``head`` names the squeeze that pools before the classifier, as in "none,head=score".
 
     Raises:
         ValueError: no such attention, or options that cannot be read.
@@ -38,9 +40,12 @@ class Arm:
 
     def __post_init__(self) -> None:
         label = self.label.strip()
-        if label != PLAIN:
-            name, options = parse_attention(label)
-            label = ",".join([name, *(f"{option}={value}" for option, value in sorted(options.items()))])
+        name, options = parse_options(label)
+        if name != PLAIN:
+            parse_attention(name)
+        elif options.keys() - {"head"}:
+            raise ValueError(f"'none' takes no option but head, as in 'none,head=score'; got {self.label!r}")
+        label = ",".join([name, *(f"{option}={value}" for option, value in sorted(options.items()))])
         object.__setattr__(self, "label", label)
 
     @property
@@ -51,12 +56,23 @@ class Arm:
     @property
     def options(self) -> dict[str, Any]:
         """The attention's options."""
-        return {} if self.label == PLAIN else parse_attention(self.label)[1]
+        return {option: value for option, value in parse_options(self.label)[1].items() if option != "head"}
+
+    @property
+    def head(self) -> str | None:
+        """The squeeze before the classifier; None for the backbone's own pooling."""
+        head: str | None = parse_options(self.label)[1].get("head")
+        return head
+
+    @property
+    def attention(self) -> str:
+        """The label without the head."""
+        return ",".join([self.name, *(f"{option}={value}" for option, value in self.options.items())])
 
     @property
     def scored(self) -> bool:
-        """Whether the arm's squeeze is the score-based one, as far as its name and options tell."""
-        return self.name.startswith("saam") or self.options.get("squeeze") == "score"
+        """Whether the arm has a score squeeze, as far as its name and options tell."""
+        return self.name.startswith("saam") or "score" in (self.options.get("squeeze"), self.head)
 
 
 @dataclass(frozen=True, kw_only=True)

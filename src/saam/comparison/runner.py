@@ -7,23 +7,28 @@ are the same in all arms; the attention's weights come from a generator of their
 import json
 import platform
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from saam._version import __version__
-from saam.comparison.plan import PLAIN, Plan
+from saam.comparison.plan import PLAIN, Arm, Plan
 from saam.comparison.records import RunRecord
 from saam.data import Splits, load_data, score_batches, train_batches
+from saam.explain import score_use
+from saam.explain.score_maps import has_scores
 from saam.functional.backend import backends
 from saam.models import create_model, untrained_parameters
 from saam.training import EpochRecord, evaluate, train
 
-__all__ = ["build_model", "environment", "load_splits", "run"]
+__all__ = ["build_model", "environment", "load_splits", "run", "score_observer"]
+
+_OBSERVED = 200  # images; the use of the scores is an average over all of them, and shall cost no time
 
 
 def run(
@@ -62,6 +67,7 @@ def run(
         seed=seed,
         device=device,
         on_epoch=on_epoch,
+        observe=score_observer(model, splits),
         new_parameters=untrained_parameters(model) if plan.model_options.get("pretrained") else (),
     )
     last = result.curve[-1]
@@ -92,6 +98,22 @@ def run(
     return RunRecord.from_json(json.loads(json.dumps(record.to_json()))), model
 
 
+def score_observer(model: nn.Module, splits: Splits) -> Callable[[nn.Module], dict[str, Any]] | None:
+    """Return what notes after each epoch how much the score squeezes are used, on a few validation images.
+
+    None for a model without score squeezes.
+    """
+    if not has_scores(model):
+        return None
+    few = replace(splits, validation=splits.validation.select(torch.arange(min(_OBSERVED, len(splits.validation)))))
+    batches = score_batches(few, "validation", batch_size=_OBSERVED)
+
+    def observe(model: nn.Module) -> dict[str, Any]:
+        return {"score_use": {site: asdict(use) for site, use in score_use(model, batches).items()}}
+
+    return observe
+
+
 def build_model(plan: Plan, arm: str, *, seed: int, classes: int) -> nn.Module:
     """Return the network of an arm as it is before the training with this seed.
 
@@ -101,7 +123,8 @@ def build_model(plan: Plan, arm: str, *, seed: int, classes: int) -> nn.Module:
     """
     return create_model(
         plan.model,
-        attention=arm,
+        attention=Arm(arm).attention,
+        head=Arm(arm).head,
         num_classes=classes,
         where=plan.where,
         start=plan.start,

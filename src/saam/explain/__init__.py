@@ -1,19 +1,22 @@
 """Where a score squeeze looks: score maps, pictures of them, and measures against a mask.
 
-Pictures of a whole data set or comparison are in :mod:`saam.explain.examples`, which needs what they need.
+Pictures of a whole data set or comparison are in :mod:`saam.report.examples`, which needs what they need.
 """
 
 from saam.explain.localisation import area_share, mass_share, pointing_game, relative_mass
 from saam.explain.overlay import ScoreMapStrip, overlay, strip
 from saam.explain.score_maps import score_maps
+from saam.explain.score_use import ScoreUse, score_use
 
 __all__ = [
     "ScoreMapStrip",
+    "ScoreUse",
     "area_share",
     "mass_share",
     "overlay",
     "pointing_game",
     "relative_mass",
     "score_maps",
+    "score_use",
     "strip",
 ]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from saam.nn import ChannelAttention, ScorePool2d
 
-__all__ = ["score_maps"]
+__all__ = ["has_scores", "score_maps"]
 
 
 def score_maps(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
@@ -26,7 +26,7 @@ def score_maps(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
         Sites come in the order of `model.named_modules()` and are called as the module that the attention follows.
 
     Raises:
-        ValueError: the model has no score squeeze.
+        ValueError: the model has no score squeeze, or the scores at a site are not finite.
     """
     pools = dict(_score_pools(model))
     if not pools:
@@ -42,7 +42,18 @@ def score_maps(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     finally:
         for hook in hooks:
             hook.remove()
+    for site, weights in maps.items():
+        if not weights.isfinite().all():
+            raise ValueError(
+                f"the scores at site {site!r} are not finite, so its map is NaN: look for NaN or infinity in the input "
+                "and in the weights of the network"
+            )
     return {site: maps[site] for site in pools if site in maps}
+
+
+def has_scores(model: nn.Module) -> bool:
+    """Whether a network has a score squeeze anywhere."""
+    return any(isinstance(module, ScorePool2d) for module in model.modules())
 
 
 def _score_pools(model: nn.Module) -> Iterator[tuple[str, tuple[nn.Module, ScorePool2d]]]:

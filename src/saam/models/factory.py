@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from saam._options import parse_options
 from saam.models.backbones import build_backbone
 from saam.nn import parse_attention
-from saam.surgery import attach, new_parameters
+from saam.surgery import attach, new_parameters, upgrade
 from saam.surgery.attach import Attention, Start
 from saam.surgery.sites import Where
 
@@ -36,6 +37,7 @@ def create_model(
     pretrained: bool = False,
     where: Where = "residual",
     start: Start | None = None,
+    head: str | None = None,
     seed: int | None = None,
     **options: Any,
 ) -> nn.Module:
@@ -51,6 +53,8 @@ def create_model(
         where: see :func:`saam.attach`.
         start: see :func:`saam.attach`, which starts as "identity" unless told; here None starts as "identity" in a
             pretrained network, and as "default", as in the papers, in one that is trained from scratch.
+        head: the squeeze that takes the place of the global average pooling before the classifier, as in "score" or
+            "score,heads=4"; None or "mean" leaves it. See :func:`saam.upgrade`.
         seed: a whole number; draws the initial weights. The backbone's depend on the seed alone, whatever the
             attention, and the attention's come from a generator of their own; the global generator stays as it was.
         options: of the backbone, such as ``width`` of a CIFAR ResNet, ``drop_path_rate`` of a network of timm.
@@ -59,8 +63,8 @@ def create_model(
         The network, (B, 3, H, W) -> logits (B, num_classes).
 
     Raises:
-        ValueError: an unknown network or attention, no site for the attention, no pretrained weights, or a number of
-            classes or a seed that is none.
+        ValueError: an unknown network or attention, no site for the attention, no pretrained weights, a network
+            without a pooling module before its classifier, or a number of classes or a seed that is none.
         TypeError: an option that the backbone does not have.
         ModuleNotFoundError: the library of the network is not installed.
 
@@ -87,6 +91,9 @@ def create_model(
     if attention is not None:
         with _seeded(None if seed is None else seed + 2**31):
             attach(model, attention, where=where, start=start or ("identity" if pretrained else "default"), **chosen)
+    if head is not None and head != "mean":
+        squeeze, settings = parse_options(head)
+        upgrade(model, squeeze=squeeze, head=True, where=[], **settings)
     return model
 
 

@@ -26,7 +26,7 @@ from saam.nn.registry import (
     parse_attention,
     register,
 )
-from saam.nn.score_pool import ScorePool2d
+from saam.nn.score_pool import MeanScore, ScorePool, ScorePool2d
 from saam.nn.squeeze import (
     DCT,
     L2,
@@ -64,6 +64,7 @@ __all__ = [
     "Max",
     "Mean",
     "MeanMax",
+    "MeanScore",
     "MeanStd",
     "NoExcitation",
     "NormedMLP",
@@ -72,6 +73,7 @@ __all__ = [
     "PerChannelLinear",
     "PerChannelNorm",
     "RowTransform",
+    "ScorePool",
     "ScorePool2d",
     "SharedMLP",
     "SoftPool",

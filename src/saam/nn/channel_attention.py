@@ -60,9 +60,9 @@ class ChannelAttention(nn.Module):
         return value
 
     def no_weight_decay(self) -> set[str]:
-        """Return the names of the parameters that the excitation's authors train without weight decay (timm's name)."""
-        exempt = getattr(self.excitation, "no_weight_decay", set)
-        return {f"excitation.{name}" for name in exempt()}
+        """Return the names of the parameters to train without weight decay, as the parts say (timm's name)."""
+        parts = [(path, module) for path, module in self.named_modules() if path and hasattr(module, "no_weight_decay")]
+        return {f"{path}.{name}" for path, module in parts for name in module.no_weight_decay()}
 
 
 def _has_hooks(module: nn.Module) -> bool:

@@ -1,21 +1,24 @@
 """Score-based pooling as a module: the scorer's parameters, and the aggregation by its scores."""
 
-from typing import Literal, get_args
+from collections.abc import Callable
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saam.functional import score_aggregate, score_weights
+from saam.functional import channel_mean, score_aggregate, score_weights
 from saam.functional._check import accumulator, require_map, without_autocast
 from saam.functional.backend import choose
 from saam.functional.fused import Pooling, pool
 from saam.functional.fused_ops import CHANNEL, PIXEL, SCORES
 from saam.nn._check import require_channels
 
-__all__ = ["ScorePool2d", "Scorer"]
+__all__ = ["MeanScore", "ScorePool", "ScorePool2d", "Scorer"]
 
-Scorer = Literal["pixel", "channel"]
+_Named = Literal["pixel", "channel"]
+Scorer = _Named | nn.Module | Callable[[int], nn.Module]
+"""A name, a module (B, C, H, W) -> scores (B, G, H, W), or a function of the channels that builds one."""
 
 
 class ScorePool2d(nn.Module):
@@ -29,19 +32,23 @@ class ScorePool2d(nn.Module):
     Args:
         channels: C.
         heads: G, the number of score maps of a "pixel" scorer; divides C.
-        scorer: "pixel" or "channel".
+        scorer: "pixel", "channel", or a scorer of your own: a module (B, C, H, W) -> (B, G, H, W), where G divides C,
+            or a function of the channels that builds one.
         kernel_size: side of the scorer's convolution, odd.
-        temperature: divides the scores. None takes the square root of the scorer's fan-in, as scaled dot-product
-            attention does: ``sqrt(C) * kernel_size`` for "pixel", ``kernel_size`` for "channel".
+        temperature: divides the scores; above 0. "sqrt" takes the square root of the convolution's fan-in, as scaled
+            dot-product attention does: ``sqrt(C) * kernel_size`` for "pixel", ``kernel_size`` for "channel". Under
+            plain SGD from the zero start, a temperature T moves the scores as a learning rate 1 / T^2 as large does.
         keepdim: give (B, C, 1, 1), as ``nn.AdaptiveAvgPool2d(1)`` does, instead of (B, C).
-        bias: give the scorer a bias. The softmax cancels it; it exists to hold the weights of modules that have one.
+        bias: give the convolution a bias. The softmax cancels it; it exists to hold the weights of modules that have
+            one.
         device, dtype: of the parameters.
 
     Shape:
         (B, C, H, W) -> (B, C), or (B, C, 1, 1) with ``keepdim``.
 
     Raises:
-        ValueError: heads that do not divide the channels, an even kernel, an unknown scorer, a temperature not above 0.
+        ValueError: heads that do not divide the channels, an even kernel, an unknown scorer, a temperature not above 0,
+            or an option of the convolution together with a scorer of your own.
 
     Example:
         >>> pool = ScorePool2d(64, heads=4)
@@ -61,7 +68,7 @@ class ScorePool2d(nn.Module):
         heads: int = 1,
         scorer: Scorer = "pixel",
         kernel_size: int = 1,
-        temperature: float | None = None,
+        temperature: float | Literal["sqrt"] = 1.0,
         keepdim: bool = False,
         bias: bool = False,
         device: torch.device | str | None = None,
@@ -69,8 +76,14 @@ class ScorePool2d(nn.Module):
     ) -> None:
         super().__init__()
         require_channels(channels)
-        if scorer not in get_args(Scorer):
-            raise ValueError(f"scorer must be one of {', '.join(get_args(Scorer))}, got {scorer!r}")
+        if isinstance(scorer, str):
+            if scorer not in get_args(_Named):
+                raise ValueError(f"scorer must be one of {', '.join(get_args(_Named))}, or a module, got {scorer!r}")
+        elif (heads, kernel_size, bias, temperature == "sqrt") != (1, 1, False, False):
+            raise ValueError(
+                "heads, kernel_size, bias and temperature='sqrt' belong to the scorers 'pixel' and 'channel'; leave "
+                "them out with a scorer of your own"
+            )
         if scorer == "channel":
             if heads not in (1, channels):
                 raise ValueError(f"a 'channel' scorer has one head per channel: leave heads out, got heads={heads}")
@@ -79,21 +92,26 @@ class ScorePool2d(nn.Module):
             raise ValueError(f"heads must divide the channels, got heads={heads} for channels={channels}")
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, so that the scores keep the map's size, got {kernel_size}")
-        fan_in = (channels if scorer == "pixel" else 1) * kernel_size**2
-        if temperature is None:
+        fan_in = (1 if scorer == "channel" else channels) * kernel_size**2
+        if temperature == "sqrt":
             temperature = fan_in**0.5
-        if not temperature > 0:
-            raise ValueError(f"temperature must be above 0, got {temperature}")
+        if isinstance(temperature, str) or not temperature > 0:
+            raise ValueError(f"temperature must be above 0, or 'sqrt', got {temperature!r}")
         self.channels = channels
         self.heads = heads
-        self.scorer = scorer
+        self.scorer = scorer if isinstance(scorer, str | nn.Module) else scorer(channels)
         self.kernel_size = kernel_size
         self.temperature = float(temperature)
         self.keepdim = keepdim
-        # Plain parameters, not an nn.Conv2d: networks re-initialise every convolution that they find.
-        shape = (heads, fan_in // kernel_size**2, kernel_size, kernel_size)
-        self.weight = nn.Parameter(torch.zeros(shape, device=device, dtype=dtype))
-        self.bias = nn.Parameter(torch.zeros(heads, device=device, dtype=dtype)) if bias else None
+        self.weight: nn.Parameter | None = None
+        self.bias: nn.Parameter | None = None
+        if isinstance(self.scorer, str):
+            # Plain parameters, not an nn.Conv2d: networks re-initialise every convolution that they find.
+            shape = (heads, fan_in // kernel_size**2, kernel_size, kernel_size)
+            self.weight = nn.Parameter(torch.zeros(shape, device=device, dtype=dtype))
+            self.bias = nn.Parameter(torch.zeros(heads, device=device, dtype=dtype)) if bias else None
+        else:
+            self.scorer.to(device, dtype)
 
     def scores(self, x: Tensor) -> Tensor:
         """Return the scores before the softmax: (B, C, H, W) -> (B, G, H, W), in float32 or wider.
@@ -102,6 +120,10 @@ class ScorePool2d(nn.Module):
             ValueError: ``x`` is not (B, C, H, W) with this pool's C.
         """
         require_channels(self.channels, x)
+        if self.weight is None:
+            assert isinstance(self.scorer, nn.Module)
+            scores: Tensor = self.scorer(x)
+            return scores.to(accumulator(scores.dtype))
         # In float32 also under autocast: in float16 a sum over many channels overflows.
         dtype = accumulator(x.dtype)
         bias = None if self.bias is None else self.bias.to(dtype)
@@ -115,7 +137,7 @@ class ScorePool2d(nn.Module):
 
     def pooling(self, x: Tensor) -> Pooling:
         """Return what the fused operation needs of this pool."""
-        if self.kernel_size > 1:
+        if self.weight is None or self.kernel_size > 1:
             return Pooling(SCORES, self.scores(x), temperature=self.temperature)
         require_channels(self.channels, x)
         weight = self.weight.flatten(1)
@@ -134,9 +156,91 @@ class ScorePool2d(nn.Module):
             context = score_aggregate(x, self.scores(x), temperature=self.temperature)
         return context[:, :, None, None] if self.keepdim else context
 
+    def no_weight_decay(self) -> set[str]:
+        """Return the names of the scorer's parameters, all of them: decay would draw the pooling back to the mean."""
+        return {name for name, _ in self.named_parameters()}
+
     def extra_repr(self) -> str:
         """Name what sets this pool apart."""
-        return (
-            f"{self.channels}, heads={self.heads}, scorer={self.scorer!r}, kernel_size={self.kernel_size}, "
-            f"temperature={self.temperature:.4g}"
+        options = {"heads": self.heads, "scorer": self.scorer, "kernel_size": self.kernel_size}
+        named = [f"{name}={value!r}" for name, value in options.items() if self.weight is not None]
+        return ", ".join([str(self.channels), *named, f"temperature={self.temperature:.4g}"])
+
+
+class ScorePool(nn.Module):
+    """Pool all positions of sequences, volumes or tokens, as :class:`ScorePool2d` pools the pixels of a map.
+
+    Args:
+        channels: C.
+        dim: axis of the channels, 1 for (B, C, L) and (B, C, D, H, W), -1 for tokens (B, N, C).
+        heads, scorer, temperature, device, dtype: as in :class:`ScorePool2d`.
+
+    Shape:
+        (B, C, positions...) or (B, positions..., C) -> (B, C).
+
+    Raises:
+        ValueError: an option out of its range.
+
+    Example:
+        >>> ScorePool(192, dim=-1, heads=3)(torch.randn(2, 196, 192)).shape
+        torch.Size([2, 192])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        dim: int = 1,
+        heads: int = 1,
+        scorer: Scorer = "pixel",
+        temperature: float | Literal["sqrt"] = 1.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if dim not in (1, -1):
+            raise ValueError(f"dim must be 1 for (B, C, positions...) or -1 for (B, positions..., C), got {dim!r}")
+        self.dim = dim
+        self.pool = ScorePool2d(
+            channels, heads=heads, scorer=scorer, temperature=temperature, device=device, dtype=dtype
         )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool ``x``."""
+        context: Tensor = self.pool(self._as_map(x))
+        return context
+
+    def score_map(self, x: Tensor) -> Tensor:
+        """Return the pooling weights (B, G, positions...) in float32 or wider; those of a head sum to one."""
+        weights = self.pool.score_map(self._as_map(x))
+        return weights.reshape(*weights.shape[:2], *x.movedim(self.dim, 1).shape[2:])
+
+    def _as_map(self, x: Tensor) -> Tensor:
+        channels = self.pool.channels
+        if x.ndim < 3 or x.shape[self.dim] != channels:
+            positions = "(B, C, positions...)" if self.dim == 1 else "(B, positions..., C)"
+            raise ValueError(f"expected {positions} with C = {channels} on axis {self.dim}, got {tuple(x.shape)}")
+        return x.movedim(self.dim, 1).flatten(2).unsqueeze(-1)
+
+    def extra_repr(self) -> str:
+        """Name the axis of the channels."""
+        return f"dim={self.dim}"
+
+
+class MeanScore(nn.Module):
+    """The mean and a score pool side by side, as CBAM has mean and maximum: (B, C, H, W) -> (B, 2, C).
+
+    Args:
+        channels: C.
+        options: of the :class:`ScorePool2d`, such as ``heads``; ``device`` and ``dtype`` too.
+    """
+
+    statistics = 2
+
+    def __init__(self, channels: int, **options: Any) -> None:
+        super().__init__()
+        self.pool = ScorePool2d(channels, **options)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Squeeze ``x``."""
+        return torch.stack((channel_mean(x), self.pool(x)), 1)

@@ -1,12 +1,11 @@
 """Attention out of a network again, and which of its parameters surgery brought."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
 
 from saam.surgery.attended import Attended, is_surgical
-from saam.surgery.modules import original, replace, visible_modules
+from saam.surgery.modules import brought, original, replace, visible_modules
 from saam.surgery.refusal import refuse
 from saam.surgery.report import Change, SurgeryReport
 
@@ -38,7 +37,7 @@ def detach(model: nn.Module) -> SurgeryReport:
         if is_surgical(module):
             originals[module] = original(module)
         while is_surgical(module):
-            count = sum(parameter.numel() for parameter in _brought(module))
+            count = sum(parameter.numel() for parameter in brought(module))
             what = module.attention if isinstance(module, Attended) else module
             channels, kind = (module.site.channels, module.site.kind) if isinstance(module, Attended) else (0, "")
             changes.append(Change(name, channels, f"- {type(what).__name__}", -count, kind=kind))
@@ -60,14 +59,5 @@ def new_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
         >>> sum(parameter.numel() for parameter in new_parameters(create_model("resnet8", attention="se")).values())
         791
     """
-    brought = {id(parameter) for module in model.modules() if is_surgical(module) for parameter in _brought(module)}
-    return {name: parameter for name, parameter in model.named_parameters() if id(parameter) in brought}
-
-
-def _brought(module: nn.Module) -> Iterator[nn.Parameter]:
-    """Yield the parameters that came with a module that surgery put somewhere."""
-    if isinstance(module, Attended):
-        yield from module.attention.parameters()
-    else:
-        old = {id(parameter) for parameter in original(module).parameters()}
-        yield from (parameter for parameter in module.parameters() if id(parameter) not in old)
+    new = {id(parameter) for module in model.modules() if is_surgical(module) for parameter in brought(module)}
+    return {name: parameter for name, parameter in model.named_parameters() if id(parameter) in new}

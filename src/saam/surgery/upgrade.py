@@ -174,7 +174,7 @@ def _channels_met(model: nn.Module, modules: Iterable[nn.Module], example: Any) 
 def _pool(module: Any, request: dict[str, Any], channels: int) -> nn.Module:
     """Build the squeeze for a module, where that module is; a score squeeze that it has keeps its weights."""
     if _known(module).statistic == "score":
-        pool = ScorePool2d(channels, temperature=1, bias=True)
+        pool = ScorePool2d(channels, bias=True)
         pool.weight, pool.bias = module.conv_attn.weight, module.conv_attn.bias
         return pool
     return _squeeze(request, channels, module)

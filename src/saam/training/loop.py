@@ -39,6 +39,7 @@ def train(
     *,
     seed: int,
     on_epoch: Callable[[EpochRecord], object] | None = None,
+    observe: Callable[[nn.Module], Mapping[str, Any]] | None = None,
     device: str | torch.device | None = None,
     new_parameters: Collection[str] = (),
     state: str | Path | None = None,
@@ -58,6 +59,8 @@ def train(
         recipe: All settings but `Recipe.batch_size` and `Recipe.augmentation`, which made the batches.
         seed: Of the whole run.
         on_epoch: Called with each epoch's record (in the first process only).
+        observe: Called after each epoch with the model that was validated; what it returns, in plain values, is kept in
+            the epoch's record.
         device: As torch names it, or None for the best there is.
         new_parameters: Names of parameters that learn faster, by `Recipe.new_parameters_factor`.
         state: File in which the run is saved after every epoch, and from which it goes on if the file is there.
@@ -140,7 +143,8 @@ def train(
             if processes > 1:
                 totals = accelerator.reduce(totals.to(accelerator.device))
             loss_sum, hit_sum, count = totals.tolist()
-            validation = evaluate(model if average is None else average.module, validation_batches)
+            validated = model if average is None else average.module
+            validation = evaluate(validated, validation_batches)
             if not math.isfinite(validation.loss):
                 raise FloatingPointError(
                     f"the validation loss is {validation.loss} after epoch {epoch + 1}, the training loss is finite: "
@@ -154,6 +158,7 @@ def train(
                 validation_loss=validation.loss,
                 validation_accuracy=validation.accuracy,
                 seconds=time.perf_counter() - start,
+                observed=dict(observe(validated)) if observe else {},
             )
             curve.append(record)
             if accelerator.is_main_process:

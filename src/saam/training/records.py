@@ -1,6 +1,7 @@
 """What training and evaluation report: plain numbers, ready for JSON. Accuracy in percent, loss in nats."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 __all__ = ["EpochRecord", "Result", "Scores"]
 
@@ -32,6 +33,7 @@ class EpochRecord:
         validation_loss: After the epoch, in nats.
         validation_accuracy: After the epoch, in percent.
         seconds: Wall time of training and validation.
+        observed: What the caller of `train` observed in the model after the epoch, in plain values.
     """
 
     epoch: int
@@ -41,6 +43,7 @@ class EpochRecord:
     validation_loss: float
     validation_accuracy: float
     seconds: float
+    observed: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Presets in which fully connected layers excite: se, ese, saam, cbam-channel, bam-channel, gc."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -71,7 +71,7 @@ class SAAM(ChannelAttention):
         heads: int = 1,
         scorer: Scorer = "pixel",
         kernel_size: int = 1,
-        temperature: float | None = None,
+        temperature: float | Literal["sqrt"] = 1.0,
         squeeze: Squeeze = "score",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -84,7 +84,7 @@ class SAAM(ChannelAttention):
         }
         if squeeze == "score":
             squeeze = ScorePool2d(channels, **scoring, device=device, dtype=dtype)
-        elif scoring != {"heads": 1, "scorer": "pixel", "kernel_size": 1, "temperature": None}:
+        elif scoring != {"heads": 1, "scorer": "pixel", "kernel_size": 1, "temperature": 1.0}:
             raise ValueError(f"{', '.join(scoring)} belong to squeeze='score'; leave them out with squeeze={squeeze!r}")
         body = se(
             channels,
@@ -171,8 +171,8 @@ def gc(
     hidden = reduced(channels, rd_ratio, rd_channels, rd_divisor)
     pool: nn.Module
     if squeeze == "score":
-        pool = ScorePool2d(channels, temperature=1, bias=True, device=device, dtype=dtype)
-        nn.init.kaiming_normal_(pool.weight, mode="fan_in")
+        pool = ScorePool2d(channels, bias=True, device=device, dtype=dtype)
+        nn.init.kaiming_normal_(pool.get_parameter("weight"), mode="fan_in")
     else:
         pool = create_squeeze(squeeze, channels, device=device, dtype=dtype)
     statistics = statistics_of(pool, channels)

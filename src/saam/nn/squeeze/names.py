@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from saam._errors import unknown
-from saam.nn.score_pool import ScorePool2d
+from saam.nn.score_pool import MeanScore, ScorePool2d
 from saam.nn.squeeze._size import MapSize
 from saam.nn.squeeze.covariance import Covariance
 from saam.nn.squeeze.dct import DCT
@@ -27,7 +27,7 @@ _WITHOUT_PARAMETERS: dict[str, Callable[[], nn.Module]] = {
     "log-sum-exp": LogSumExp,
     "softpool": SoftPool,
 }
-_OTHERS = ("gem", "dct", "depthwise-conv", "covariance", "score")
+_OTHERS = ("gem", "dct", "depthwise-conv", "covariance", "score", "mean+score")
 
 
 def list_squeezes() -> list[str]:
@@ -78,6 +78,8 @@ def create_squeeze(
             return Covariance(channels, device=device, dtype=dtype)
         case "score":
             return ScorePool2d(channels, device=device, dtype=dtype)
+        case "mean+score":
+            return MeanScore(channels, device=device, dtype=dtype)
     raise unknown("squeeze", squeeze, list_squeezes())
 
 

@@ -3,8 +3,8 @@ import torch
 from torch import Tensor
 
 from saam.data import Images, build_splits
-from saam.explain.examples import data_strip
 from saam.models import create_model
+from saam.report.examples import data_strip
 
 
 def some(count: int, seed: int) -> Images:

@@ -1,0 +1,66 @@
+"""How much a network uses its scores: a score squeeze that stays near the mean is one that has not been learned."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from saam.explain.score_maps import score_maps
+
+__all__ = ["ScoreUse", "score_use"]
+
+
+@dataclass(frozen=True)
+class ScoreUse:
+    """How much one score squeeze is used, averaged over images and heads.
+
+    With the weights p of a map of H x W pixels, which sum to one:
+    """
+
+    share: float
+    """Share of the pixels that count, ``exp(-sum p log p) / (H W)``: 1 for the mean, 1 / (H W) for a single pixel."""
+    lift: float
+    """The largest weight in times the mean's, ``max p * H W``: 1 for the mean, H W for a single pixel."""
+
+
+def score_use(model: nn.Module, batches: Tensor | Iterable[Tensor | tuple[Tensor, ...]]) -> dict[str, ScoreUse]:
+    """Measure at every site how far the pooling of a network is from the mean.
+
+    The model runs in eval mode, without gradient; modes are put back.
+
+    Args:
+        model: any network with `ScorePool2d` in it, see :func:`saam.score_maps`.
+        batches: input of the model (B, C, H, W), or batches of such; of a batch that is a tuple, such as (images,
+            labels), the first entry counts.
+
+    Returns:
+        Site name -> share and lift, in the order of the network.
+
+    Raises:
+        ValueError: the model has no score squeeze, its scores are not finite, or there are no images.
+
+    Example:
+        >>> from saam import create_model
+        >>> score_use(create_model("resnet8", attention="saam"), torch.randn(4, 3, 32, 32))["layer1.0.bn2"]
+        ScoreUse(share=1.0, lift=1.0)
+    """
+    device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+    shares: dict[str, list[Tensor]] = {}
+    lifts: dict[str, list[Tensor]] = {}
+    for batch in [batches] if isinstance(batches, Tensor) else batches:
+        x = batch if isinstance(batch, Tensor) else batch[0]
+        if not len(x):
+            continue
+        for site, maps in score_maps(model, x.to(device)).items():
+            weights = maps.flatten(2).cpu().double()
+            pixels = weights.shape[2]
+            shares.setdefault(site, []).append(torch.special.entr(weights).sum(2).exp().flatten() / pixels)
+            lifts.setdefault(site, []).append(weights.amax(2).flatten() * pixels)
+    if not shares:
+        raise ValueError("expected images to run the model on, got none: pass a tensor (B, C, H, W) or batches of them")
+    return {site: ScoreUse(_mean(shares[site]), _mean(lifts[site])) for site in shares}
+
+
+def _mean(values: list[Tensor]) -> float:
+    return round(float(torch.cat(values).mean()), 6)
