@@ -113,6 +113,24 @@ def test_it_says_how_many_images_there_are(pets, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[1].startswith("epoch 1/1")  # a hundred are no reason to warn
 
 
+def test_every_epoch_says_how_much_the_scores_are_used(tmp_path, capsys):
+    recipe = ("--recipe", "quick,epochs=2,batch_size=16")
+    assert run("train", *DIGITS, *MODEL, *recipe, "--attach", "saam", "--out", tmp_path / "saam") == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
+    curve = json.loads((tmp_path / "saam" / "curves.json").read_text())
+    assert len(lines) == len(curve) == 2
+    for line, epoch in zip(lines, curve, strict=True):
+        shares = [use["share"] for use in epoch["observed"]["score_use"].values()]
+        assert len(shares) == 3
+        ends = sorted({f"{share:.2f}".removeprefix("0") for share in (min(shares), max(shares))})
+        assert line.endswith(f" s  scores {' to '.join(ends)}")
+    assert min(shares) < 1
+
+    assert run("train", *DIGITS, *MODEL, *recipe, "--attach", "se", "--out", tmp_path / "se") == 0
+    assert "scores" not in capsys.readouterr().out
+    assert [epoch["observed"] for epoch in json.loads((tmp_path / "se" / "curves.json").read_text())] == [{}, {}]
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

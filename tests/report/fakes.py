@@ -100,6 +100,16 @@ def comparison(**settings: Any) -> Comparison:
     return Comparison(planned, records(planned), tuple(cost(arm, place) for place, arm in enumerate(arms)))
 
 
+def with_use(run: RunRecord, *epochs: Mapping[str, tuple[float, float]]) -> RunRecord:
+    """The run cut to these epochs, after each of which (share, lift) of every site was noted."""
+    observed = [
+        {"score_use": {site: {"share": share, "lift": lift} for site, (share, lift) in uses.items()}} for uses in epochs
+    ]
+    return replace(
+        run, curve=tuple({**each, "observed": seen} for each, seen in zip(run.curve, observed, strict=False))
+    )
+
+
 def first(whole: Comparison, runs: int, *, costs: bool = False) -> Comparison:
     """The comparison after its first runs."""
     return replace(whole, records=whole.records[:runs], costs=whole.costs if costs else ())

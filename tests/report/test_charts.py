@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from report.fakes import comparison, cost, first, plan, record, records
+from report.fakes import comparison, cost, first, plan, record, records, with_use
 from saam.comparison import Comparison
 from saam.report.charts import Chart, charts
 from saam.report.overview import overview
@@ -149,6 +149,7 @@ def test_the_axis_of_differences_shows_zero_and_all_points() -> None:
     points = [point["value"] for point in values(chart, 1)]
     assert low < min(0, *points)
     assert high > max(0, *points)
+    assert chart.spec["layer"][0]["encoding"]["x"]["axis"]["titleAnchor"] == "end"  # else a phone cuts the title off
 
 
 def test_the_frame_of_curves_leaves_out_the_first_quarter() -> None:
@@ -186,3 +187,81 @@ def test_long_labels_break_into_lines() -> None:
     whole = comparison(arms=("none", "saam,heads=4,kernel_size=3,scorer=pixel"), seeds=2)
     labels = {point["label"] for point in values(drawn(whole)["scores", "Accuracy"], 0)}
     assert labels == {"none", "saam, heads=4,\nkernel_size=3,\nscorer=pixel"}
+
+
+def use_chart(sites: int) -> Chart:
+    planned = plan(arms=("none", "saam"), seeds=1)
+    use = {f"layer{place}": (0.5, 2.0) for place in range(sites)}
+    runs = (record("none", 0, 80.0, 0.5), with_use(record("saam", 0, 80.0, 0.5), use, use))
+    return drawn(Comparison(planned, runs, ()))["use", "saam: pixels used by site"]
+
+
+def test_the_use_of_the_scores_by_epoch_and_site() -> None:
+    planned = plan(arms=("none", "se", "saam"), seeds=2)
+    uses = [
+        ({"stem": (1.0, 1.0), "head": (0.9, 2.0)}, {"stem": (0.8, 3.0), "head": (0.3, 9.0)}),
+        ({"stem": (0.9, 1.5), "head": (0.8, 3.0)}, {"stem": (0.96, 1.4), "head": (0.5, 6.0)}),
+    ]
+    runs = []
+    for arm, seed in planned.schedule():
+        run = record(arm, seed, 80.0, 0.5)
+        epochs = uses[seed] if arm == "saam" else ({}, {})
+        runs.append(with_use(run, *epochs) if arm != "none" else run)
+    whole = drawn(Comparison(planned, tuple(runs), ()))
+    assert [title for section, title in whole if section == "use"] == ["saam: pixels used by site"]
+    chart = whole["use", "saam: pixels used by site"]
+    assert values(chart, 2) == [
+        {"arm": "saam", "site": "stem", "epoch": 1, "share": 0.95, "lift": 1.25},
+        {"arm": "saam", "site": "stem", "epoch": 2, "share": 0.88, "lift": 2.2},
+        {"arm": "saam", "site": "head", "epoch": 1, "share": 0.85, "lift": 2.5},
+        {"arm": "saam", "site": "head", "epoch": 2, "share": 0.4, "lift": 7.5},
+    ]
+    rule, text, line, points = (layer["encoding"] for layer in chart.spec["layer"])
+    assert values(chart, 0) == values(chart, 1) == [{"share": 1, "text": "mean pooling"}]
+    for encoding in (rule, text, line, points):
+        assert encoding["y"]["field"] == "share"
+        assert encoding["y"]["scale"]["domain"] == [0, 1]
+    assert line["x"]["field"] == "epoch"
+    assert line["color"]["field"] == "site"
+    assert line["color"]["scale"]["domain"] == ["stem", "head"]
+    assert [tip["field"] for tip in points["tooltip"]] == ["arm", "site", "epoch", "share", "lift"]
+
+
+@pytest.mark.parametrize("sites", [1, 2, 8, 9, 27])
+def test_many_sites_have_many_colours_and_few_names(sites: int) -> None:
+    colour = use_chart(sites).spec["layer"][2]["encoding"]["color"]
+    shades, named = colour["scale"]["range"], colour["legend"]["values"]
+    assert len(set(shades)) == sites == len(colour["scale"]["domain"])
+    assert all(len(shade) == 7 for shade in shades)
+    assert shades[0] == "#3a9d78"
+    assert sites == 1 or shades[-1] == "#d1495b"
+    assert len(named) == min(sites, 8)
+    assert (named[0], named[-1]) == ("layer0", f"layer{sites - 1}")
+    assert sorted(named, key=colour["scale"]["domain"].index) == named
+
+
+def test_one_epoch_of_use_is_no_chart() -> None:
+    runs = (with_use(record("saam", 0, 80.0, 0.5), {"stem": (0.5, 2.0)}),)
+    whole = drawn(Comparison(plan(arms=("saam",), seeds=1), runs, ()))
+    assert "use" not in {section for section, _ in whole}
+
+
+def test_a_use_that_old_records_tell_in_part_is_drawn_so_far() -> None:
+    run = with_use(record("saam", 0, 80.0, 0.5), {"stem": (0.5, 2.0)}, {"stem": (0.4, 3.0)}, {})
+    broken = {"score_use": {"stem": {"share": 0.3, "lift": None}, "head": {"share": math.nan}}}
+    run = replace(run, curve=(*run.curve[:2], {**run.curve[2], "observed": broken}, {"epoch": 4}))
+    whole = drawn(Comparison(plan(arms=("saam",), seeds=1), (run,), ()))
+    points = values(whole["use", "saam: pixels used by site"], 2)
+    assert [(point["epoch"], point["share"], point["lift"]) for point in points] == [
+        *((1, 0.5, 2.0), (2, 0.4, 3.0), (3, 0.3, None))
+    ]
+    assert json.dumps([chart.spec for chart in whole.values()], allow_nan=False)
+
+
+def test_eight_arms_have_a_chart_of_use_and_the_focus_is_one_of_them() -> None:
+    arms = tuple(f"saam,heads={2**place}" for place in range(9))
+    planned = plan(arms=("none", *arms), seeds=1, focus=arms[-1])
+    use = {"stem": (0.5, 2.0)}
+    runs = tuple(with_use(record(arm, 0, 80.0, 0.5), use, use) for arm in arms)
+    titles = [title for section, title in drawn(Comparison(planned, runs, ())) if section == "use"]
+    assert titles == [f"{arm}: pixels used by site" for arm in (arms[-1], *arms[:7])]

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from report.fakes import comparison, first, plan, record
+from report.fakes import comparison, first, plan, record, with_use
 from saam.comparison import Comparison
 from saam.report import verdicts
 from saam.report.overview import overview
@@ -88,6 +88,35 @@ def test_few_test_images_are_noted() -> None:
     planned = plan(arms=("none", "saam"), seeds=1)
     runs = [record(arm, 0, 80.0, 0.4, test={"accuracy": 80.0, "loss": 0.4, "count": 40}) for arm in planned.arms]
     assert "40 test images: each weighs 2.5 points" in overview(Comparison(planned, tuple(runs), ())).notes[-1]
+
+
+def test_the_last_epoch_says_whether_the_pooling_is_learned() -> None:
+    """In saam one seed alone is below .95 in the end, in eca the mean of the seeds is, and in se it was once."""
+    last = {"saam": (0.94, 0.97), "eca,squeeze=score": (0.92, 0.96), "se,squeeze=score": (0.97, 0.97), "se": ()}
+    planned = plan(arms=("none", *last), seeds=2)
+    runs = []
+    for arm, seed in planned.schedule():
+        run = record(arm, seed, 80.0 + seed, 0.4)
+        if last.get(arm):
+            early = 0.2 if arm == "se,squeeze=score" else 1.0
+            use = {"layer1": (0.999, 1.1), "layer2": (last[arm][seed], 2.0)}
+            run = with_use(run, {"layer1": (early, 1.0), "layer2": (early, 1.0)}, use)
+        runs.append(run)
+    view = overview(Comparison(planned, tuple(runs), ()))
+    unlearned = "pooling unlearned, every site uses more than 95\N{NO-BREAK SPACE}% of the pixels"
+    assert view.notes[1:] == (
+        f"saam: {unlearned}; it is an se in effect",
+        "eca,squeeze=score: scores used, share of pixels .94 to 1.00 (1 = mean pooling)",
+        f"se,squeeze=score: {unlearned}; it is an se in effect",
+    )
+    assert "cannot tell" in view.notes[0]
+    assert view.shares.keys() == {"saam", "eca,squeeze=score", "se,squeeze=score"}
+    assert view.shares["saam"] == pytest.approx({"layer1": 0.999, "layer2": 0.955})
+
+
+def test_without_scores_there_is_nothing_to_say_of_them() -> None:
+    view = overview(comparison(seeds=8))
+    assert (view.shares, view.notes) == ({}, ())
 
 
 def test_one_verdict_for_each_alternative() -> None:

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 import saam.report.page
-from report.fakes import comparison, first, plan, record
+from report.fakes import comparison, first, plan, record, with_use
 from saam.comparison import Comparison
 from saam.explain import ScoreMapStrip
 from saam.report import html, write_report
+from saam.report.charts import charts
+from saam.report.overview import overview
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 VOID = {"meta", "link", "img", "br", "wbr"}
@@ -135,6 +137,33 @@ def test_the_strip_is_on_the_page() -> None:
     assert "a bright one as many times as in mean pooling" in " ".join(page.text.split())
 
 
+def learned(whole: Comparison, *arms: str) -> Comparison:
+    """The comparison with scores that move in these arms."""
+    uses = [{f"layer{site}.0": (1 - 0.02 * epoch * site, 1.0 + epoch) for site in (1, 2, 3)} for epoch in range(12)]
+    return replace(whole, records=tuple(with_use(run, *uses) if run.arm in arms else run for run in whole.records))
+
+
+@pytest.mark.usefixtures("no_bundle")
+def test_the_use_of_the_scores_is_on_the_page() -> None:
+    plain, page = Page(html(comparison(seeds=2))), Page(html(learned(comparison(seeds=2), "saam")))
+    note = "saam: scores used, share of pixels .34 to .78 (1 = mean pooling)"
+    for words in ("How much the scores are used", "saam: pixels used by site", note):
+        assert words in page.text
+        assert words not in plain.text
+    labels = [attributes["aria-label"] for _, attributes in page.elements if "data-chart" in attributes]
+    assert labels[-1] == "saam: pixels used by site"
+    assert page.specs()[-1]["layer"][2]["encoding"]["y"]["field"] == "share"
+    assert len(page.specs()) == len(plain.specs()) + 1
+    assert "Drawn are" not in page.text
+
+
+@pytest.mark.usefixtures("no_bundle")
+def test_the_page_says_that_not_all_arms_with_scores_are_drawn() -> None:
+    arms = tuple(f"saam,heads={2**place}" for place in range(9))
+    page = Page(html(learned(comparison(arms=("none", *arms), seeds=1), *arms)))
+    assert "Drawn are 8 of 9 arms with scores." in " ".join(page.text.split())
+
+
 @pytest.mark.usefixtures("no_bundle")
 def test_an_arm_breaks_between_its_options() -> None:
     assert '<th scope="row">eca,<wbr>squeeze=score<small>' in html(
@@ -225,7 +254,8 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 @pytest.mark.parametrize("finished", [32, 7])
 def test_a_browser_draws_every_chart(tmp_path: Path, finished: int) -> None:
     report = tmp_path / "report.html"
-    write_report(report, first(comparison(), finished, costs=finished == 32))
+    shown = first(learned(comparison(), "saam"), finished, costs=finished == 32)
+    write_report(report, shown)
     command = [
         str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
@@ -236,8 +266,12 @@ def test_a_browser_draws_every_chart(tmp_path: Path, finished: int) -> None:
         command, capture_output=True, text=True, timeout=120, check=True, env={**os.environ, "HOME": str(tmp_path)}
     )
     plots = done.stdout.count('data-chart="')
-    assert plots == {32: 10, 7: 8}[finished]
+    assert plots == {32: 11, 7: 9}[finished]
     assert len(re.findall(r"<svg[^>]*class=\"marks\"", done.stdout)) == plots
     assert "could not be drawn" not in done.stdout.split("<script>")[0]
     assert "CONSOLE" not in done.stderr, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     assert ">saam \N{MINUS SIGN} se</text>" in done.stdout
+    assert ">mean pooling</text>" in done.stdout
+    drawn = Page(done.stdout).elements
+    labels = [attributes["aria-label"] for _, attributes in drawn if "data-chart" in attributes]
+    assert labels == [chart.title for chart in charts(overview(shown), shown.records)]

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from report.fakes import comparison, cost, first, plan, record
+from report.fakes import comparison, cost, first, plan, record, with_use
 from saam.comparison import Comparison
 from saam.report import table
 
@@ -101,3 +101,13 @@ def test_labels_are_text_and_not_markup() -> None:
     text = printed(Comparison(planned, runs, ()))
     assert "[bold]digits[/bold]" in text
     assert "scorer=[red]x" in text.replace("\n", "").replace(" ", "")
+
+
+def test_the_use_of_the_scores_stands_under_the_table() -> None:
+    planned = plan(arms=("none", "saam"), seeds=1)
+    runs = (
+        record("none", 0, 80.0, 0.5),
+        with_use(record("saam", 0, 80.0, 0.5), {"layer1": (0.931, 1.2), "layer2": (0.208, 9.0)}),
+    )
+    last = printed(Comparison(planned, runs, ()), 80).rstrip().splitlines()[-1]
+    assert last.rstrip() == "saam: scores used, share of pixels .21 to .93 (1 = mean pooling)"

@@ -14,7 +14,9 @@ from saam.report.words import (
     number,
     p_value,
     ratio,
+    score_note,
     seeds,
+    share_range,
     signed,
     verdict_sentence,
 )
@@ -133,3 +135,39 @@ def test_the_finding(differences: list[Difference], expected: str) -> None:
 
 def test_the_finding_of_a_lonely_arm() -> None:
     assert finding("none", [], []) == "no attention alone: there is no other arm to compare it with"
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [
+        ([0.926, 0.214, 0.5], ".21 to .93"),
+        ([0.999, 0.84], ".84 to 1.00"),
+        ([0.4], ".40"),
+        ([1.0, 0.9996], "1.00"),
+    ],
+)
+def test_a_range_of_shares(shares: list[float], expected: str) -> None:
+    assert share_range(shares) == expected
+
+
+@pytest.mark.parametrize(
+    ("arm", "shares", "expected"),
+    [
+        ("saam", [0.93, 0.21], "scores used, share of pixels .21 to .93 (1 = mean pooling)"),
+        ("saam", [0.99, 0.95], "scores used, share of pixels .95 to .99 (1 = mean pooling)"),
+        ("none,head=score", [0.4], "scores used, share of pixels .40 (1 = mean pooling)"),
+        (
+            "saam,heads=4",
+            [1.0, 0.951],
+            "pooling unlearned, every site uses more than 95\N{NO-BREAK SPACE}% of the pixels; it is an se in effect",
+        ),
+        (
+            "eca,squeeze=score",
+            [0.951],
+            "pooling unlearned, its site uses more than 95\N{NO-BREAK SPACE}% of the pixels; "
+            "it is mean pooling in effect",
+        ),
+    ],
+)
+def test_how_much_an_arm_uses_its_scores(arm: str, shares: list[float], expected: str) -> None:
+    assert score_note(arm, shares) == f"{arm}: {expected}"

@@ -71,7 +71,7 @@ def charts(view: Overview, records: Sequence[RunRecord]) -> list[Chart]:
     uses = {row.arm: use_by_epoch([record for record in records if record.arm == row.arm]) for row in view.rows}
     moved = [arm for arm, use in uses.items() if len({point.epoch for point in use}) > 1]
     for arm in sorted(moved, key=lambda arm: arm != view.focus)[:_MOST_ARMS]:
-        drawn.append(Chart("use", f"{arm}: share of the pixels used at each site", _use(arm, uses[arm])))
+        drawn.append(Chart("use", f"{arm}: pixels used by site", _use(arm, uses[arm])))
     return drawn
 
 
@@ -108,7 +108,7 @@ def _forest(view: Overview, entries: Sequence[_Entry], metric: Metric, title: st
     shown = [value for _, _, each in entries for value in (*each.values.values(), each.low, each.high)]
     frame = _frame([*shown, 0.0], (-math.inf, math.inf)) if paired else _frame(shown, RANGES[metric])
     scale = alt.Scale(zero=False, nice=True, domain=frame)
-    x = {"title": title, "scale": scale, "axis": alt.Axis(tickCount=6)}
+    x = {"title": title, "scale": scale, "axis": alt.Axis(tickCount=6, titleAnchor="end")}
     y, colour = alt.Y("label:N", title=None, axis=labels, scale=rows), _colour(view)
     runs = alt.Chart(alt.Data(values=points)).encode(y=y, color=colour)
     summary = alt.Chart(alt.Data(values=means)).encode(

@@ -1,4 +1,4 @@
-"""How much the arms use their scores, as their records have it; a record without it, as old ones are, counts as none."""
+"""How much the arms use their scores, as far as their records tell; old ones may not."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence

@@ -168,7 +168,7 @@ def score_note(arm: str, shares: Collection[float]) -> str:
             over seeds; the pooling is unlearned where all of them are above .95.
     """
     if min(shares) > _UNLEARNED:
-        mean = "an se" if Arm(arm).attention.startswith("saam") else "mean pooling"
+        mean = "an se" if Arm(arm).name.partition(":")[0] in ("saam", "se") else "mean pooling"
         every = "every site uses" if len(shares) > 1 else "its site uses"
         return (
             f"{arm}: pooling unlearned, {every} more than 95\N{NO-BREAK SPACE}% of the pixels; it is {mean} in effect"
