@@ -41,9 +41,9 @@ def section(folder: Path) -> str:
         [
             f"## {folder.name.partition('-')[2].capitalize()}",
             "",
-            f"{plan.model}{options}, {records[0].data}: {recipe.epochs} epochs, batches of {recipe.batch_size}, learning "
-            f"rate {recipe.learning_rate:g} ({recipe.schedule}), weight decay {recipe.weight_decay:g}, attention "
-            f"started as {plan.start}. {len(records)} runs, {hours:.1f} core-hours, torch "
+            f"{plan.model}{options}, {records[0].data}: {recipe.epochs} epochs, batches of {recipe.batch_size}, "
+            f"learning rate {recipe.learning_rate:g} ({recipe.schedule}), weight decay {recipe.weight_decay:g}, "
+            f"attention started as {plan.start}. {len(records)} runs, {hours:.1f} core-hours, torch "
             f"{', '.join(values(records, 'torch'))} on {', '.join(values(records, 'cpu'))}.",
             "",
             *table(comparison),
@@ -53,7 +53,7 @@ def section(folder: Path) -> str:
 
 
 def table(comparison: Comparison) -> list[str]:
-    """Return the rows: losses in nats and accuracy in % at the last epoch, mean over seeds, and the use of the scores."""
+    """Return the rows: losses (nats) and accuracy (%) at the last epoch, mean over seeds, and the use of the scores."""
     by_arm: dict[str, dict[int, RunRecord]] = {}
     for record in comparison.records:
         by_arm.setdefault(record.arm, {})[record.seed] = record
@@ -93,7 +93,7 @@ def difference(pairs: list[float]) -> str:
     if not pairs:
         return ""
     error = f" ± {stdev(pairs) / len(pairs) ** 0.5:.3f}" if len(pairs) > 1 else ""
-    return f"{fmean(pairs):+.3f}{error}".replace("-", "−")
+    return f"{fmean(pairs):+.3f}{error}".replace("-", "\N{MINUS SIGN}")
 
 
 def use(runs: Iterable[RunRecord]) -> list[tuple[float, float]]:

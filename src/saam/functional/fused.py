@@ -73,8 +73,7 @@ def attend(x: Tensor, pooling: Pooling, respond: Callable[[Tensor], Tensor], *, 
     joint = torch.is_grad_enabled()
     statistics, _, token_x, token_a = _squeeze(x, pooling, joint=joint)
     value = _like_sums(respond(_finish(statistics, pooling)), x)
-    y: Tensor = torch.ops.saam.rescale.default(x, value, token_x if joint else None, token_a if joint else None, adds)
-    return y
+    return fused_ops.rescale(x, value, token_x if joint else None, token_a if joint else None, adds)
 
 
 def unavailable(x: Tensor) -> str | None:
@@ -97,10 +96,7 @@ def _load_triton() -> str | None:
 
 def _squeeze(x: Tensor, pooling: Pooling, *, joint: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     scorer = None if pooling.scorer is None else _like_sums(pooling.scorer, x)
-    result: tuple[Tensor, Tensor, Tensor, Tensor] = torch.ops.saam.squeeze.default(
-        x, scorer, pooling.kind, 1 / pooling.temperature, joint
-    )
-    return result
+    return fused_ops.squeeze(x, scorer, pooling.kind, 1 / pooling.temperature, joint)
 
 
 def _like_sums(values: Tensor, x: Tensor) -> Tensor:

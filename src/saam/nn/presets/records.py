@@ -270,7 +270,7 @@ RECORDS: tuple[AttentionRecord, ...] = (
         source="this project; only the paper's abstract is public, the details are our reconstruction",
         parameters=lambda channels: _se(channels) + channels,
         formula="2Cp + p + C + C",
-        weight_decay=_UNKNOWN,
+        weight_decay="on the excitation's weights, not on the scorer",
         notes="Starts as an se: the scorer is zero. Options: heads, scorer, kernel_size, temperature.",
     ),
 )

@@ -1,0 +1,74 @@
+"""The pages of results are what the records beside them say."""
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+from saam.comparison import Plan
+from saam.training import Recipe
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture
+def results():
+    return runpy.run_path(str(DOCS / "results.py"))
+
+
+def test_pages_are_up_to_date(results):
+    for path, text in results["pages"]().items():
+        assert path.read_text() == text, f"{path.name} differs from its records; run: python docs/results.py"
+
+
+def record(arm, seed, loss, use):
+    observed = {"score_use": {"a": {"share": use[0], "lift": use[1]}, "b": {"share": 1.0, "lift": 1.0}}} if use else {}
+    scores = {"accuracy": 50.0 + seed, "loss": loss, "count": 10}
+    return {
+        "id": f"{arm}{seed}",
+        "arm": arm,
+        "model": "resnet14",
+        "model_options": {},
+        "data": "made",
+        "data_options": {},
+        "recipe": {},
+        "where": "residual",
+        "start": "identity",
+        "seed": seed,
+        "test": {"accuracy": 0.0, "loss": 99.0, "count": 10},
+        "validation": scores,
+        "curve": [{"epoch": 1, "train_loss": loss - 0.5, "observed": observed}],
+        "parameters": 1,
+        "seconds": 900.0,
+        "environment": {"torch": "2.0", "cpu": "a processor"},
+        "finished": "",
+    }
+
+
+def test_table_worked_by_hand(results, tmp_path):
+    """saam is .1 and .3 below se in its two seeds: .2 on average, standard error .1; the third seed has no pair."""
+    runs = [
+        record("se", 0, 2.0, None),
+        record("se", 1, 2.2, None),
+        record("saam", 0, 1.9, (0.5, 3.0)),
+        record("saam", 1, 1.9, (0.7, 5.0)),
+        record("saam", 2, 1.6, (0.9, 7.0)),
+    ]
+    plan = Plan(recipe=Recipe(epochs=1), arms=("se", "saam"), seeds=(0, 1, 2), model="resnet14", data="photo-digits")
+    ids = [f"{arm}{seed}" for arm, seed in plan.schedule()]
+    folder = tmp_path / "trial" / "1-first"
+    (folder / "runs").mkdir(parents=True)
+    content = {"plan": plan.to_json(), "classes": 10, "runs": ids, "costs": ""}
+    (folder / "plan.json").write_text(json.dumps(content))
+    for run in runs:
+        (folder / "runs" / f"{run['id']}.json").write_text(json.dumps(run))
+    (tmp_path / "trial.txt").write_text("# Trial\n\n{tables}\n")
+    page = results["page"](tmp_path / "trial.txt")
+    assert "## First\n" in page
+    assert "5 runs, 1.2 core-hours, torch 2.0 on a processor." in page
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert rows == [
+        "| `saam` | 3 | 1.300 | 1.800 | \N{MINUS SIGN}0.200 ± 0.100 | 51.0 | 0.70 1.00 | 5.0 |",
+        "| `se` | 2 | 1.600 | 2.100 |  | 50.5 |  |  |",
+    ]
