@@ -49,8 +49,8 @@ bool is_interleaved(const Tensor& x) {
          (size[0] == 1 || stride[0] == channels * width * height);
 }
 
-// The sizes of a map. It takes as many workers as it deserves, and if there are fewer images than workers, these are cut
-// along an axis, &Shape::channels or &Shape::pixels.
+// The sizes of a map. It takes as many workers as it deserves, and if there are fewer images than workers, the images
+// are cut along an axis, &Shape::channels or &Shape::pixels.
 Shape shape_of(const Tensor& x, int64_t Shape::* axis) {
   constexpr int64_t kPerWorker = 16384, kPerSlice = 16;
   STD_TORCH_CHECK(x.dim() == 4, "expected a map (B, C, H, W)");
@@ -110,8 +110,8 @@ Tensor token(ScalarType dtype, Sizes sizes) {
   return result;
 }
 
-// Memory for a map like x. What malloc takes from the system at every call, because it is too large to be kept (32 MiB),
-// is asked for in huge pages: with small ones, half of the time of the first write goes into page faults.
+// Memory for a map like x. What malloc takes from the system at every call, because it is too large to be kept (32
+// MiB), is asked for in huge pages: with small ones, half of the time of the first write goes into page faults.
 Tensor new_map(const Tensor& x) {
   Tensor map = strided(x.scalar_type(), x.sizes(), x.strides());
 #ifdef __linux__

@@ -1,8 +1,8 @@
 // All kernels. This file is compiled once for each variant, with its instruction set and its name in SAAM_VARIANT.
 //
-// Sums run in the vectors' type over a short stretch of pixels, and in double over the stretches, so that large maps lose
-// no accuracy. Passes that follow another pass over the same maps walk the images backwards, to find the last ones still
-// in the cache.
+// Sums run in the vectors' type over a short stretch of pixels, and in double over the stretches, so that large maps
+// lose no accuracy. Passes that follow another pass over the same maps walk the images backwards, to find the last ones
+// still in the cache.
 #include "channel_pool.h"
 #include "moments.h"
 #include "rescale.h"

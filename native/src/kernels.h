@@ -68,8 +68,8 @@ template <class T, class A = Sum<T>> struct MomentsBackward {
   T* dx;
 };
 
-// A softmax over some of the pixels, not yet normalised: the highest score and the sum of exp(score - best) of each head,
-// the sum of exp(score - best) * x of each channel. They come as -infinity, 0 and 0.
+// A softmax over some of the pixels, not yet normalised: the highest score and the sum of exp(score - best) of each
+// head, the sum of exp(score - best) * x of each channel. They come as -infinity, 0 and 0.
 struct Partial { double *best, *sum, *context; };
 
 // Score pooling where every channel scores itself by weight (C). The partial sums are of whole images, (B, C).

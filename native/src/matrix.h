@@ -1,7 +1,7 @@
 // The two products of a matrix in memory with a vector: sums of its rows, and dot products with them.
 //
-// Both take x - centre in place of x if they are told to (Centred); there is one centre for each row in the one, for each
-// column in the other.
+// Both take x - centre in place of x if they are told to (Centred); there is one centre for each row in the one, for
+// each column in the other.
 #pragma once
 
 #include <algorithm>

@@ -1,9 +1,9 @@
 // Score pooling by G heads: scores s for each pixel, p = softmax(s), z = sum p x over the pixels.
 //
-// A tile is all channels of some pixels, small enough for the last-level cache (smaller ones were slower: their rows are
-// too short to be fetched ahead); it is read from memory once and used several times. As a matrix its rows are channels
-// (planar) or pixels (interleaved), and the two products of matrix.h serve both layouts with their parts exchanged: the
-// scores are one of them, the context is the other.
+// A tile is all channels of some pixels, small enough for the last-level cache (smaller ones were slower: their rows
+// are too short to be fetched ahead); it is read from memory once and used several times. As a matrix its rows are
+// channels (planar) or pixels (interleaved), and the two products of matrix.h serve both layouts with their parts
+// exchanged: the scores are one of them, the context is the other.
 #pragma once
 
 #include <cmath>
@@ -62,8 +62,8 @@ template <class A> struct Projection {
   A* out;
 };
 
-// Takes all projections of a part of x while it is in the cache. Long sums over the rows of a planar tile are taken in two
-// levels for accuracy; `block` has room for one row of it.
+// Takes all projections of a part of x while it is in the cache. Long sums over the rows of a planar tile are taken in
+// two levels for accuracy; `block` has room for one row of it.
 template <class A, class T>
 void project(const Matrix<T>& m, bool interleaved, const std::vector<Projection<A>>& projections,
              std::vector<A>& block) {
@@ -206,8 +206,8 @@ void write_dx(const ScorePoolBackward<T>& t, const Tile<T>& tile, HeadRows<A>& p
   }
 }
 
-// ds = p * (sum over the head's channels of dz (x - z)); dweight = sum of ds x. That a score has no part in its own average
-// is in x - z: a pixel of weight one has exactly no gradient.
+// ds = p * (sum over the head's channels of dz (x - z)); dweight = sum of ds x. That a score has no part in its own
+// average is in x - z: a pixel of weight one has exactly no gradient.
 template <class T> void score_pool_backward(const ScorePoolBackward<T>& t, Items items) {
   using A = Sum<T>;
   constexpr int L = kLanes<A>;

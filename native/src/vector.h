@@ -1,7 +1,7 @@
 // Vectors of the compiler (GCC and Clang), one width per variant, and what the kernels do with them.
 //
-// A vector of L lanes is Vec<A, L>. What remains of a row after its whole vectors is treated as one more vector, of which
-// only the first n lanes count.
+// A vector of L lanes is Vec<A, L>. What remains of a row after its whole vectors is treated as one more vector, of
+// which only the first n lanes count.
 #pragma once
 
 #include <cstring>
