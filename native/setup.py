@@ -14,6 +14,7 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
+# The baseline comes first: of equal inline functions the linker keeps the first, which must run on every processor.
 VARIANTS = {"baseline": []}
 if X86:
     VARIANTS["avx2"] = ["-mavx2", "-mfma"]

@@ -1,7 +1,8 @@
-// What the kernels compute on, and the table of them that each variant (instruction set) offers for each dtype.
+// What each kernel takes, and the table of kernels that each variant (instruction set) has for each dtype.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <type_traits>
 
 namespace saam {
@@ -12,42 +13,126 @@ struct Half { uint16_t bits; };
 // T is the type in memory, Sum<T> the type of all arithmetic: float for half types, else T itself.
 template <class T> using Sum = std::conditional_t<sizeof(T) == 2, float, T>;
 
-// A feature map and its companions. Maps are (B, C, N), or (B, N, C) if interleaved, all of one layout; scores are
-// (B, G, N); per-channel values are (B, C). The work is cut into items: `slices` per image, of channels or of pixels.
-template <class T> struct Task {
-  using A = Sum<T>;
-  int64_t batch, channels, pixels, heads = 1, slices = 1;
+// Kinds of squeeze, as in saam.functional.fused_ops. Statistics are a set and their results come in this order.
+enum Kind : int64_t { kMean = 1, kVariance = 2, kMax = 4, kPixel = 8, kChannel = 16, kScores = 32 };
+
+// The maps of a call, (B, C, N) or, if interleaved, (B, N, C), and how the work on them is cut: into items, `slices` of
+// the channels or of the pixels of each image, which are shared out among `workers`.
+struct Shape {
+  int64_t batch, channels, pixels;
   bool interleaved;
-  const T *x = nullptr, *dy = nullptr;
-  T* out = nullptr;                               // y or dx
-  const A* factor = nullptr;                      // what meets each channel of x, or of dy in the backward
-  const A *weight = nullptr, *scores = nullptr;   // (G, C) or (C), and (B, G, N); one of them in score kernels
-  A scale = 1;                                    // 1 / temperature, of the given scores; a weight has it already
-  const A *z = nullptr, *dz = nullptr;            // the pooled values and their gradients
-  A *mean = nullptr, *variance = nullptr, *peak = nullptr, *ties = nullptr;  // results of the moments
-  const A *offset = nullptr, *slope = nullptr, *share = nullptr;             // their gradients: see moments_backward
-  const A *best = nullptr, *inverse = nullptr;    // highest score and 1 / sum exp, (B, G)
-  double* partial = nullptr;                      // forward: (items, 2 G + C) best, sum, context; see score_forward
-  double* dweight = nullptr;                      // (workers, G, C)
-  A *values = nullptr, *dscores = nullptr;        // sums over the pixels (B, C); (B, G, N)
+  int64_t slices, workers;
 };
 
-// Each takes the number of the worker that runs it, and the items [begin, end).
-template <class T> using Kernel = void (*)(const Task<T>&, int64_t worker, int64_t begin, int64_t end);
+// The items [begin, end) of one worker.
+struct Items { int64_t worker, begin, end; };
+
+// y = x * factor or x + factor, with a factor for each channel (B, C).
+template <class T, class A = Sum<T>> struct Rescale {
+  Shape shape;
+  bool adds;
+  const T* x;
+  const A* factor;
+  T* y;
+};
+
+// dfactor = sum of x * dy, or of dy, over the pixels (B, C).
+template <class T, class A = Sum<T>> struct RescaleBackward {
+  Shape shape;
+  bool adds;
+  const T *x, *dy;
+  A* dfactor;
+};
+
+// What a rescale after the squeeze adds to dx: factor * dy.
+template <class T, class A = Sum<T>> struct Direct {
+  const T* dy;
+  const A* factor;
+};
+
+// z = the statistics of `kind` (B, K, C); with a maximum, also how many pixels share it (B, C).
+template <class T, class A = Sum<T>> struct Moments {
+  Shape shape;
+  int64_t kind;
+  const T* x;
+  A *z, *ties;
+};
+
+// dx = factor * dy + offset, + slope * x (with a variance) or + slope * [x == maximum]; offset and slope are (B, C).
+template <class T, class A = Sum<T>> struct MomentsBackward {
+  Shape shape;
+  int64_t kind;
+  const T* x;
+  const A *z, *offset, *slope;
+  std::optional<Direct<T>> direct;
+  T* dx;
+};
+
+// A softmax over some of the pixels, not yet normalised: the highest score and the sum of exp(score - best) of each
+// head, the sum of exp(score - best) * x of each channel. They come as -infinity, 0 and 0.
+struct Partial { double *best, *sum, *context; };
+
+// Score pooling where every channel scores itself by weight (C). The partial sums are of whole images, (B, C).
+template <class T, class A = Sum<T>> struct ChannelPool {
+  Shape shape;
+  const T* x;
+  const A* weight;
+  Partial partial;
+};
+
+// best and inverse = 1 / sum are those of the whole softmax, (B, C).
+template <class T, class A = Sum<T>> struct ChannelPoolBackward {
+  Shape shape;
+  const T* x;
+  const A *weight, *best, *inverse, *z, *dz;
+  std::optional<Direct<T>> direct;
+  T* dx;
+  double* dweight;  // (workers, C)
+};
+
+// Where the scores of G heads come from: a weight (G, C) or, if given, (B, G, N) themselves, still to be scaled.
+template <class A> struct Scorer {
+  bool given;
+  int64_t heads;
+  const A* values;
+  A scale;
+};
+
+// Score pooling where each head scores the pixels for C / G channels. The partial sums are of items, (items, G or C).
+template <class T, class A = Sum<T>> struct ScorePool {
+  Shape shape;
+  const T* x;
+  Scorer<A> scorer;
+  Partial partial;
+};
+
+// best and inverse = 1 / sum are those of the whole softmax, (B, G).
+template <class T, class A = Sum<T>> struct ScorePoolBackward {
+  Shape shape;
+  const T* x;
+  Scorer<A> scorer;
+  const A *best, *inverse, *z, *dz;
+  std::optional<Direct<T>> direct;
+  T* dx;            // null if not wanted
+  A* dscores;       // (B, G, N), for given scores
+  double* dweight;  // (workers, G, C), for a weight
+};
+
+template <class Arguments> using Kernel = void (*)(const Arguments&, Items);
 
 template <class T> struct Kernels {
-  Kernel<T> scale, shift;                 // out = x * factor, x + factor
-  Kernel<T> sum, product;                 // values = sum dy, sum x * dy
-  Kernel<T> moments, moments_backward;
-  Kernel<T> channel, channel_backward;    // every channel scores itself
-  Kernel<T> score, score_backward;        // G heads score the pixels
+  Kernel<Rescale<T>> rescale;
+  Kernel<RescaleBackward<T>> rescale_backward;
+  Kernel<Moments<T>> moments;
+  Kernel<MomentsBackward<T>> moments_backward;
+  Kernel<ChannelPool<T>> channel_pool;
+  Kernel<ChannelPoolBackward<T>> channel_pool_backward;
+  Kernel<ScorePool<T>> score_pool;
+  Kernel<ScorePoolBackward<T>> score_pool_backward;
 };
 
-#define SAAM_DECLARE(variant) \
-  namespace variant { template <class T> const Kernels<T>& kernels(); }
-SAAM_DECLARE(baseline)
-SAAM_DECLARE(avx2)
-SAAM_DECLARE(avx512)
-#undef SAAM_DECLARE
+namespace baseline { template <class T> const Kernels<T>& kernels(); }
+namespace avx2 { template <class T> const Kernels<T>& kernels(); }
+namespace avx512 { template <class T> const Kernels<T>& kernels(); }
 
 }  // namespace saam

@@ -1,47 +1,32 @@
-// The operations saam::squeeze, saam::rescale and their backwards on CPU, over PyTorch's stable ABI: checks, memory,
-// threads, and the choice of the kernels for dtype and processor. Their schemas, shapes and autograd are in Python
-// (saam.functional.fused), which defines them for all devices.
-#include <algorithm>
+// The operations saam::squeeze, saam::rescale and their backwards on CPU: for each kind of squeeze, what its kernels
+// take and what is left to do on small tensors. Their schemas, shapes and autograd are in Python
+// (saam.functional.fused_ops), which defines them for all devices.
+#include <bit>
 #include <cmath>
-#include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <optional>
+#include <limits>
 #include <tuple>
+#include <utility>
 #include <vector>
 
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
-
-#include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/ops.h>
-#include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/core/ScalarType.h>
-
-#include "kernels.h"
+#include "host.h"
 
 namespace saam {
 namespace {
 
-using torch::headeronly::ScalarType;
-using torch::stable::Tensor;
-using Optional = std::optional<Tensor>;
-
-// Kinds of squeeze, as in saam.functional.fused. Statistics are a set and their results come in this order.
-enum Kind : int64_t { kMean = 1, kVariance = 2, kMax = 4, kPixel = 8, kChannel = 16, kScores = 32 };
-
 const char* variant() {
   static const char* name = [] {
     const char* wish = std::getenv("SAAM_NATIVE_VARIANT");
-    auto allowed = [&](const char* candidate) { return !wish || !*wish || std::strcmp(wish, candidate) == 0; };
+    [[maybe_unused]] auto allowed = [&](const char* candidate) {
+      return !wish || !*wish || std::strcmp(wish, candidate) == 0;
+    };
 #ifdef SAAM_X86
     if (allowed("avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
       return "avx512";
     if (allowed("avx2") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return "avx2";
 #endif
-    (void)allowed;
     return "baseline";
   }();
   return name;
@@ -58,298 +43,218 @@ template <class T> const Kernels<T>& kernels() {
 #endif
 }
 
-template <class F> auto with_dtype(const Tensor& x, F&& work) {
-  switch (x.scalar_type()) {
-    case ScalarType::Float: return work(float{});
-    case ScalarType::Double: return work(double{});
-    case ScalarType::BFloat16: return work(BFloat16{});
-    case ScalarType::Half: return work(Half{});
-    default: STD_TORCH_CHECK(false, "expected float32, float64, bfloat16 or float16");
-  }
+template <class T> std::optional<Direct<T>> direct_part(const Tensor& x, const Optional& dy, const Optional& factor) {
+  if (!dy) return {};
+  return Direct<T>{matching<T>(x, *dy), values<Sum<T>>(*factor, x.size(0) * x.size(1))};
 }
 
-bool is_interleaved(const Tensor& x) {
-  const int64_t channels = x.size(1), height = x.size(2), width = x.size(3);
-  if (channels == 1) return false;
-  return x.stride(1) == 1 && (width == 1 || x.stride(3) == channels) &&
-         (height == 1 || x.stride(2) == channels * width) &&
-         (x.size(0) == 1 || x.stride(0) == channels * width * height);
+// ---- Statistics ------------------------------------------------------------------------------------------------
+
+template <class T> std::pair<Tensor, Tensor> squeeze_moments(const Tensor& x, int64_t kind) {
+  using A = Sum<T>;
+  const Shape shape = shape_of(x, &Shape::channels);
+  Tensor z = dense(kDtype<A>, {shape.batch, std::popcount(uint64_t(kind)), shape.channels});
+  Tensor ties = dense(kDtype<A>, {kind & kMax ? shape.batch : 0, shape.channels});
+  run(kernels<T>().moments, {shape, kind, data<T>(x), writable<A>(z), writable<A>(ties)});
+  return {z, ties};
 }
 
-// The pointer of a map that has the layout of the task, or of a dense tensor of per-channel values.
-template <class T> const T* data(const Tensor& values) { return static_cast<const T*>(values.const_data_ptr()); }
-
-template <class A> const A* per_channel(const Tensor& values, const Tensor& x, int64_t count) {
-  const ScalarType wanted = x.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-  STD_TORCH_CHECK(values.scalar_type() == wanted, "per-channel values must be float32, or float64 for a float64 map");
-  STD_TORCH_CHECK(values.is_contiguous() && values.numel() == count, "per-channel values must be dense and complete");
-  return data<A>(values);
+template <class T>
+void moments_backward(const Tensor& x, const Tensor& z, const Tensor& ties, const Tensor& dz,
+                      std::optional<Direct<T>> direct, int64_t kind, const Tensor& dx) {
+  using A = Sum<T>;
+  const Shape shape = shape_of(x, &Shape::channels);
+  const int64_t channels = shape.channels, plane = shape.batch * channels, count = z.size(1);
+  const A *statistics = values<A>(z, count * plane), *gradients = values<A>(dz, count * plane);
+  const A *tied = data<A>(ties), pixels = A(shape.pixels);
+  std::vector<A> offset(plane), slope(kind == kMean ? 0 : plane);
+  for (int64_t image = 0, i = 0; image < shape.batch; ++image)
+    for (int64_t c = 0; c < channels; ++c, ++i) {
+      const int64_t first = image * count * channels + c, last = first + (count - 1) * channels;
+      if (kind & kMean) offset[i] = gradients[first] / pixels;
+      if (kind & kVariance) {
+        slope[i] = 2 * gradients[last] / pixels;
+        offset[i] -= slope[i] * statistics[first];
+      }
+      if (kind & kMax) slope[i] = gradients[last] / tied[i];
+    }
+  run(kernels<T>().moments_backward,
+      {shape, kind, data<T>(x), statistics, offset.data(), slope.data(), direct, writable<T>(dx)});
 }
 
-template <class T> Task<T> task_for(const Tensor& x) {
-  STD_TORCH_CHECK(x.dim() == 4, "expected a map (B, C, H, W)");
-  Task<T> t{};
-  t.batch = x.size(0);
-  t.channels = x.size(1);
-  t.pixels = x.size(2) * x.size(3);
-  t.heads = t.slices = 1;
-  t.scale = 1;
-  t.interleaved = is_interleaved(x);
-  STD_TORCH_CHECK(t.interleaved || x.is_contiguous(), "the map must be contiguous or channels_last");
-  STD_TORCH_CHECK(t.channels > 0 && t.pixels > 0, "the map must have channels and pixels");
-  t.x = data<T>(x);
-  return t;
+// ---- Score pooling: every channel scores itself, or heads score the pixels -------------------------------------
+
+struct PartialSums {
+  std::vector<double> best, sum, context;
+
+  PartialSums(int64_t rows, int64_t heads, int64_t channels)
+      : best(rows * heads, -std::numeric_limits<double>::infinity()), sum(rows * heads), context(rows * channels) {}
+  Partial partial() { return {best.data(), sum.data(), context.data()}; }
+};
+
+// Joins the partial sums of each image, `slices` of them, by bringing them to the highest score: z (B, 1, C), and the
+// highest scores and 1 / sum exp (2, B, G).
+template <class A>
+std::pair<Tensor, Tensor> join(const PartialSums& part, const Shape& shape, int64_t slices, int64_t heads) {
+  const int64_t channels = shape.channels, group = channels / heads;
+  Tensor z = dense(kDtype<A>, {shape.batch, 1, channels}), saved = dense(kDtype<A>, {2, shape.batch, heads});
+  A *to = writable<A>(z), *best = writable<A>(saved), *inverse = best + shape.batch * heads;
+  std::vector<double> weight(slices);
+  for (int64_t first = 0; first < shape.batch * slices; first += slices)  // the slices of an image
+    for (int64_t g = 0; g < heads; ++g) {
+      double highest = part.best[first * heads + g], sum = 0;
+      for (int64_t s = first + 1; s < first + slices; ++s) {
+        const double other = part.best[s * heads + g];
+        if (other > highest || other != other) highest = other;
+      }
+      for (int64_t s = 0; s < slices; ++s) {
+        const double own = part.best[(first + s) * heads + g];
+        weight[s] = slices == 1 || own == highest ? 1 : std::exp(own - highest);
+        sum += part.sum[(first + s) * heads + g] * weight[s];
+      }
+      *best++ = A(highest);
+      *inverse++ = A(1 / sum);
+      for (int64_t c = g * group; c < (g + 1) * group; ++c) {
+        double context = 0;
+        for (int64_t s = 0; s < slices; ++s) context += part.context[(first + s) * channels + c] * weight[s];
+        *to++ = A(context / sum);
+      }
+    }
+  return {z, saved};
 }
 
-template <class T> const T* like(const Task<T>& t, const Tensor& x, const Tensor& other) {
-  STD_TORCH_CHECK(other.scalar_type() == x.scalar_type() && other.numel() == x.numel(), "maps must match");
-  const bool same = is_interleaved(other) == t.interleaved && (t.interleaved || other.is_contiguous());
-  STD_TORCH_CHECK(same, "maps must have the same layout");
-  return data<T>(other);
-}
-
-Tensor dense(const Tensor& x, std::vector<int64_t> sizes) {
-  const ScalarType dtype = x.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-  return torch::stable::new_empty(x, {sizes.data(), sizes.size()}, dtype);
-}
-
-// A tensor of one number and strides 0: it stands for a tensor of this shape in autograd and takes no memory.
-Tensor token(const Tensor& like, ScalarType dtype, std::vector<int64_t> sizes) {
-  const std::vector<int64_t> strides(sizes.size(), 0);
-  int32_t device_type, device_index;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device_type));
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_index(like.get(), &device_index));
-  AtenTensorHandle handle;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(
-      int64_t(sizes.size()), sizes.data(), strides.data(),
-      torch::stable::detail::to<int32_t>(torch::stable::detail::from(dtype)), device_type, device_index, &handle));
-  Tensor result(handle);
-  if (result.numel() > 0) std::memset(result.mutable_data_ptr(), 0, result.element_size());
+template <class A> std::vector<A> scaled(const Tensor& weight, int64_t count, double scale) {
+  const A* from = values<A>(weight, count);
+  std::vector<A> result(from, from + count);
+  for (A& w : result) w *= A(scale);
   return result;
 }
 
-// Memory for a map like x. What malloc takes from the system at every call, because it is too large to be kept (32 MiB),
-// is asked for in huge pages: with small ones, half of the time of the first write goes into page faults.
-Tensor new_map(const Tensor& x) {
-  Tensor map = torch::stable::empty_like(x);
-#ifdef __linux__
-  constexpr uintptr_t kKept = 32 << 20, kPage = 2 << 20;
-  const uintptr_t begin = reinterpret_cast<uintptr_t>(map.mutable_data_ptr());
-  const uintptr_t end = begin + map.numel() * map.element_size(), first = (begin + kPage - 1) / kPage * kPage;
-  if (end - begin >= kKept) madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
-#endif
-  return map;
-}
-
-// How many workers a task of so many elements deserves.
-template <class T> int64_t workers_for(const Task<T>& t) {
-  constexpr int64_t kElements = 16384;
-  const int64_t size = t.batch * t.channels * t.pixels;
-  return std::clamp<int64_t>(size / kElements, 1, torch::stable::get_num_threads());
-}
-
-// Cuts images into slices when there are fewer of them than workers, and runs the items in equal shares.
-template <class T> int64_t slices_for(const Task<T>& t, int64_t workers, int64_t most) {
-  if (t.batch >= workers || t.batch == 0) return 1;
-  return std::clamp<int64_t>((workers + t.batch - 1) / t.batch, 1, std::max<int64_t>(most, 1));
-}
-
-template <class T> void run(Kernel<T> kernel, const Task<T>& t, int64_t workers) {
-  const int64_t items = t.batch * t.slices;
-  if (workers == 1) return kernel(t, 0, 0, items);
-  torch::stable::parallel_for(0, workers, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t w = begin; w < end; ++w) kernel(t, w, items * w / workers, items * (w + 1) / workers);
-  });
-}
-
-// A kernel whose items are parts of the channels.
-template <class T> void run_channels(Kernel<T> kernel, Task<T>& t) {
-  const int64_t workers = workers_for(t);
-  t.slices = slices_for(t, workers, t.channels / 16);
-  run(kernel, t, workers);
-}
-
-// Joins what the items of an image found, by bringing them to the highest score (see score and channel).
-template <class T>
-void finish(const Task<T>& t, int64_t heads, Sum<T>* z, Sum<T>* best, Sum<T>* inverse) {
-  const int64_t group = t.channels / heads, row = 2 * heads + t.channels;
-  for (int64_t b = 0; b < t.batch; ++b) {
-    const double* items = t.partial + b * t.slices * row;
-    for (int64_t g = 0; g < heads; ++g) {
-      double highest = items[g], sum = 0;
-      for (int64_t s = 1; s < t.slices; ++s) {
-        const double other = items[s * row + g];
-        if (other > highest || other != other) highest = other;
-      }
-      std::vector<double> weight(t.slices, 1.0);
-      for (int64_t s = 0; s < t.slices; ++s) {
-        if (t.slices > 1 && items[s * row + g] != highest) weight[s] = std::exp(items[s * row + g] - highest);
-        sum += items[s * row + heads + g] * weight[s];
-      }
-      best[b * heads + g] = Sum<T>(highest);
-      inverse[b * heads + g] = Sum<T>(1 / sum);
-      for (int64_t c = g * group; c < (g + 1) * group; ++c) {
-        double context = 0;
-        for (int64_t s = 0; s < t.slices; ++s) context += items[s * row + 2 * heads + c] * weight[s];
-        z[b * t.channels + c] = Sum<T>(context / sum);
-      }
-    }
+// The gradient of a weight, from what the workers found for the scaled one.
+template <class A> Tensor add_up(const std::vector<double>& dweight, const Tensor& weight, double scale) {
+  Tensor result = dense(kDtype<A>, weight.sizes());
+  A* to = writable<A>(result);
+  const int64_t count = weight.numel();
+  for (int64_t i = 0; i < count; ++i) {
+    double sum = 0;
+    for (size_t at = i; at < dweight.size(); at += count) sum += dweight[at];
+    to[i] = A(sum * scale);
   }
+  return result;
 }
 
-// The scorer is a weight (G, C) for kPixel, (C) for kChannel, and scores (B, G, H, W) for kScores.
-template <class T>
-void read_scorer(Task<T>& t, const Tensor& x, const Optional& scorer, int64_t kind, double scale) {
-  STD_TORCH_CHECK(scorer.has_value(), "the scorer is missing");
-  t.scale = Sum<T>(scale);
-  t.heads = kind == kPixel ? scorer->size(0) : kind == kScores ? scorer->size(1) : 1;
-  STD_TORCH_CHECK(t.heads > 0 && t.channels % t.heads == 0, "the heads must divide the channels");
-  if (kind == kScores) t.scores = per_channel<Sum<T>>(*scorer, x, t.batch * t.heads * t.pixels);
-  else t.weight = per_channel<Sum<T>>(*scorer, x, t.heads * t.channels);
+template <class T> std::pair<Tensor, Tensor> squeeze_channel(const Tensor& x, const Tensor& scorer, double scale) {
+  using A = Sum<T>;
+  const Shape shape = shape_of(x, &Shape::channels);
+  const std::vector<A> weight = scaled<A>(scorer, shape.channels, scale);
+  PartialSums sums(shape.batch, shape.channels, shape.channels);
+  run(kernels<T>().channel_pool, {shape, data<T>(x), weight.data(), sums.partial()});
+  return join<A>(sums, shape, 1, shape.channels);
 }
+
+template <class T>
+Tensor channel_backward(const Tensor& x, const Tensor& scorer, const Tensor& z, const Tensor& saved, const Tensor& dz,
+                        std::optional<Direct<T>> direct, double scale, const Tensor& dx) {
+  using A = Sum<T>;
+  const Shape shape = shape_of(x, &Shape::channels);
+  const int64_t plane = shape.batch * shape.channels;
+  const std::vector<A> weight = scaled<A>(scorer, shape.channels, scale);
+  std::vector<double> dweight(shape.workers * shape.channels);
+  const A* best = values<A>(saved, 2 * plane);
+  run(kernels<T>().channel_pool_backward, {shape, data<T>(x), weight.data(), best, best + plane, values<A>(z, plane),
+                                           values<A>(dz, plane), direct, writable<T>(dx), dweight.data()});
+  return add_up<A>(dweight, scorer, scale);
+}
+
+// The scorer of the kernels; a weight is scaled once, into `memory`.
+template <class A>
+Scorer<A> read_scorer(const Tensor& scorer, const Shape& shape, int64_t kind, double scale, std::vector<A>& memory) {
+  const bool given = kind == kScores;
+  const int64_t heads = scorer.size(given ? 1 : 0);
+  STD_TORCH_CHECK(heads > 0 && shape.channels % heads == 0, "the heads must divide the channels");
+  if (given) return {true, heads, values<A>(scorer, shape.batch * heads * shape.pixels), A(scale)};
+  memory = scaled<A>(scorer, heads * shape.channels, scale);
+  return {false, heads, memory.data(), A(1)};
+}
+
+template <class T>
+std::pair<Tensor, Tensor> squeeze_scores(const Tensor& x, const Tensor& scorer, int64_t kind, double scale) {
+  using A = Sum<T>;
+  const Shape shape = shape_of(x, &Shape::pixels);
+  std::vector<A> weight;
+  const Scorer<A> from = read_scorer(scorer, shape, kind, scale, weight);
+  PartialSums sums(shape.batch * shape.slices, from.heads, shape.channels);
+  run(kernels<T>().score_pool, {shape, data<T>(x), from, sums.partial()});
+  return join<A>(sums, shape, shape.slices, from.heads);
+}
+
+template <class T>
+Tensor scores_backward(const Tensor& x, const Tensor& scorer, const Tensor& z, const Tensor& saved, const Tensor& dz,
+                       std::optional<Direct<T>> direct, int64_t kind, double scale, const Tensor* dx) {
+  using A = Sum<T>;
+  const Shape shape = shape_of(x, &Shape::pixels);
+  std::vector<A> weight;
+  const Scorer<A> from = read_scorer(scorer, shape, kind, scale, weight);
+  const int64_t plane = shape.batch * shape.channels, rows = shape.batch * from.heads;
+  Tensor dscores = dense(kDtype<A>, from.given ? scorer.sizes() : Sizes{0});
+  std::vector<double> dweight(shape.workers * weight.size());
+  const A* best = values<A>(saved, 2 * rows);
+  run(kernels<T>().score_pool_backward,
+      {shape, data<T>(x), from, best, best + rows, values<A>(z, plane), values<A>(dz, plane), direct,
+       dx ? writable<T>(*dx) : nullptr, writable<A>(dscores), dweight.data()});
+  return from.given ? dscores : add_up<A>(dweight, scorer, scale);
+}
+
+// ---- The operations --------------------------------------------------------------------------------------------
 
 // z (B, K, C), what the backward needs, and the two tokens if the operation is a joint one.
 std::tuple<Tensor, Tensor, Tensor, Tensor> squeeze(Tensor x, Optional scorer, int64_t kind, double scale, bool joint) {
-  const int64_t batch = x.size(0), channels = x.size(1);
-  Tensor z, saved;
-  with_dtype(x, [&](auto zero) {
-    using T = decltype(zero);
-    using A = Sum<T>;
-    Task<T> t = task_for<T>(x);
-    const int64_t plane = batch * channels;
-    if (kind < kPixel) {
-      const int64_t count = bool(kind & kMean) + bool(kind & kVariance) + bool(kind & kMax);
-      // The kernels write (K, B, C); with one image or one statistic that is (B, K, C) already.
-      Tensor planes = dense(x, {count, batch, channels});
-      saved = dense(x, {kind & kMax ? batch : 0, channels});
-      A* to = static_cast<A*>(planes.mutable_data_ptr());
-      if (kind & kMean) t.mean = to, to += plane;
-      if (kind & kVariance) t.variance = to, to += plane;
-      if (kind & kMax) t.peak = to, t.ties = static_cast<A*>(saved.mutable_data_ptr());
-      run_channels(kernels<T>().moments, t);
-      z = count == 1 ? torch::stable::view(planes, {batch, 1, channels})
-                     : torch::stable::contiguous(torch::stable::transpose(planes, 0, 1));
-      return;
-    }
-    read_scorer(t, x, scorer, kind, scale);
-    const int64_t heads = kind == kChannel ? channels : t.heads, workers = workers_for(t);
-    std::vector<A> scaled;
-    if (t.weight) {
-      scaled.assign(t.weight, t.weight + t.heads * channels);
-      for (A& w : scaled) w *= t.scale;
-      t.weight = scaled.data();
-    }
-    t.slices = slices_for(t, workers, kind == kChannel ? channels / 16 : t.pixels / 16);
-    std::vector<double> partial(batch * (kind == kChannel ? 1 : t.slices) * (2 * heads + channels));
-    t.partial = partial.data();
-    run(kind == kChannel ? kernels<T>().channel : kernels<T>().score, t, workers);
-    if (kind == kChannel) t.slices = 1;
-    z = dense(x, {batch, 1, channels});
-    saved = dense(x, {2, batch, heads});
-    A* best = static_cast<A*>(saved.mutable_data_ptr());
-    finish(t, heads, static_cast<A*>(z.mutable_data_ptr()), best, best + batch * heads);
+  STD_TORCH_CHECK(kind < kPixel || scorer.has_value(), "the scorer is missing");
+  return with_dtype(x, [&]<class T>(T) -> std::tuple<Tensor, Tensor, Tensor, Tensor> {
+    const ScalarType dtype = kDtype<Sum<T>>;
+    auto [z, saved] = kind < kPixel      ? squeeze_moments<T>(x, kind)
+                      : kind == kChannel ? squeeze_channel<T>(x, *scorer, scale)
+                                         : squeeze_scores<T>(x, *scorer, kind, scale);
+    if (!joint) return {z, saved, dense(dtype, {0}), dense(dtype, {0})};
+    return {z, saved, token(x.scalar_type(), x.sizes()), token(dtype, {x.sizes().data(), 2})};
   });
-  const auto sizes = x.sizes();
-  const std::vector<int64_t> shape(sizes.begin(), sizes.end());
-  Tensor token_x = joint ? token(x, x.scalar_type(), shape) : dense(x, {0});
-  Tensor token_a = joint ? token(x, z.scalar_type(), {batch, channels}) : dense(x, {0});
-  return {z, saved, token_x, token_a};
 }
 
 // dx, and the gradient of the scorer. dy and factor come from rescale, if the operation is a joint one.
 std::tuple<Tensor, Tensor> squeeze_backward(Tensor x, Optional scorer, Tensor z, Tensor saved, Tensor dz, Optional dy,
                                             Optional factor, int64_t kind, double scale, bool need_dx) {
-  need_dx = need_dx || kind == kChannel;  // whose kernel finds both gradients or none
-  Tensor dx = need_dx ? new_map(x) : dense(x, {0}), dscorer;
-  with_dtype(x, [&](auto zero) {
-    using T = decltype(zero);
-    using A = Sum<T>;
-    Task<T> t = task_for<T>(x);
-    const int64_t plane = t.batch * t.channels;
-    if (need_dx) t.out = static_cast<T*>(dx.mutable_data_ptr());
-    if (need_dx && dy) {
-      t.dy = like(t, x, *dy);
-      t.factor = per_channel<A>(*factor, x, plane);
-    }
-    if (kind < kPixel) {
-      dscorer = dense(x, {0});
-      if (!need_dx) return;
-      const int64_t count = z.size(1), pixels = t.pixels;
-      const A *values = per_channel<A>(z, x, count * plane), *gradient = per_channel<A>(dz, x, count * plane);
-      std::vector<A> offset(plane), slope(kind & kVariance ? plane : 0), share(kind & kMax ? plane : 0), peak(share);
-      for (int64_t b = 0; b < t.batch; ++b)
-        for (int64_t c = 0; c < t.channels; ++c) {
-          const int64_t i = b * t.channels + c;
-          int64_t row = b * count * t.channels + c;
-          const int64_t first = row;
-          if (kind & kMean) offset[i] = gradient[row] / A(pixels), row += t.channels;
-          if (kind & kVariance) {
-            slope[i] = 2 * gradient[row] / A(pixels), row += t.channels;
-            offset[i] -= slope[i] * values[first];
-          }
-          if (kind & kMax) share[i] = gradient[row] / data<A>(saved)[i], peak[i] = values[row];
-        }
-      t.offset = offset.data();
-      t.slope = slope.empty() ? nullptr : slope.data();
-      t.peak = peak.empty() ? nullptr : peak.data();
-      t.share = share.data();
-      return run_channels(kernels<T>().moments_backward, t);
-    }
-    read_scorer(t, x, scorer, kind, scale);
-    const int64_t heads = kind == kChannel ? t.channels : t.heads, workers = workers_for(t);
-    t.z = per_channel<A>(z, x, plane);
-    t.dz = per_channel<A>(dz, x, plane);
-    t.best = per_channel<A>(saved, x, 2 * t.batch * heads);
-    t.inverse = t.best + t.batch * heads;
-    t.slices = slices_for(t, workers, kind == kChannel ? t.channels / 16 : t.pixels / 16);
-    std::vector<A> scaled;
-    std::vector<double> dweight;
-    dscorer = torch::stable::empty_like(*scorer);
-    if (t.weight) {
-      const int64_t count = t.heads * t.channels;
-      scaled.assign(t.weight, t.weight + count);
-      for (A& w : scaled) w *= t.scale;
-      t.weight = scaled.data();
-      dweight.resize(workers * count);
-      t.dweight = dweight.data();
-    } else {
-      t.dscores = static_cast<A*>(dscorer.mutable_data_ptr());
-    }
-    run(kind == kChannel ? kernels<T>().channel_backward : kernels<T>().score_backward, t, workers);
-    const int64_t count = t.heads * t.channels;
-    for (int64_t i = 0; t.weight && i < count; ++i) {
-      double sum = 0;
-      for (int64_t w = 0; w < workers; ++w) sum += dweight[w * count + i];
-      static_cast<A*>(dscorer.mutable_data_ptr())[i] = A(sum * scale);
-    }
+  STD_TORCH_CHECK(kind < kPixel || scorer.has_value(), "the scorer is missing");
+  return with_dtype(x, [&]<class T>(T) -> std::tuple<Tensor, Tensor> {
+    const ScalarType dtype = kDtype<Sum<T>>;
+    const auto direct = direct_part<T>(x, dy, factor);
+    need_dx = need_dx || kind == kChannel;  // whose kernel finds both gradients or none
+    Tensor dx = need_dx ? new_map(x) : dense(dtype, {0});
+    if (kind == kChannel) return {dx, channel_backward<T>(x, *scorer, z, saved, dz, direct, scale, dx)};
+    if (scorer) return {dx, scores_backward<T>(x, *scorer, z, saved, dz, direct, kind, scale, need_dx ? &dx : nullptr)};
+    if (need_dx) moments_backward<T>(x, z, saved, dz, direct, kind, dx);
+    return {dx, dense(dtype, {0})};
   });
-  return {dx, dscorer};
 }
 
 // x * factor or x + factor, per channel. The tokens only tie this operation to its squeeze in autograd.
 Tensor rescale(Tensor x, Tensor factor, Optional, Optional, bool adds) {
-  Tensor y = new_map(x);
-  with_dtype(x, [&](auto zero) {
-    using T = decltype(zero);
-    Task<T> t = task_for<T>(x);
-    t.factor = per_channel<Sum<T>>(factor, x, t.batch * t.channels);
-    t.out = static_cast<T*>(y.mutable_data_ptr());
-    run_channels(adds ? kernels<T>().shift : kernels<T>().scale, t);
+  return with_dtype(x, [&]<class T>(T) {
+    const Shape shape = shape_of(x, &Shape::channels);
+    const auto* value = values<Sum<T>>(factor, shape.batch * shape.channels);
+    Tensor y = new_map(x);
+    run(kernels<T>().rescale, {shape, adds, data<T>(x), value, writable<T>(y)});
+    return y;
   });
-  return y;
 }
 
 // The gradient of the factor: the sum of dy * x over the pixels, or of dy.
 Tensor rescale_backward(Tensor dy, Tensor x, bool adds) {
-  Tensor result = dense(x, {x.size(0), x.size(1)});
-  with_dtype(x, [&](auto zero) {
-    using T = decltype(zero);
-    Task<T> t = task_for<T>(x);
-    t.dy = like(t, x, dy);
-    t.values = static_cast<Sum<T>*>(result.mutable_data_ptr());
-    run_channels(adds ? kernels<T>().sum : kernels<T>().product, t);
+  return with_dtype(x, [&]<class T>(T) {
+    const Shape shape = shape_of(x, &Shape::channels);
+    Tensor dfactor = dense(kDtype<Sum<T>>, {shape.batch, shape.channels});
+    run(kernels<T>().rescale_backward, {shape, adds, data<T>(x), matching<T>(x, dy), writable<Sum<T>>(dfactor)});
+    return dfactor;
   });
-  return result;
 }
 
 }  // namespace

@@ -1,17 +1,16 @@
 // Vectors of the compiler (GCC and Clang), one width per variant, and what the kernels do with them.
 //
-// A vector of L lanes is Vec<A, L>. What remains of a row after its whole vectors is treated as one more vector, of which
-// only the first n lanes count.
+// A vector of L lanes is Vec<A, L>. What remains of a row after its whole vectors is treated as one more vector, of
+// which only the first n lanes count.
 #pragma once
 
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "kernels.h"
 
-namespace saam {
-
-namespace SAAM_VARIANT {
+namespace saam::SAAM_VARIANT {
 
 #if defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
@@ -137,9 +136,9 @@ template <int L, class V> SAAM_INLINE auto total(V v) {
 }
 
 // exp to one unit in the last place or so; 0 for -infinity, NaN for NaN. x = n ln 2 + r, and a Taylor series in r.
-template <class A, int L> SAAM_INLINE Vec<A, L> exponential(Vec<A, L> x) {
-  using V = Vec<A, L>;
-  using I = Vec<Bits<A>, L>;
+template <class V> SAAM_INLINE V exponential(V x) {
+  using A = std::remove_reference_t<decltype(x[0])>;
+  using I = Vec<Bits<A>, sizeof(V) / sizeof(A)>;
   constexpr bool single = sizeof(A) == 4;
   constexpr A lowest = single ? -104 : -746, highest = single ? 89 : 710;
   constexpr A magic = single ? 12582912.0 : 6755399441055744.0;  // 1.5 * 2^mantissa: adding it rounds to an integer
@@ -159,5 +158,7 @@ template <class A, int L> SAAM_INLINE Vec<A, L> exponential(Vec<A, L> x) {
   return series * bits_of<V>((first + bias) << mantissa) * bits_of<V>((second + bias) << mantissa);
 }
 
-}  // namespace SAAM_VARIANT
-}  // namespace saam
+// -infinity as the highest score so far means that nothing has weight yet: exp(s - 0) is then 0, and not NaN.
+template <class A> A base_of(A best) { return best == -std::numeric_limits<A>::infinity() ? A(0) : best; }
+
+}  // namespace saam::SAAM_VARIANT
