@@ -347,6 +347,7 @@ def test_vmap_of_the_operations(name):
 
 def test_transforms_take_eager():
     module, x = module_and_input()
+    module, x = module.double(), x.double()
     many = torch.stack((x, 2 * x))
     torch.testing.assert_close(torch.vmap(module)(many), torch.stack([module(m) for m in many]))
 
