@@ -1,6 +1,6 @@
 """Which scorer? Score-based aggregation with one thing changed at a time, on CIFAR-100, chosen on validation images.
 
-    python studies/ablation.py DATA --out OUT [--seeds 0 1 2] [--arms none se saam ...] [--workers 2]
+    python studies/ablation.py DATA --out OUT [--stride 1] [--seeds 0 1 2] [--arms none se saam ...] [--workers 2]
 
 DATA is a folder with CIFAR-100's train-*.parquet and nothing else, so that the test set stays closed: a tenth of the
 training images is held out for validation, and another tenth in the place of a test set. A run that is finished is not
@@ -156,14 +156,14 @@ for name, build in CANDIDATES.items():  # at import, so that the worker processe
     )
 
 
-def plan(data: str, arms: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
-    """Return the plan of these runs: ResNet-14 at half resolution, five epochs of one cycle."""
+def plan(data: str, arms: tuple[str, ...], seeds: tuple[int, ...], stride: int = 2) -> Plan:
+    """Return the plan of these runs: ResNet-14, six epochs of one cycle; a stem stride of 2 halves the resolution."""
     return Plan(
         model="resnet14",
-        model_options={"stem_stride": 2},
+        model_options={"stem_stride": stride},
         data=data,
         data_options={"label": "cifar100, training file"},
-        recipe=create_recipe("cifar-short", epochs=5, channels_last=True),
+        recipe=create_recipe("cifar-short", epochs=6, batch_size=64, channels_last=True),
         arms=arms,
         seeds=seeds,
     )
@@ -173,12 +173,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--stride", type=int, default=2)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--arms", nargs="+", default=ARMS)
     parser.add_argument("--workers", type=int, default=1)
     given = parser.parse_args()
     compare(
-        plan(str(given.data), tuple(given.arms), tuple(given.seeds)),
+        plan(str(given.data), tuple(given.arms), tuple(given.seeds), given.stride),
         given.out,
         workers=given.workers,
         costs=False,

@@ -30,6 +30,8 @@ def make_plan(**changes):
         (" se ", "se"),
         ("saam, scorer=channel ,heads=4", "saam,heads=4,scorer=channel"),
         ("eca,squeeze=score", "eca,squeeze=score"),
+        ("none, head=score", "none,head=score"),
+        ("saam,heads=2,head=score", "saam,head=score,heads=2"),
     ],
 )
 def test_an_arm_has_one_label(given, label):
@@ -38,12 +40,16 @@ def test_an_arm_has_one_label(given, label):
 
 
 def test_an_arm_knows_whether_it_is_scored():
-    assert [Arm(arm).scored for arm in ("none", "se", "saam,heads=2", "eca,squeeze=score")] == [
-        False,
-        False,
-        True,
-        True,
-    ]
+    scored = {"none": False, "se": False, "saam,heads=2": True, "eca,squeeze=score": True, "none,head=score": True}
+    assert {arm: Arm(arm).scored for arm in scored} == scored
+
+
+def test_the_head_is_apart_from_the_attention():
+    arm = Arm("saam,heads=2,head=score")
+    assert (arm.attention, arm.options, arm.head) == ("saam,heads=2", {"heads": 2}, "score")
+    assert (Arm("none,head=score").attention, Arm("none").head) == ("none", None)
+    with pytest.raises(ValueError, match="'none' takes no option but head, as in 'none,head=score'; got 'none,heads=2'"):
+        Arm("none,heads=2")
 
 
 def test_an_unknown_attention_is_refused_with_the_nearest():

@@ -6,7 +6,8 @@ import torch
 
 from saam.comparison import RunRecord, runner
 from saam.comparison.runner import build_model, environment, load_splits, run
-from saam.data import Images
+from saam.data import Images, normalise
+from saam.explain import score_use
 from saam.models import create_model
 from saam.training import Recipe
 
@@ -159,3 +160,26 @@ def test_what_is_new_in_a_pretrained_network_is_told_to_the_training(make_plan, 
         run(make_plan(model_options={"width": 8, "stem_stride": 2, "pretrained": pretrained}), arm, 0)
     assert {".".join(name.split(".")[2:4]) for name in told[0]} == new
     assert told[1] == set()
+
+
+def test_arms_with_a_score_squeeze_say_after_each_epoch_how_much_it_is_used(make_plan):
+    sites = {
+        "se": [],
+        "saam,temperature=0.05": ["layer1.0.bn2", "layer2.0.bn2", "layer3.0.bn2"],  # sharp, so that few steps show
+        "none,head=score": ["pool"],
+    }
+    plan = make_plan(arms=tuple(sites), start="default")
+    for arm, expected in sites.items():
+        record, model = run(plan, arm, 0)
+        used = [epoch["observed"].get("score_use", {}) for epoch in record.curve]
+        assert [list(each) for each in used] == [expected, expected]
+        assert runner.RunRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
+        if expected:
+            assert all(use["share"] <= 1 <= use["lift"] for use in used[-1].values())
+            assert arm == "none,head=score" or any(use["lift"] > 1.001 for use in used[-1].values())
+            splits = load_splits(plan)
+            few = splits.validation.select(torch.arange(50))
+            x = normalise(next(few.read([torch.arange(50)])), splits.mean, splits.std)
+            again = {site: dataclasses.asdict(use) for site, use in score_use(model, x).items()}
+            for site, use in used[-1].items():
+                assert again[site] == pytest.approx(use, abs=1e-5)

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from saam.explain import score_maps
 from saam.models import create_model, model_card, untrained_parameters
 from saam.nn import SAAM
 from saam.surgery import detach, new_parameters
@@ -78,6 +79,39 @@ def test_numbers_of_classes(name: str, classes: object) -> None:
 def test_seeds(seed: object) -> None:
     with pytest.raises(ValueError, match=f"seed must be a whole number, or None, got {seed!r}"):
         create_model("resnet8", seed=seed)
+
+
+def test_the_head_pools_by_scores_and_starts_as_the_mean() -> None:
+    x = torch.randn(2, 3, 32, 32)
+    plain = create_model("resnet8", width=8, seed=3)
+    scored = create_model("resnet8", width=8, seed=3, head="score,heads=4,temperature=2")
+    torch.testing.assert_close(scored.eval()(x), plain.eval()(x))
+    (name,) = new_parameters(scored)
+    pool = scored.get_submodule(name.removesuffix(".weight"))
+    assert (pool.heads, pool.temperature) == (4, 2.0)
+    nn.init.normal_(pool.weight)
+    assert not torch.allclose(scored(x), plain(x))
+    assert list(create_model("resnet8", width=8, head="mean").state_dict()) == list(plain.state_dict())
+
+
+def test_the_head_of_attended_networks() -> None:
+    both = create_model("resnet8", width=8, attention="saam", head="score", seed=3)
+    attended = create_model("resnet8", width=8, attention="saam", seed=3)
+    assert both.state_dict().keys() - attended.state_dict().keys() == {"pool.squeeze.weight"}
+    assert len(score_maps(both, torch.randn(1, 3, 16, 16))) == 4
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        ("scores", "unknown squeeze 'scores'"),
+        ("score,head=4", "the score squeeze has no option 'head'"),
+        ("mean+max", "gives 2 statistics of a channel; choose one that gives one"),
+    ],
+)
+def test_heads_that_are_none(head: str, message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        create_model("resnet8", width=8, head=head)
 
 
 def test_card() -> None:

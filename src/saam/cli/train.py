@@ -9,8 +9,10 @@ from cyclopts import Parameter, validators
 
 from saam._options import parse_options
 from saam.cli.screen import screen, show_data
+from saam.comparison.runner import score_observer
 from saam.data import load_data, resolve_name, score_batches, train_batches
 from saam.models import create_model, describe, untrained_parameters
+from saam.report.words import share_range
 from saam.training import EpochRecord, create_recipe, evaluate, save_checkpoint, train, writable
 
 __all__ = ["command"]
@@ -92,7 +94,9 @@ def command(
     def show(epoch: EpochRecord) -> None:
         console.print(
             f"epoch {epoch.epoch}/{chosen.epochs}  train {epoch.train_loss:.3f} nats, {epoch.train_accuracy:.2f} %  "
-            f"validation {epoch.validation_loss:.3f} nats, {epoch.validation_accuracy:.2f} %  {epoch.seconds:.1f} s",
+            f"validation {epoch.validation_loss:.3f} nats, {epoch.validation_accuracy:.2f} %  {epoch.seconds:.1f} s"
+            f"{_scores(epoch)}",
+            soft_wrap=True,
         )
 
     state = out / "state.pt"
@@ -104,6 +108,7 @@ def command(
             chosen,
             seed=seed,
             on_epoch=show,
+            observe=score_observer(network, splits),
             device=device,
             new_parameters=untrained_parameters(network) if pretrained else (),
             state=state,
@@ -114,6 +119,12 @@ def command(
     state.unlink(missing_ok=True)
     console.print(f"test: {test.accuracy:.2f} % of {test.count} images, log-loss {test.loss:.3f} nats", soft_wrap=True)
     console.print(f"saved: {out}", soft_wrap=True)
+
+
+def _scores(epoch: EpochRecord) -> str:
+    """The lowest and the highest share of pixels that a site uses; nothing for a network without score squeezes."""
+    shares = [use["share"] for use in epoch.observed.get("score_use", {}).values()]
+    return f"  scores {share_range(shares)}" if shares else ""
 
 
 def _identity(settings: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from torch import nn
 
 from saam._options import parse_options
 from saam.models.backbones import build_backbone
-from saam.nn import parse_attention
+from saam.nn import ScorePool2d, parse_attention
+from saam.nn.registry import require_options
 from saam.surgery import attach, new_parameters, upgrade
 from saam.surgery.attach import Attention, Start
 from saam.surgery.sites import Where
@@ -93,6 +94,7 @@ def create_model(
             attach(model, attention, where=where, start=start or ("identity" if pretrained else "default"), **chosen)
     if head is not None and head != "mean":
         squeeze, settings = parse_options(head)
+        require_options("the score squeeze", ScorePool2d, settings)
         upgrade(model, squeeze=squeeze, head=True, where=[], **settings)
     return model
 

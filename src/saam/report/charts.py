@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from textwrap import wrap
 from typing import Any, Literal, NamedTuple
@@ -12,14 +12,17 @@ import altair as alt
 from saam.comparison.records import RunRecord
 from saam.comparison.statistics import RANGES, ArmSummary, Difference, Metric
 from saam.report.overview import METRICS, Overview
+from saam.report.use import SiteUse, use_by_epoch
 from saam.report.words import interval, number, signed
 
 __all__ = ["Chart", "Section", "charts"]
 
-Section = Literal["scores", "of_focus", "to_reference", "cost", "curves"]
+Section = Literal["scores", "of_focus", "to_reference", "cost", "curves", "use"]
 
 _FOCUS, _REFERENCE = "#d1495b", "#8b929c"
 _OTHERS = ("#2f7fb8", "#3a9d78", "#c98a1b", "#8b6bb8", "#4fb0c6", "#a3623a", "#6d8f2f", "#c46aa0")
+_DEPTHS = ("#3a9d78", "#2f7fb8", "#8b6bb8", "#d1495b")  # from the first site to the last; legible on light and dark
+_MOST_ARMS, _MOST_SITES = 8, 8  # arms whose use of the scores is drawn; sites that a legend names
 _TITLES: dict[Metric, str] = {"accuracy": "Accuracy", "loss": "Log-loss"}
 _DIGITS: dict[Metric, int] = {"accuracy": 2, "loss": 3}
 _SCORES: dict[Metric, str] = {"accuracy": "test accuracy (%)", "loss": "test log-loss (nats), lower is better"}
@@ -65,6 +68,10 @@ def charts(view: Overview, records: Sequence[RunRecord]) -> list[Chart]:
             (("validation_loss", "train_loss"), "Loss", "loss (nats); training dashed"),
         ):
             drawn.append(Chart("curves", title, _curves(view, records, names, axis)))
+    uses = {row.arm: use_by_epoch([record for record in records if record.arm == row.arm]) for row in view.rows}
+    moved = [arm for arm, use in uses.items() if len({point.epoch for point in use}) > 1]
+    for arm in sorted(moved, key=lambda arm: arm != view.focus)[:_MOST_ARMS]:
+        drawn.append(Chart("use", f"{arm}: share of the pixels used at each site", _use(arm, uses[arm])))
     return drawn
 
 
@@ -182,6 +189,41 @@ def _curves(view: Overview, records: Sequence[RunRecord], names: Sequence[str], 
     return _spec(alt.layer(band, line.add_params(picked)), height=300)
 
 
+def _use(arm: str, uses: Sequence[SiteUse]) -> dict[str, Any]:
+    """Draw by epoch the share of pixels that each site of an arm uses, under a rule where the mean would be.
+
+    Points that cannot be seen carry the tooltips: a line has but one.
+    """
+    values = [{"arm": arm, **asdict(use)} for use in uses]
+    values = [
+        {key: round(value, 5) if isinstance(value, float) else value for key, value in row.items()} for row in values
+    ]
+    sites = list(dict.fromkeys(use.site for use in uses))
+    named = [sites[place] for place in _spread(len(sites), _MOST_SITES)]
+    legend = alt.Legend(title=None, symbolOpacity=1, columns=_columns(named), values=named)
+    y = {"title": "share of the pixels", "scale": alt.Scale(domain=[0, 1]), "axis": alt.Axis(tickCount=5)}
+    picked = alt.selection_point(fields=["site"], bind="legend")
+    base = alt.Chart(alt.Data(values=values)).encode(
+        x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(nice=False)),
+        y=alt.Y("share:Q", **y),
+        color=alt.Color("site:N", scale=alt.Scale(domain=sites, range=_ramp(len(sites))), legend=legend),
+    )
+    line = base.mark_line(strokeWidth=2).encode(opacity=alt.condition(picked, alt.value(1), alt.value(0.12)))
+    points = base.mark_circle(size=90, opacity=0).encode(
+        tooltip=[
+            _tip("arm", "arm"),
+            _tip("site", "site"),
+            alt.Tooltip("epoch:Q"),
+            alt.Tooltip("share:Q", format=".3f"),
+            alt.Tooltip("lift:Q", format=".2f"),
+        ]
+    )
+    mean = alt.Chart(alt.Data(values=[{"share": 1, "text": "mean pooling"}])).encode(y=alt.Y("share:Q", **y))
+    rule = mean.mark_rule(strokeDash=[4, 3])
+    text = mean.mark_text(align="right", dy=-8, fontSize=11).encode(x=alt.value("width"), text="text:N")
+    return _spec(alt.layer(rule, text, line.add_params(picked), points), height=240)
+
+
 def _by_epoch(curves: Sequence[Sequence[Mapping[str, Any]]], name: str) -> list[dict[str, float]]:
     """Mean over runs and one standard deviation to either side, as far as scores go, for each epoch; no NaN counts."""
     found: dict[int, list[float]] = {}
@@ -213,18 +255,35 @@ def _spec(chart: alt.LayerChart, **size: Any) -> dict[str, Any]:
 
 
 def _colour(view: Overview, *, legend: bool = False) -> alt.Color:
-    """Colour by arm, the same in every chart: focus and reference have their own.
-
-    A legend has as many columns as fit a phone: 300 pixels, 30 and about 7 a letter for each.
-    """
+    """Colour by arm, the same in every chart: focus and reference have their own."""
     arms = [row.arm for row in view.rows]
     others = [arm for arm in arms if arm not in (view.focus, view.reference)]
     shades = {arm: _OTHERS[place % len(_OTHERS)] for place, arm in enumerate(others)}
     shades |= {view.reference: _REFERENCE, view.focus: _FOCUS}
     scale = alt.Scale(domain=arms, range=[shades[arm] for arm in arms])
-    columns = max(1, 300 // (30 + 7 * max(map(len, arms))))
-    shown = alt.Legend(title=None, symbolOpacity=1, columns=columns) if legend else None
+    shown = alt.Legend(title=None, symbolOpacity=1, columns=_columns(arms)) if legend else None
     return alt.Color("arm:N", scale=scale, legend=shown)
+
+
+def _columns(labels: Sequence[str]) -> int:
+    """Return how many columns of a legend fit a phone: 300 pixels, 30 and about 7 a letter for each."""
+    return max(1, 300 // (30 + 7 * max(map(len, labels))))
+
+
+def _ramp(count: int) -> list[str]:
+    """Return as many colours as there are sites, evenly from the first depth's to the last's."""
+    stops = [[int(colour[place : place + 2], 16) for place in (1, 3, 5)] for colour in _DEPTHS]
+    colours = []
+    for index in range(count):
+        stop, part = divmod(index * (len(stops) - 1) / max(1, count - 1), 1)
+        before, after = stops[int(stop)], stops[min(int(stop) + 1, len(stops) - 1)]
+        colours.append("#" + "".join(f"{round(a + part * (b - a)):02x}" for a, b in zip(before, after, strict=True)))
+    return colours
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Return all places of a list, or of a long one as many as may be, evenly from the first to the last."""
+    return list(range(count)) if count <= most else [round(step * (count - 1) / (most - 1)) for step in range(most)]
 
 
 def _lines(label: str) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from saam.comparison import Comparison
 from saam.comparison.records import CostRecord
 from saam.comparison.statistics import ArmSummary, Difference, Metric, Summary, Verdict, seeds_needed, summarise
-from saam.report.words import at_chance, few_images, finding, verdict_sentence
+from saam.report.use import delivered_shares
+from saam.report.words import at_chance, few_images, finding, score_note, verdict_sentence
 
 __all__ = ["METRICS", "Overview", "Row", "overview", "verdicts"]
 
@@ -36,7 +37,9 @@ class Overview:
         finished, planned: numbers of runs.
         to_reference: by metric, the differences of all other arms to the reference; Holm over these.
         of_focus: by metric, the differences of the focus arm to all others; Holm over these.
-        notes: what this number of seeds and test images cannot show.
+        shares: of each arm whose records tell it, the share of pixels that every site uses with the weights of the last
+            epoch, mean over seeds.
+        notes: what this number of seeds and test images cannot show, and how much the arms use their scores.
         at_chance: a sentence where no arm learned anything, else empty.
     """
 
@@ -47,6 +50,7 @@ class Overview:
     planned: int
     to_reference: Mapping[Metric, tuple[Difference, ...]]
     of_focus: Mapping[Metric, tuple[Difference, ...]]
+    shares: Mapping[str, Mapping[str, float]]
     notes: tuple[str, ...]
     at_chance: str
 
@@ -93,6 +97,9 @@ def overview(comparison: Comparison) -> Overview:
         runs = sum(record.arm == arm for record in comparison.records)
         rows.append(Row(arm, runs, scores, differences, costs.get(arm)))
     notes = [note for summary in (to_focus["accuracy"], to_reference["accuracy"]) for note in summary.notes]
+    shares = {arm: delivered_shares([each for each in comparison.records if each.arm == arm]) for arm in plan.arms}
+    shares = {arm: sites for arm, sites in shares.items() if sites}
+    notes += [score_note(arm, sites.values()) for arm, sites in shares.items()]
     images = int(min((record.test["count"] for record in comparison.records), default=100))
     best = max((row.scores["accuracy"].mean for row in rows if row.scores), default=math.inf)
     return Overview(
@@ -103,6 +110,7 @@ def overview(comparison: Comparison) -> Overview:
         planned=len(plan.arms) * len(plan.seeds),
         to_reference={metric: summary.differences for metric, summary in to_reference.items()},
         of_focus={metric: tuple(map(_turned, summary.differences)) for metric, summary in to_focus.items()},
+        shares=shares,
         notes=tuple(dict.fromkeys(filter(None, [*notes, few_images(images)]))),
         at_chance=at_chance(best, comparison.classes, images) if comparison.classes else "",
     )

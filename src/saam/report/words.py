@@ -4,9 +4,9 @@ What is not known yet (None) shows as an ellipsis; what a run computed but is no
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from saam.comparison.plan import PLAIN
+from saam.comparison.plan import PLAIN, Arm
 from saam.comparison.statistics import ArmSummary, Difference
 
 __all__ = [
@@ -21,13 +21,16 @@ __all__ = [
     "number",
     "p_value",
     "ratio",
+    "score_note",
     "seeds",
+    "share_range",
     "signed",
     "verdict_sentence",
 ]
 
 MISSING = "…"
 _MINUS, _TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
+_UNLEARNED = 0.95  # share of the pixels; weights that stay above it at every site pool as the mean does
 _WORDS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 
 
@@ -148,6 +151,29 @@ def few_images(n: int) -> str:
     """Warn of so few test images that one of them weighs more than a point; else nothing."""
     images = "1 test image" if n == 1 else f"{n} test images"
     return f"{images}: each weighs {number(100 / n, 1)} points of accuracy; take 100 or more." if n < 100 else ""
+
+
+def share_range(shares: Collection[float]) -> str:
+    """Return the lowest and the highest share of pixels, as ".21 to .93", or the one that there is."""
+    ends = dict.fromkeys(number(share).removeprefix("0") for share in (min(shares), max(shares)))
+    return " to ".join(ends)
+
+
+def score_note(arm: str, shares: Collection[float]) -> str:
+    """Say how much an arm uses its scores, or that its pooling is unlearned.
+
+    Args:
+        arm: its label.
+        shares: of the pixels that each site uses (`saam.explain.ScoreUse`), with the weights of the last epoch, mean
+            over seeds; the pooling is unlearned where all of them are above .95.
+    """
+    if min(shares) > _UNLEARNED:
+        mean = "an se" if Arm(arm).attention.startswith("saam") else "mean pooling"
+        every = "every site uses" if len(shares) > 1 else "its site uses"
+        return (
+            f"{arm}: pooling unlearned, {every} more than 95\N{NO-BREAK SPACE}% of the pixels; it is {mean} in effect"
+        )
+    return f"{arm}: scores used, share of pixels {share_range(shares)} (1 = mean pooling)"
 
 
 def _named(arm: str) -> str:

@@ -1,0 +1,70 @@
+"""How much the arms use their scores, as their records have it; a record without it, as old ones are, counts as none."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from saam.comparison.records import RunRecord
+
+__all__ = ["SiteUse", "delivered_shares", "use_by_epoch"]
+
+
+@dataclass(frozen=True)
+class SiteUse:
+    """The use of one site's scores after one epoch, mean over seeds; see `saam.explain.ScoreUse`."""
+
+    site: str
+    epoch: int
+    share: float
+    lift: float | None
+
+
+def use_by_epoch(records: Sequence[RunRecord]) -> list[SiteUse]:
+    """Average over the runs of one arm how much every site's scores are used, for each epoch.
+
+    Returns:
+        One entry for each site and epoch of which a share is known: the sites in the order of the network, for each
+        the epochs in turn.
+    """
+    found: dict[str, dict[int, list[Mapping[str, Any]]]] = {}
+    for epoch in (epoch for record in records for epoch in record.curve):
+        for site, use in _sites(epoch).items():
+            found.setdefault(site, {}).setdefault(epoch["epoch"], []).append(use)
+    return [
+        SiteUse(site, epoch, fmean(_known(uses, "share")), _mean(_known(uses, "lift")))
+        for site, epochs in found.items()
+        for epoch, uses in sorted(epochs.items())
+    ]
+
+
+def delivered_shares(records: Sequence[RunRecord]) -> dict[str, float]:
+    """Average over the runs of one arm the share of pixels that each site uses with the weights of the last epoch.
+
+    These are the weights that were tested and kept; how the share got there does not count.
+    """
+    found: dict[str, list[float]] = {}
+    for record in records:
+        for site, use in _sites(record.curve[-1] if record.curve else {}).items():
+            found.setdefault(site, []).append(use["share"])
+    return {site: fmean(shares) for site, shares in found.items()}
+
+
+def _sites(epoch: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return what an epoch's record says of each site, as far as it knows the share."""
+    sites = _mapping(_mapping(epoch.get("observed")).get("score_use"))
+    return {site: use for site, use in sites.items() if _known([_mapping(use)], "share")}
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _known(uses: Iterable[Mapping[str, Any]], name: str) -> list[float]:
+    values = (use.get(name) for use in uses)
+    return [value for value in values if isinstance(value, int | float) and math.isfinite(value)]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return fmean(values) if values else None
