@@ -35,5 +35,5 @@ def parse_options(text: str) -> tuple[str, dict[str, Any]]:
 def _literal(text: str) -> Any:
     try:
         return ast.literal_eval(text.title() if text in ("true", "false") else text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # the last three of deep brackets
         return text

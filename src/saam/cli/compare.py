@@ -9,7 +9,8 @@ from cyclopts import Parameter
 from saam._options import parse_options
 from saam.cli.report import conclude
 from saam.cli.screen import screen, show_data, shown
-from saam.comparison import Plan, compare, load_comparison
+from saam.comparison import Plan, compare
+from saam.comparison.store import load_plan
 from saam.training import create_recipe
 
 __all__ = ["command"]
@@ -71,7 +72,7 @@ def command(
         As torch names it; the best there is.
     """
     if plan:
-        chosen = load_comparison(plan.parent if plan.suffix == ".json" else plan).plan
+        chosen = load_plan(plan)
     else:
         chosen = _plan(data, model, arms, seeds, recipe, where, start, reference, focus)
     console = screen()

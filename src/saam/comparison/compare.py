@@ -82,7 +82,7 @@ def compare(
     check_writable(out)
     ids = {(arm, seed): plan.run_id(arm, seed, fingerprint=fingerprint) for arm, seed in plan.schedule()}
     costs_id = _costs_id(plan, classes, image_size, threads, place)
-    records, measured = read_records(out, ids.values()), read_costs(out, costs_id)
+    records, measured = read_records(out, ids), read_costs(out, costs_id)
     missing = [run for run, run_id in ids.items() if run_id not in records]
     write_plan(out, plan, classes=classes, runs=list(ids.values()), costs=costs_id)
 

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow
 from pyarrow import compute, parquet, types
 
+from saam.data.cache import downloads_allowed
 from saam.data.encoded import load_encoded
 from saam.data.splits import Splits, build_splits, complete_splits
 
@@ -121,7 +122,12 @@ def load_hub(
     try:
         snapshot = Path(
             snapshot_download(
-                repository, repo_type="dataset", revision=revision, cache_dir=root, allow_patterns=["*.parquet"]
+                repository,
+                repo_type="dataset",
+                revision=revision,
+                cache_dir=root,
+                allow_patterns=["*.parquet"],
+                local_files_only=not downloads_allowed(),
             )
         )
     except OSError as error:
