@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["nearest", "unknown"]
+__all__ = ["nearest", "printable", "unknown"]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -16,3 +16,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
     """Return the error for a name that no registry entry has: the nearest names, then the whole list."""
     known = list(known)
     return ValueError(f"unknown {kind} {name!r}: {nearest(name, known)}known: {', '.join(known)}")
+
+
+def printable(text: str) -> str:
+    """Return a text in which what a terminal would obey, such as an escape sequence, is spelled out."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

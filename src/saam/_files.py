@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-__all__ = ["read_bytes", "read_json", "write_atomically"]
+__all__ = ["read_bytes", "read_json", "require_file", "write_atomically"]
 
 _LARGEST_JSON = 2**28  # bytes
 _DEEPEST = 32
@@ -46,12 +46,23 @@ def read_bytes(path: Path, *, largest: int | None = None) -> bytes:
         FileNotFoundError: there is no such file.
         ValueError: it is a pipe, a device or a folder, which would block or never end, or it is too large.
     """
+    size = require_file(path)
+    if largest is not None and size > largest:
+        raise ValueError(f"{path} has {size:,} bytes, expected {largest:,} at most")
+    return path.read_bytes()
+
+
+def require_file(path: Path) -> int:
+    """Return the size of a file in bytes.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is a pipe, a device or a folder, which would block or never end.
+    """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise ValueError(f"{path} is not a regular file: put the file itself there")
-    if largest is not None and status.st_size > largest:
-        raise ValueError(f"{path} has {status.st_size:,} bytes, expected {largest:,} at most")
-    return path.read_bytes()
+    return status.st_size
 
 
 def read_json(path: Path) -> Any:

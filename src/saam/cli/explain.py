@@ -6,6 +6,8 @@ from typing import Annotated
 from cyclopts import Parameter, validators
 
 from saam._files import write_atomically
+from saam._errors import printable
+from saam.cli.numbers import Count
 from saam.cli.screen import screen
 from saam.data import load_kept_data
 from saam.models import load
@@ -19,7 +21,7 @@ def command(
     folder: Path = Path("saam-comparison"),
     /,
     *,
-    images: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 10,
+    images: Count = 10,
     out: Annotated[Path, Parameter(validator=validators.Path(ext="png", dir_okay=False))] = Path("score-maps.png"),
 ) -> None:
     """Draw test images with the score maps of a trained network over them.
@@ -52,5 +54,5 @@ def command(
     with writable(out.parent):
         write_atomically({out: drawn.png})
     console = screen()
-    console.print(drawn.title)
-    console.print(f"picture: {out}", soft_wrap=True)
+    console.print(printable(drawn.title))
+    console.print(f"picture: {printable(str(out))}", soft_wrap=True)

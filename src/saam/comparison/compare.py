@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from saam.comparison.cost import best_device
+from saam.comparison.cost import best_device, require_threads
 from saam.comparison.plan import PLAIN, Plan
 from saam.comparison.pool import arm_costs, processes, results
 from saam.comparison.records import RunRecord
@@ -76,6 +76,7 @@ def compare(
     """
     if threads < 1 or (workers is not None and workers < 1):
         raise ValueError(f"expected at least one worker with one thread, got workers={workers} and threads={threads}")
+    require_threads(threads)
     out, place = Path(out), best_device(device)
     fingerprint, classes, image_size = _checked(plan, on_data)
     check_setting(out, plan, fingerprint)

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 import torch
 
-from saam._errors import unknown
+from saam._errors import printable, unknown
 from saam._options import parse_options
 from saam._version import __version__
 from saam.data import check_kept_data, resolve_name
@@ -15,10 +15,10 @@ from saam.models.from_file import check_attention, check_network
 from saam.nn import parse_attention
 from saam.training import Recipe
 
-__all__ = ["PLAIN", "Arm", "Plan", "check_plan"]
+__all__ = ["MOST_SEEDS", "PLAIN", "Arm", "Plan", "check_plan"]
 
 PLAIN = "none"
-_MOST_SEEDS = 10_000
+MOST_SEEDS = 10_000
 _LARGEST_SEED = 2**63 - 1
 _KINDS = {"recipe": dict, "arms": list, "seeds": list, "model_options": dict, "data_options": dict}  # in JSON; else str
 
@@ -113,8 +113,11 @@ class Plan:
     focus: str = ""
 
     def __post_init__(self) -> None:
-        if len(self.seeds) > _MOST_SEEDS:
-            raise ValueError(f"a comparison takes at most {_MOST_SEEDS:,} seeds, got {len(self.seeds):,}")
+        if len(self.seeds) > MOST_SEEDS:
+            raise ValueError(f"a comparison takes at most {MOST_SEEDS:,} seeds, got {len(self.seeds):,}")
+        for name in ("model", "data", "where"):
+            if (text := getattr(self, name)) != printable(text):
+                raise ValueError(f"{name} has letters that cannot be printed, {printable(text)!r}: rename it")
         arms, seeds = tuple(Arm(arm) for arm in self.arms), tuple(self.seeds)
         labels = tuple(arm.label for arm in arms)
         if not all(isinstance(seed, int) and not isinstance(seed, bool) for seed in seeds):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self, get_origin, get_type_hints
 
 from saam import _files
+from saam._errors import printable
 
 __all__ = ["CostRecord", "RunRecord", "read_json"]
 
@@ -164,7 +165,7 @@ def _checked(cls: type[Any], values: object) -> dict[str, Any]:
             raise ValueError(f"field {name!r} must be {hint}, got {value!r:.80}")
         if kind in (int, float) and not _usual(value, None if name in _SIGNED else 0):
             raise ValueError(f"field {name!r} must be a number that is usual there, got {value!r:.80}")
-        record[name] = value
+        record[name] = printable(value) if isinstance(value, str) else value
     if "image_size" in record and not _is_size(record["image_size"]):
         raise ValueError(f"field 'image_size' must be (height, width), got {record['image_size']!r:.80}")
     return record
