@@ -37,7 +37,8 @@ def plain_options(
     for name, value in options.items():
         if allowed is not None and name not in allowed:
             raise ValueError(
-                f"the option {_short(name)} of {what} is not taken from a file, which may set {', '.join(sorted(allowed))}"
+                f"the option {_short(name)} of {what} is not taken from a file, which may set "
+                f"{', '.join(sorted(allowed))}"
             )
         if not _plain(value, largest):
             raise ValueError(

@@ -203,7 +203,10 @@ def test_ctrl_c_in_a_comparison_is_one_line(tmp_path, capsys, monkeypatch):
         (("compare", "--workers", "1.5"), "expected a whole number"),
         (("profile", "--threads", "100000"), "threads=100000: expected 1 to 1024"),
         (("compare", *TINY, "--threads", "100000"), "threads=100000: expected 1 to 1024"),
-        (("profile", "--arms", "se,bias=abc", "--model", "resnet8"), "the option 'bias' of attention 'se' must be True or"),
+        (
+            ("profile", "--arms", "se,bias=abc", "--model", "resnet8"),
+            "the option 'bias' of attention 'se' must be True or",
+        ),
         (("profile", "--model", "timm:vit_tiny_patch16_224", "--arms", "none"), "does not take images of 32x32"),
         (("report", "\x1b[31mnowhere"), r"\x1b[31mnowhere holds no comparison"),
     ],

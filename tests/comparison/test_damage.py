@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from mutations import mutate
 from rich.console import Console
 from safetensors.torch import save as to_bytes
 
+from mutations import mutate
 from saam.comparison import Comparison, Plan, load_comparison, load_model
 from saam.comparison.records import CostRecord
 from saam.comparison.runner import build_model
@@ -107,8 +107,8 @@ def check(files: dict[str, bytes], name: str, content: bytes, folder: Path, read
     try:
         read()
     except (ValueError, FileNotFoundError) as error:
-        assert Path(name).name in str(error) or "plan.json" in str(error), f"{name}: {error}"
-        assert len(str(error)) < 2000, f"{name}: {str(error)[:300]}"
+        assert Path(name).name in str(error) or "plan.json" in str(error), f"{name}: {error}"  # noqa: PT017
+        assert len(str(error)) < 2000, f"{name}: {str(error)[:300]}"  # noqa: PT017
         return True
     finally:
         assert time.process_time() - start < SECONDS, content[:2000]

@@ -48,7 +48,9 @@ def test_the_head_is_apart_from_the_attention():
     arm = Arm("saam,heads=2,head=score")
     assert (arm.attention, arm.options, arm.head) == ("saam,heads=2", {"heads": 2}, "score")
     assert (Arm("none,head=score").attention, Arm("none").head) == ("none", None)
-    with pytest.raises(ValueError, match="'none' takes no option but head, as in 'none,head=score'; got 'none,heads=2'"):
+    with pytest.raises(
+        ValueError, match="'none' takes no option but head, as in 'none,head=score'; got 'none,heads=2'"
+    ):
         Arm("none,heads=2")
 
 

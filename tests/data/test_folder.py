@@ -122,7 +122,9 @@ def test_split_folders_that_make_no_sense(make_folder: MakeFolder, folders: dict
         load_data(str(make_folder(folders)))
 
 
-def test_results_that_lie_among_the_images_are_no_class(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_that_lie_among_the_images_are_no_class(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = make_folder({"cat": 20, "dog": 20})
     before = load_data(str(path))
     monkeypatch.chdir(path)

@@ -232,9 +232,19 @@ def test_a_real_data_set(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "metadata",
-    ["", "{", "[1]", '"x"', '{"info": 3}', '{"info": {"features": [1]}}', '{"info": {"features": {"label": [1]}}}']
-    + ['{"info": {"features": {"label": {"names": 5}}}}', '{"info": {"features": {"label": {"names": [1, 2]}}}}']
-    + ["[" * 100_000],
+    [
+        *(
+            "",
+            "{",
+            "[1]",
+            '"x"',
+            '{"info": 3}',
+            '{"info": {"features": [1]}}',
+            '{"info": {"features": {"label": [1]}}}',
+        ),
+        *('{"info": {"features": {"label": {"names": 5}}}}', '{"info": {"features": {"label": {"names": [1, 2]}}}}'),
+        "[" * 100_000,
+    ],
 )
 def test_damaged_metadata_are_one_line(folder: Path, metadata: str) -> None:
     for file in folder.glob("*.parquet"):

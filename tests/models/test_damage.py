@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from mutations import mutate
 
+from mutations import mutate
 from saam.models import create_model, load, save
 from saam.surgery import upgrade
 

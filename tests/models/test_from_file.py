@@ -1,7 +1,6 @@
 import json
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,12 @@ from saam.models.hub import from_hub
 
 
 @pytest.fixture(autouse=True)
-def _no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def connect(*_: object) -> None:
         pytest.fail("a network that is described in a file reached for the network")
 
     monkeypatch.setattr(socket.socket, "connect", connect)
     monkeypatch.setattr(socket, "getaddrinfo", connect)
-    yield
 
 
 def described(folder: Path, **model: Any) -> Path:
@@ -160,8 +158,9 @@ def test_numbers_of_classes_are_checked() -> None:
 
 
 def test_room_is_forgotten_at_the_end() -> None:
-    with pytest.raises(ValueError, match="far larger than its weights, which have 4 values"), room_for(
-        {"weight": torch.zeros(4)}
+    with (
+        pytest.raises(ValueError, match="far larger than its weights, which have 4 values"),
+        room_for({"weight": torch.zeros(4)}),
     ):
         nn.Linear(10_000, 10_000)
     assert nn.Linear(3000, 3000).weight.numel() == 9_000_000

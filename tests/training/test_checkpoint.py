@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from mutations import mutate
 from torch import nn
 
+from mutations import mutate
 from saam.training import EpochRecord, check_writable, load_checkpoint, save_checkpoint, writable
 
 CONFIG = {"model": "resnet8", "classes": ["a", "b"], "width": 16}

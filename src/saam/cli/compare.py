@@ -73,10 +73,7 @@ def command(
     device
         As torch names it; the best there is.
     """
-    if plan:
-        chosen = load_plan(plan)
-    else:
-        chosen = _plan(data, model, arms, seeds, recipe, where, start, reference, focus)
+    chosen = load_plan(plan) if plan else _plan(data, model, arms, seeds, recipe, where, start, reference, focus)
     console = screen()
 
     def tell(splits: Splits) -> None:

@@ -10,7 +10,7 @@ import torch
 from saam._errors import printable, unknown
 from saam._options import parse_options
 from saam._version import __version__
-from saam.data import check_kept_data, resolve_name
+from saam.data import kept_options, resolve_name
 from saam.models.from_file import check_attention, check_network
 from saam.nn import parse_attention
 from saam.training import Recipe
@@ -217,7 +217,7 @@ def check_plan(plan: Plan) -> None:
     if not isinstance(options.pop("pretrained", False), bool):
         raise ValueError(f"the option 'pretrained' of {plan.model} must be true or false")
     check_network(plan.model, None, options)
-    check_kept_data(plan.data, plan.data_options)
+    kept_options(plan.data, plan.data_options)
 
 
 def _plain(name: str, options: dict[str, Any]) -> dict[str, Any]:

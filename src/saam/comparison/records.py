@@ -211,7 +211,7 @@ def _check_observed(observed: Any) -> None:
         raise ValueError(f"what was observed must be a mapping, with numbers for each site, got {observed!r:.80}")
 
 
-def _is_size(size: tuple[Any, ...]) -> bool:
+def _is_size(size: Any) -> bool:
     return len(size) == 2 and all(isinstance(side, int) and _usual(side, 1) for side in size)
 
 

@@ -19,7 +19,8 @@ from torch import nn
 from saam._version import __version__
 from saam.comparison.plan import PLAIN, Arm, Plan, check_plan
 from saam.comparison.records import RunRecord
-from saam.data import Splits, load_data, load_kept_data, score_batches, train_batches
+from saam.data import Splits, kept_options, load_data, score_batches, train_batches
+from saam.data.cache import no_downloads
 from saam.explain import score_use
 from saam.explain.score_maps import has_scores
 from saam.functional.backend import backends
@@ -61,7 +62,7 @@ def run(
     Raises:
         FloatingPointError: the loss is not finite any more.
     """
-    splits = _load(*_key(plan)) if splits is None else splits
+    splits = _load(plan.data, _json(plan.data_options)) if splits is None else splits
     recipe, size = plan.recipe, plan.recipe.batch_size
     model = build_model(plan, arm, seed=seed, classes=len(splits.classes))
     result = train(
@@ -139,7 +140,7 @@ def build_model(plan: Plan, arm: str, *, seed: int, classes: int) -> nn.Module:
 
 
 def load_splits(plan: Plan) -> Splits:
-    """Load the data of a plan that may come from a stranger: from this machine alone, see `load_kept_data`.
+    """Load the data of a plan that may come from a stranger: from this machine alone, see `saam.data.load_kept_data`.
 
     Those loaded last stay in memory, for runs in the same process too.
 
@@ -147,7 +148,9 @@ def load_splits(plan: Plan) -> Splits:
         ValueError: an option that is not taken from a file.
         FileNotFoundError: the data are not on this machine.
     """
-    return _load(*_key(plan), kept=True)
+    options = kept_options(plan.data, plan.data_options)
+    with no_downloads():
+        return _load(plan.data, _json(options))
 
 
 def without_fetching(plan: Plan) -> Plan:
@@ -177,21 +180,13 @@ def environment(device: torch.device) -> dict[str, str | int]:
     }
 
 
-def _key(plan: Plan) -> tuple[str, str]:
-    return plan.data, json.dumps(plan.data_options, sort_keys=True)
+def _json(options: dict[str, Any]) -> str:
+    return json.dumps(options, sort_keys=True)
 
 
 @lru_cache(maxsize=1)
-def _latest(name: str, options: str) -> list[Splits]:
-    """Return the place in memory of these data, empty until they are loaded; those of others are given up."""
-    return []
-
-
-def _load(name: str, options: str, *, kept: bool = False) -> Splits:
-    load, place = load_kept_data if kept else load_data, _latest(name, options)
-    if not place:
-        place.append(load(name, **json.loads(options)))
-    return place[0]
+def _load(name: str, options: str) -> Splits:
+    return load_data(name, **json.loads(options))
 
 
 @lru_cache

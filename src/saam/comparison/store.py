@@ -41,7 +41,16 @@ _RUN_ID = re.compile(r"[0-9a-f]{16}")
 _MOST_CLASSES = 1_000_000
 
 # What libraries raise for sizes and options that do not fit together, beside ValueError.
-_DAMAGE = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
+_DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True)
@@ -96,9 +105,7 @@ def load_model(out: str | Path, arm: str, seed: int) -> nn.Module:
         gone = f"{file} is gone; to train it again delete {record}, then"
         todo = gone if record.is_file() else "that run has not finished;"
         raise FileNotFoundError(f"{out} has no network of arm {arm!r} with seed {seed}: {todo} {again}")
-    damaged = (
-        f"{file} does not hold the weights of {arm!r} ({{}}); to train it again delete {record}, then {again}"
-    )
+    damaged = f"{file} does not hold the weights of {arm!r} ({{}}); to train it again delete {record}, then {again}"
     try:
         weights = from_bytes(read_bytes(file))
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -171,7 +178,9 @@ def read_records(out: Path, ids: Mapping[tuple[str, int], str]) -> dict[str, Run
                 if record.id != run_id:
                     raise ValueError(f"it has the id {record.id!r:.80}")
                 if (record.arm, record.seed) != (arm, seed):
-                    raise ValueError(f"it is of arm {record.arm!r:.80} with seed {record.seed}, not {arm!r} with {seed}")
+                    raise ValueError(
+                        f"it is of arm {record.arm!r:.80} with seed {record.seed}, not {arm!r} with {seed}"
+                    )
             except ValueError as error:
                 raise ValueError(f"{file} is not the record of that run: {error}; delete it to run again") from None
             records[record.id] = record

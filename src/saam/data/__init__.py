@@ -5,8 +5,8 @@ from saam.data.batches import Batches, normalise, score_batches, train_batches
 from saam.data.cache import cache_folder
 from saam.data.catalog import (
     DataRecord,
-    check_kept_data,
     data_record,
+    kept_options,
     list_data,
     load_data,
     load_kept_data,
@@ -23,9 +23,9 @@ __all__ = [
     "augment",
     "build_splits",
     "cache_folder",
-    "check_kept_data",
     "cutout",
     "data_record",
+    "kept_options",
     "limit_splits",
     "list_augmentations",
     "list_data",

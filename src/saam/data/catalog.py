@@ -15,8 +15,8 @@ from saam.data.splits import Splits, limit_splits
 
 __all__ = [
     "DataRecord",
-    "check_kept_data",
     "data_record",
+    "kept_options",
     "list_data",
     "load_data",
     "load_kept_data",
@@ -171,15 +171,15 @@ def load_kept_data(name: str, **options: Any) -> Splits:
         ValueError: an option that is not taken from a file, and all that :func:`load_data` raises.
         FileNotFoundError: they are not on this machine.
     """
-    check_kept_data(name, options)
-    if name == "photo-digits":
-        options.pop("root", None)
+    options = kept_options(name, options)
     with no_downloads():
         return load_data(name, **options)
 
 
-def check_kept_data(name: str, options: Mapping[str, Any]) -> None:
-    """Raise unless options of data are plain values of a bounded size, the place of the data and their label apart.
+def kept_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of data that a file names: plain values of a bounded size, their place and label apart.
+
+    What is generated takes no place: it goes to the user's cache folder.
 
     Raises:
         ValueError: an option that is not taken from a file.
@@ -193,10 +193,13 @@ def check_kept_data(name: str, options: Mapping[str, Any]) -> None:
         if isinstance(value := options.get(option), int | float) and value > most:
             raise ValueError(f"the option {option!r} of the data {name!r:.80} may be {most} at most, got {value}")
     if name == "photo-digits":
-        counts = [options.get(part, usual) for part, usual in (("train", 15_000), ("validation", 1000), ("test", 10_000))]
+        counts = [
+            options.get(part, usual) for part, usual in (("train", 15_000), ("validation", 1000), ("test", 10_000))
+        ]
         size = options.get("size", 32)
         if all(isinstance(number, int) for number in (*counts, size)) and 4 * size**2 * sum(counts) > _MOST_BYTES:
             raise ValueError(f"{sum(counts):,} images of {size} x {size} pixels are more than a file may ask for")
+    return {key: value for key, value in options.items() if not (name == "photo-digits" and key == "root")}
 
 
 _TEXTS = ("root", "label", "revision", "folder")

@@ -128,7 +128,7 @@ def load_hub(
                 revision=revision,
                 cache_dir=root,
                 allow_patterns=["*.parquet"],
-                **({} if downloads_allowed() else {"local_files_only": True}),
+                **_where_from(),
             )
         )
     except OSError as error:
@@ -151,6 +151,10 @@ def load_hub(
         label=label or repository,
     )
     return replace(splits, name=f"hub:{repository}")
+
+
+def _where_from() -> dict[str, Any]:
+    return {} if downloads_allowed() else {"local_files_only": True}
 
 
 def _read(file: Path) -> tuple[list[bytes], list[int], list[str]]:

@@ -131,9 +131,9 @@ def room_for(weights: Mapping[str, Tensor] | None) -> Iterator[None]:
             )
 
     handles = (
-        hooks.register_module_parameter_registration_hook(count),  # type: ignore[no-untyped-call]
-        hooks.register_module_buffer_registration_hook(count),  # type: ignore[no-untyped-call]
-        hooks.register_module_module_registration_hook(count),  # type: ignore[no-untyped-call]
+        hooks.register_module_parameter_registration_hook(count),
+        hooks.register_module_buffer_registration_hook(count),
+        hooks.register_module_module_registration_hook(count),
     )
     try:
         with torch.random.fork_rng(devices=[]):

@@ -50,7 +50,7 @@ def describe(model: nn.Module) -> dict[str, Any]:
     """
     refuse(model, to="save")
     card = model_card(model)
-    description = {
+    description: dict[str, Any] = {
         "model": None
         if card is None
         else {"name": card.name, "num_classes": card.num_classes, "options": card.options},

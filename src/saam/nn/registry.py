@@ -113,7 +113,7 @@ def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
 
 
 def require_options(what: str, build: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Raise TypeError for an option that is no keyword-only parameter of what builds ``what``, or no switch if that is."""
+    """Raise TypeError for an option that what builds ``what`` does not have, or that is a switch and given no bool."""
     parameters = inspect.signature(build).parameters.values()
     known = {value.name: value.annotation for value in parameters if value.kind is value.KEYWORD_ONLY}
     for option, value in options.items():
