@@ -19,6 +19,7 @@ __all__ = ["MOST_SEEDS", "PLAIN", "Arm", "Plan", "check_plan"]
 
 PLAIN = "none"
 MOST_SEEDS = 10_000
+_LONGEST = 4096  # letters of a name or path
 _LARGEST_SEED = 2**63 - 1
 _KINDS = {"recipe": dict, "arms": list, "seeds": list, "model_options": dict, "data_options": dict}  # in JSON; else str
 
@@ -202,8 +203,11 @@ class Plan:
         for name, value in values.items():
             if not isinstance(value, kind := _KINDS.get(name, str)):
                 raise ValueError(f"field {name!r} of a plan must be of type {kind.__name__}, got {value!r}")
-        for arm in values["arms"]:
+        for arm in (*values["arms"], *filter(None, (values["reference"], values["focus"]))):
             check_attention(arm)
+        for name in ("model", "data", "where"):
+            if len(values[name]) > _LONGEST:
+                raise ValueError(f"field {name!r} of a plan has more than {_LONGEST} letters")
         return cls(**{**values, "recipe": Recipe.from_dict(values["recipe"])})
 
 

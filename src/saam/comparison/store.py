@@ -217,7 +217,7 @@ def _read_plan(out: Path) -> tuple[Plan, dict[str, Any]]:
             raise ValueError(f"expected the number of classes, 1 to {_MOST_CLASSES}, got {content['classes']!r:.80}")
         expected = len(plan.schedule())
         if len(runs) != expected or not all(isinstance(run, str) and _RUN_ID.fullmatch(run) for run in runs):
-            raise ValueError(f"expected the ids of {expected} runs, 16 digits 0 to f each, got {runs!r:.200}")
+            raise ValueError(f"expected the ids of {expected} runs, got {runs!r:.200}; an id has 16 digits, 0 to f")
         if len(set(runs)) < expected:
             raise ValueError("it gives one id to several runs")
     except (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
