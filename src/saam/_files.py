@@ -1,10 +1,18 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and read with a check that they are files at all."""
 
+import json
+import math
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NoReturn
 
-__all__ = ["write_atomically"]
+__all__ = ["read_bytes", "read_json", "require_file", "write_atomically"]
+
+_LARGEST_JSON = 2**28  # bytes
+_DEEPEST = 32
+_LARGEST_NUMBER = 2**64
 
 
 def write_atomically(contents: Mapping[Path, bytes]) -> None:
@@ -25,3 +33,80 @@ def write_atomically(contents: Mapping[Path, bytes]) -> None:
     finally:
         for written in temporary.values():
             written.unlink(missing_ok=True)
+
+
+def read_bytes(path: Path, *, largest: int | None = None) -> bytes:
+    """Return what a file holds.
+
+    Args:
+        path: the file.
+        largest: refuse more bytes than these.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is a pipe, a device or a folder, which would block or never end, or it is too large.
+    """
+    size = require_file(path)
+    if largest is not None and size > largest:
+        raise ValueError(f"{path} has {size:,} bytes, expected {largest:,} at most")
+    return path.read_bytes()
+
+
+def require_file(path: Path) -> int:
+    """Return the size of a file in bytes.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is a pipe, a device or a folder, which would block or never end.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{path} is not a regular file: put the file itself there")
+    return status.st_size
+
+
+def read_json(path: Path) -> Any:
+    """Return the JSON values of a file: finite numbers of a usual size, nested a few levels deep.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file holds anything else; the error says what, without naming the file.
+    """
+    text = read_bytes(path, largest=_LARGEST_JSON).decode()
+    try:
+        values = json.loads(text, parse_constant=_no_number, parse_int=_whole, parse_float=_finite)
+    except RecursionError:
+        raise ValueError(f"it is nested more than {_DEEPEST} levels deep") from None
+    _check_values(values, 0)
+    return values
+
+
+def _check_values(value: Any, depth: int) -> None:
+    if depth > _DEEPEST:
+        raise ValueError(f"it is nested more than {_DEEPEST} levels deep")
+    if isinstance(value, str):
+        value.encode()  # half a surrogate pair is no text
+    elif isinstance(value, list):
+        for entry in value:
+            _check_values(entry, depth + 1)
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            key.encode()
+            _check_values(entry, depth + 1)
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"it has {text} in the place of a number")
+
+
+def _whole(text: str) -> int:
+    if len(text) > 21 or abs(number := int(text)) > _LARGEST_NUMBER:
+        raise ValueError(f"it has the number {text[:20]}..., which is too large")
+    return number
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"it has the number {text[:20]}, which is too large")
+    return number

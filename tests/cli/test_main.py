@@ -191,3 +191,63 @@ def test_ctrl_c_in_a_comparison_is_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("saam.cli.compare.compare", stop)
     assert run("compare", *TINY, "--out", tmp_path / "out") == 130
     assert capsys.readouterr().err.startswith("saam: stopped; what was finished is kept")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("compare", "--seeds", "2.7"), "expected a whole number, got '2.7'"),
+        (("compare", "--seeds", "9" * 24), "expected a whole number, got '999"),
+        (("compare", "--seeds", "999999999"), "expected at most 10,000 seeds, got 999999999"),
+        (("compare", "--seeds", "1e3"), "expected a whole number, got '1e3'"),
+        (("compare", "--workers", "1.5"), "expected a whole number"),
+        (("profile", "--threads", "100000"), "threads=100000: expected 1 to 1024"),
+        (("compare", *TINY, "--threads", "100000"), "threads=100000: expected 1 to 1024"),
+        (
+            ("profile", "--arms", "se,bias=abc", "--model", "resnet8"),
+            "the option 'bias' of attention 'se' must be True or",
+        ),
+        (("profile", "--model", "timm:vit_tiny_patch16_224", "--arms", "none"), "does not take images of 32x32"),
+        (("report", "\x1b[31mnowhere"), r"\x1b[31mnowhere holds no comparison"),
+    ],
+)
+def test_what_crashed_is_one_line(arguments, expected, capsys):
+    assert run(*arguments) in (1, 2)
+    printed = capsys.readouterr().err
+    assert expected in printed
+    assert "\x1b" not in printed
+    assert printed.count("\n") == 1
+
+
+def test_a_report_of_a_folder_builds_nothing_from_elsewhere(comparison, capsys, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(comparison, tmp_path / "stranger")
+    content = json.loads((folder / "plan.json").read_text())
+    content["plan"]["model"] = "timm:resnet18"
+    content["plan"]["model_options"] = {"checkpoint_path": str(tmp_path / "weights.bin"), "cache_dir": str(tmp_path)}
+    (folder / "plan.json").write_text(json.dumps(content))
+    assert run("report", folder) == 0
+    assert "is not taken from a file" in capsys.readouterr().out
+    assert run("explain", folder, "--out", tmp_path / "maps.png") == 1
+    assert "is not taken from a file" in capsys.readouterr().err
+    assert run("compare", "--plan", folder / "plan.json", "--out", tmp_path / "again") == 1
+    assert "is not taken from a file" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["stranger"]
+
+
+def test_explain_of_a_training_builds_nothing_from_elsewhere(capsys, tmp_path):
+    from saam.models import create_model, describe
+    from saam.training import EpochRecord, save_checkpoint
+
+    model = create_model("resnet8", attention="saam", width=4)
+    curve = [EpochRecord(1, 0.1, 1.0, 50.0, 1.0, 50.0, 1.0)]
+    data = {"name": "photo-digits", "options": {"train": 20, "validation": 10, "test": 10}}
+    for change, expected in (
+        ({"data": {"name": "hub:stranger/data", "options": {}}}, "cannot get the data set"),
+        ({"data": {"name": "photo-digits", "options": {"cache_dir": "x"}}}, "is not taken from a file"),
+        ({"model": {"name": "timm:resnet18", "num_classes": 10, "options": {"checkpoint_path": "x"}}}, "is not taken"),
+    ):
+        folder = save_checkpoint(tmp_path / "net", model, {**describe(model), "data": data, **change}, curve)
+        assert run("explain", folder, "--out", tmp_path / "maps.png") == 1
+        assert expected in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Decoding: sizes, colours, corrupt files, and what is held in memory."""
 
 import io
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -122,3 +123,32 @@ def test_select_and_digest_follow_the_images() -> None:
     )
     other, _ = load_encoded([png(70, 70, i + 1) for i in range(4)], list("abcd"), [0, 1, 2, 3])
     assert other.digest() != images.digest()
+
+
+def test_a_long_strip_takes_no_memory_to_resize() -> None:
+    from resource import RUSAGE_SELF, getrusage
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (60_000, 2)).save(buffer, "PNG")
+    before = getrusage(RUSAGE_SELF).ru_maxrss
+    assert decode(buffer.getvalue(), "strip", 224).shape == (3, 224, 224)
+    assert getrusage(RUSAGE_SELF).ru_maxrss - before < 200_000  # KB
+
+
+@pytest.mark.parametrize("size", [None, 32, 100])
+def test_a_bomb_is_one_line(size: int | None) -> None:
+    header = b"".join(
+        len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+        for kind, data in (
+            (b"IHDR", (60_000).to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])),
+            (b"IDAT", zlib.compress(b"\0" * 100)),
+            (b"IEND", b""),
+        )
+    )
+    with pytest.raises(ValueError, match=r"cannot decode the image bomb: .*decompression bomb"):
+        load_encoded([b"\x89PNG\r\n\x1a\n" + header] * 2, ["bomb", "b"], [0, 1], size=size)
+
+
+def test_sizes_are_bounded() -> None:
+    with pytest.raises(ValueError, match="size=1000000: expected a number of pixels above 0, and at most 4096"):
+        load_encoded([png(70, 70)], ["a"], [0], size=10**6)

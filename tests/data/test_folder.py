@@ -1,5 +1,6 @@
 """Image folders: what is read, how it is divided, and what is refused."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -119,3 +120,98 @@ def test_a_class_that_train_does_not_have_is_named(make_folder: MakeFolder) -> N
 def test_split_folders_that_make_no_sense(make_folder: MakeFolder, folders: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="expected train, and at most one val and test"):
         load_data(str(make_folder(folders)))
+
+
+def test_results_that_lie_among_the_images_are_no_class(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_folder({"cat": 20, "dog": 20})
+    before = load_data(str(path))
+    monkeypatch.chdir(path)
+    for folder, files in {
+        "saam-comparison": (),  # made, and nothing in it yet
+        "other": ("plan.json", "runs/1.json", "maps.png"),
+        "saam-training": ("state.pt",),
+        "trained": ("model.safetensors", "config.json", "curves.json"),
+    }.items():
+        Path(folder).mkdir()
+        for file in files:
+            Path(folder, file).parent.mkdir(exist_ok=True)
+            Path(folder, file).write_text("{}")
+        found = load_data(".")
+        assert found.classes == ("cat", "dog")
+        assert found.fingerprint == before.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("Training/a", "Training/b", "Testing/a", "Testing/b"), "has Testing, Training, which look like splits"),
+        (("train/a", "train/b", "test/a", "test/b", "unlabeled"), "has test, train, unlabeled, which look like splits"),
+        (("train/a", "train/b", "extra"), "has train beside extra, which look like splits"),
+        (("Train", "Val"), "has Train, Val, which look like splits"),
+    ],
+)
+def test_what_looks_like_splits_is_not_taken_for_classes(
+    make_folder: MakeFolder, names: tuple[str, ...], message: str
+) -> None:
+    path = make_folder(dict.fromkeys(names, 3))
+    with pytest.raises(ValueError, match=rf"{message}.* name them train, val \(if there is one\) and test"):
+        load_data(str(path))
+
+
+def test_a_class_may_be_named_as_a_split(make_folder: MakeFolder) -> None:
+    assert load_data(str(make_folder({"car": 20, "train": 20}))).classes == ("car", "train")
+
+
+@pytest.mark.parametrize("size", [8, 80])
+def test_test_images_that_repeat_train_images_are_noted(make_folder: MakeFolder, size: int) -> None:
+    path = make_folder({"train/a": 9, "train/b": 9, "test/a": 4, "test/b": 4}, width=size, height=size)
+    clean = load_data(str(path), validation=2)
+    repeated = [note for note in clean.notes if "test images" in note]
+    assert len(repeated) == 0
+    for i in range(3):
+        shutil.copy(path / "train" / "a" / f"{i}.png", path / "test" / "b" / f"copy{i}.png")
+    notes = load_data(str(path), validation=0.1).notes
+    assert any(note.startswith(("3 of 11 test images repeat train", "2 of 11 test", "1 of 11 test")) for note in notes)
+    assert clean.notes == ()
+
+
+def test_other_pixels_in_files_of_equal_length_are_other_data(make_folder: MakeFolder) -> None:
+    path = make_folder({"a": 12, "b": 12}, width=70, height=70)
+    for file in path.rglob("*.png"):
+        Image.open(file).save(file.with_suffix(".bmp"))
+        file.unlink()
+    before = load_data(str(path)).fingerprint
+    assert load_data(str(path)).fingerprint == before
+    (file, *_) = sorted(path.rglob("*.bmp"))
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 255
+    file.write_bytes(content)
+    assert load_data(str(path)).fingerprint != before
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "gif"])
+def test_a_truncated_large_image_shows_before_training(make_folder: MakeFolder, suffix: str) -> None:
+    path = make_folder({"a": 6, "b": 6}, width=90, height=90)
+    victim = path / "b" / f"x.{suffix}"
+    Image.open(path / "a" / "0.png").save(victim)
+    victim.write_bytes(victim.read_bytes()[:-200])
+    for options in ({}, {"size": 72}):
+        with pytest.raises(ValueError, match=f"cannot decode the image b/x.{suffix}: .*; mend or remove it"):
+            load_data(str(path), **options)
+    assert len(load_data(str(path), skip_corrupt=True).classes) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes there")
+def test_a_pipe_among_the_images_does_not_block(make_folder: MakeFolder) -> None:
+    path = make_folder({"a": 6, "b": 6})
+    os.mkfifo(path / "b" / "x.png")
+    with pytest.raises(ValueError, match=r"cannot decode the image b/x.png: .* is not a regular file"):
+        load_data(str(path))
+
+
+def test_escape_sequences_in_names_are_spelled_out(make_folder: MakeFolder) -> None:
+    splits = load_data(str(make_folder({"a\x1b[31m": 6, "b": 6}, name="pets\x1b]0;x\x07")))
+    assert splits.classes == (r"a\x1b[31m", "b")
+    assert splits.label == r"pets\x1b]0;x\x07"

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -227,3 +228,34 @@ def test_a_real_data_set(tmp_path: Path) -> None:
     assert splits.label == "CIFAR-10 (JPEG)"
     assert [len(part(splits, name)) for name in PARTS] == [540, 60, 200]
     assert splits.mean == pytest.approx((0.491, 0.482, 0.447), abs=0.03)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        *(
+            "",
+            "{",
+            "[1]",
+            '"x"',
+            '{"info": 3}',
+            '{"info": {"features": [1]}}',
+            '{"info": {"features": {"label": [1]}}}',
+        ),
+        *('{"info": {"features": {"label": {"names": 5}}}}', '{"info": {"features": {"label": {"names": [1, 2]}}}}'),
+        "[" * 100_000,
+    ],
+)
+def test_damaged_metadata_are_one_line(folder: Path, metadata: str) -> None:
+    for file in folder.glob("*.parquet"):
+        table = parquet.read_table(file).replace_schema_metadata({"huggingface": metadata})
+        parquet.write_table(table, file)
+    with pytest.raises(ValueError, match=r"the metadata 'huggingface' of .*\.parquet are damaged \(.*: write the file"):
+        load_data(f"parquet:{folder}")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes there")
+def test_a_pipe_does_not_block(folder: Path) -> None:
+    os.mkfifo(folder / "train-9.parquet")
+    with pytest.raises(ValueError, match=r"train-9\.parquet is not a regular file"):
+        load_data(f"parquet:{folder}")

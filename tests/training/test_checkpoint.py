@@ -1,10 +1,15 @@
 import json
+import os
+import random
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from mutations import mutate
 from saam.training import EpochRecord, check_writable, load_checkpoint, save_checkpoint, writable
 
 CONFIG = {"model": "resnet8", "classes": ["a", "b"], "width": 16}
@@ -122,3 +127,25 @@ def test_folders_that_stay_empty_are_taken_away_again(tmp_path):
     assert (tmp_path / "new" / "folder" / "file").is_file()
     with pytest.raises(OSError, match="cannot write to"), writable(tmp_path / "new" / "folder" / "file"):
         pass
+
+
+@pytest.mark.parametrize("name", ["config.json", "curves.json"])
+def test_mutations(tmp_path, name):
+    save_checkpoint(tmp_path, build(0), CONFIG, CURVE)
+    whole, draw = (tmp_path / name).read_bytes(), random.Random(name)
+    for _ in range(100):
+        (tmp_path / name).write_bytes(mutate(whole, draw))
+        with suppress(ValueError):
+            checkpoint = load_checkpoint(tmp_path)
+            assert all(isinstance(record.train_loss, int | float) for record in checkpoint.curve)
+            assert isinstance(checkpoint.config, dict)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes there")
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "curves.json"])
+def test_a_pipe_does_not_block(tmp_path, name):
+    save_checkpoint(tmp_path, build(0), CONFIG, CURVE)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ValueError, match="is not a regular file"):
+        load_checkpoint(tmp_path)

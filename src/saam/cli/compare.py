@@ -1,15 +1,18 @@
 """``saam compare``: the main job."""
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from saam._options import parse_options
+from saam.cli.numbers import Count, Whole
 from saam.cli.report import conclude
 from saam.cli.screen import screen, show_data, shown
-from saam.comparison import Plan, compare, load_comparison
+from saam.comparison import Plan, compare
+from saam.comparison.plan import MOST_SEEDS
+from saam.comparison.store import load_plan
+from saam.data import Splits
 from saam.training import create_recipe
 
 __all__ = ["command"]
@@ -20,7 +23,7 @@ def command(
     data: str = "photo-digits,train=8000,digit_size=(16,24),distractors=0",
     model: str = "resnet8,stem_stride=2",
     arms: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ("none", "se", "cbam-channel", "saam"),
-    seeds: int = 7,
+    seeds: Whole = 7,
     recipe: str = "demo",
     where: str = "residual",
     start: Literal["default", "identity"] = "identity",
@@ -28,8 +31,8 @@ def command(
     focus: str = "",
     plan: Path | None = None,
     out: Path = Path("saam-comparison"),
-    workers: int | None = None,
-    threads: int = 1,
+    workers: Count | None = None,
+    threads: Count = 1,
     device: str | None = None,
 ) -> None:
     """Compare attentions on images, and write a report.
@@ -70,11 +73,13 @@ def command(
     device
         As torch names it; the best there is.
     """
-    if plan:
-        chosen = load_comparison(plan.parent if plan.suffix == ".json" else plan).plan
-    else:
-        chosen = _plan(data, model, arms, seeds, recipe, where, start, reference, focus)
+    chosen = load_plan(plan) if plan else _plan(data, model, arms, seeds, recipe, where, start, reference, focus)
     console = screen()
+
+    def tell(splits: Splits) -> None:
+        show_data(console, splits)
+        for note in splits.notes:
+            console.print(note, style="yellow", soft_wrap=True)
 
     with shown(console) as show:
         comparison = compare(
@@ -83,7 +88,7 @@ def command(
             workers=workers,
             threads=threads,
             device=device,
-            on_data=partial(show_data, console),
+            on_data=tell,
             on_progress=show,
         )
     console.print()
@@ -103,6 +108,8 @@ def _plan(
 ) -> Plan:
     if seeds < 1:
         raise ValueError(f"a comparison needs seeds: expected a number of 1 or more, got {seeds}")
+    if seeds > MOST_SEEDS:
+        raise ValueError(f"expected at most {MOST_SEEDS:,} seeds, got {seeds}")
     (data, data_options), (model, model_options) = parse_options(data), parse_options(model)
     recipe, changes = parse_options(recipe)
     return Plan(

@@ -5,9 +5,11 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
+from saam._errors import printable
 from saam._files import write_atomically
+from saam.cli.numbers import Count
 from saam.cli.screen import screen
-from saam.data import load_data
+from saam.data import load_kept_data
 from saam.models import load
 from saam.report.examples import comparison_strip, data_strip
 from saam.training import load_checkpoint, writable
@@ -19,7 +21,7 @@ def command(
     folder: Path = Path("saam-comparison"),
     /,
     *,
-    images: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 10,
+    images: Count = 10,
     out: Annotated[Path, Parameter(validator=validators.Path(ext="png", dir_okay=False))] = Path("score-maps.png"),
 ) -> None:
     """Draw test images with the score maps of a trained network over them.
@@ -33,7 +35,7 @@ def command(
     out
         The picture, a PNG file.
     """
-    if (folder / "plan.json").is_file():
+    if (folder / "plan.json").exists():
         drawn = comparison_strip(folder, images=images)
         if drawn is None:
             raise ValueError(
@@ -42,15 +44,15 @@ def command(
     else:
         config = load_checkpoint(folder).config
         try:
-            name, options = config["data"]["name"], config["data"]["options"]
-        except (KeyError, TypeError):
+            name, options = str(config["data"]["name"]), dict(config["data"]["options"])
+        except (KeyError, TypeError, ValueError):
             raise ValueError(
                 f"{folder / 'config.json'} does not say on what data the network was trained: pass a folder that "
                 "saam train or saam compare wrote"
             ) from None
-        drawn = data_strip(load(folder), load_data(name, **options), images=images, title=str(folder))
+        drawn = data_strip(load(folder), load_kept_data(name, **options), images=images, title=str(folder))
     with writable(out.parent):
         write_atomically({out: drawn.png})
     console = screen()
-    console.print(drawn.title)
-    console.print(f"picture: {out}", soft_wrap=True)
+    console.print(printable(drawn.title))
+    console.print(f"picture: {printable(str(out))}", soft_wrap=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
+from saam._errors import printable
 from saam._version import __version__
 
 __all__ = ["app", "main"]
@@ -50,5 +51,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"saam: {' '.join(message.split())}", file=sys.stderr)
+    print(f"saam: {printable(' '.join(message.split()))}", file=sys.stderr)
     return code

@@ -2,18 +2,17 @@
 
 from typing import Annotated
 
-from cyclopts import Parameter, validators
+from cyclopts import Parameter
 from rich.table import Table
 
 from saam._options import parse_options
+from saam.cli.numbers import Count
 from saam.cli.screen import screen
 from saam.comparison import PLAIN, Arm, measure_costs
 from saam.models import create_model
 from saam.training import create_recipe
 
 __all__ = ["command"]
-
-Count = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 
 
 def command(

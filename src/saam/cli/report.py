@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from saam._errors import printable
 from saam.cli.screen import screen
 from saam.comparison import Comparison, load_comparison
 from saam.report import table, verdicts, write_report
@@ -34,6 +35,6 @@ def conclude(console: Console, folder: Path, comparison: Comparison) -> None:
     except (OSError, ValueError, TypeError, RuntimeError, ImportError) as error:  # data or networks gone or damaged
         no_strip = f"No pictures of score maps: {error}"
     for sentence in filter(None, [*verdicts(comparison), no_strip]):
-        console.print(sentence, soft_wrap=True)
+        console.print(printable(sentence), soft_wrap=True)
     write_report(folder / "report.html", comparison, strip=strip, no_strip=no_strip)
-    console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
+    console.print(f"report: {printable(str(folder / 'report.html'))}", soft_wrap=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from saam.comparison.cost import best_device
+from saam.comparison.cost import best_device, require_threads
 from saam.comparison.plan import PLAIN, Plan
 from saam.comparison.pool import arm_costs, processes, results
 from saam.comparison.records import RunRecord
@@ -76,13 +76,14 @@ def compare(
     """
     if threads < 1 or (workers is not None and workers < 1):
         raise ValueError(f"expected at least one worker with one thread, got workers={workers} and threads={threads}")
+    require_threads(threads)
     out, place = Path(out), best_device(device)
     fingerprint, classes, image_size = _checked(plan, on_data)
     check_setting(out, plan, fingerprint)
     check_writable(out)
     ids = {(arm, seed): plan.run_id(arm, seed, fingerprint=fingerprint) for arm, seed in plan.schedule()}
     costs_id = _costs_id(plan, classes, image_size, threads, place)
-    records, measured = read_records(out, ids.values()), read_costs(out, costs_id)
+    records, measured = read_records(out, ids), read_costs(out, costs_id)
     missing = [run for run, run_id in ids.items() if run_id not in records]
     write_plan(out, plan, classes=classes, runs=list(ids.values()), costs=costs_id)
 

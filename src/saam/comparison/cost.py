@@ -21,8 +21,9 @@ from saam.comparison.records import CostRecord
 from saam.surgery.macs import count_macs
 from saam.training import Recipe, parameter_groups, require_device
 
-__all__ = ["best_device", "measure_costs", "peak_memory"]
+__all__ = ["best_device", "measure_costs", "peak_memory", "require_threads"]
 
+_MOST_THREADS = 1024  # far more of them crash the process
 _MINIMUM_ROUNDS = 5
 _LEARNING_RATE = 1e-4  # the measured weights hardly move
 
@@ -57,12 +58,18 @@ def measure_costs(
         One record for each model, in their order.
 
     Raises:
-        ValueError: the baseline is not among the models, MACs cannot be counted, or the device is not there.
+        ValueError: the baseline is not among the models, MACs cannot be counted, the network does not take images of
+            this size, the device is not there, or the threads are too many.
     """
     if baseline not in models:
         raise unknown("baseline", baseline, models)
+    require_threads(threads)
     place = require_device(best_device(device))
-    macs = {label: count_macs(model, image_size) for label, model in models.items()}
+    try:
+        macs = {label: count_macs(model, image_size) for label, model in models.items()}
+    except AssertionError as error:  # what timm's transformers raise for another size than theirs
+        size = "x".join(map(str, image_size))
+        raise ValueError(f"the network does not take images of {size} ({error}): choose the size it is for") from error
     end, before = time.perf_counter() + seconds, torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -95,6 +102,16 @@ def measure_costs(
         )
         for label in models
     )
+
+
+def require_threads(threads: int) -> None:
+    """Raise unless this is a number of threads that a process can have.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not 1 <= threads <= _MOST_THREADS:
+        raise ValueError(f"threads={threads}: expected 1 to {_MOST_THREADS}, and no more than there are processors")
 
 
 def best_device(device: str | torch.device | None = None) -> torch.device:

@@ -7,16 +7,20 @@ from typing import Any, Literal, Self
 
 import torch
 
-from saam._errors import unknown
+from saam._errors import printable, unknown
 from saam._options import parse_options
 from saam._version import __version__
-from saam.data import resolve_name
+from saam.data import kept_options, resolve_name
+from saam.models.from_file import check_attention, check_network
 from saam.nn import parse_attention
 from saam.training import Recipe
 
-__all__ = ["PLAIN", "Arm", "Plan"]
+__all__ = ["MOST_SEEDS", "PLAIN", "Arm", "Plan", "check_plan"]
 
 PLAIN = "none"
+MOST_SEEDS = 10_000
+_LONGEST = 4096  # letters of a name or path
+_LARGEST_SEED = 2**63 - 1
 _KINDS = {"recipe": dict, "arms": list, "seeds": list, "model_options": dict, "data_options": dict}  # in JSON; else str
 
 
@@ -110,6 +114,11 @@ class Plan:
     focus: str = ""
 
     def __post_init__(self) -> None:
+        if len(self.seeds) > MOST_SEEDS:
+            raise ValueError(f"a comparison takes at most {MOST_SEEDS:,} seeds, got {len(self.seeds):,}")
+        for name in ("model", "data", "where"):
+            if (text := getattr(self, name)) != printable(text):
+                raise ValueError(f"{name} has letters that cannot be printed, {printable(text)!r}: rename it")
         arms, seeds = tuple(Arm(arm) for arm in self.arms), tuple(self.seeds)
         labels = tuple(arm.label for arm in arms)
         if not all(isinstance(seed, int) and not isinstance(seed, bool) for seed in seeds):
@@ -122,6 +131,8 @@ class Plan:
                 raise ValueError(f"{kind} must differ from each other, got {', '.join(twice)} more than once")
         if min(seeds) < 0:
             raise ValueError(f"seeds must be 0 or above, got {min(seeds)}")
+        if max(seeds) > _LARGEST_SEED:
+            raise ValueError(f"seeds must be below 2**63, got {max(seeds)}")
         scored = [arm.label for arm in arms if arm.scored]
         reference = Arm(self.reference).label if self.reference else PLAIN if PLAIN in labels else labels[0]
         focus = Arm(self.focus).label if self.focus else (scored or labels)[0 if scored else -1]
@@ -192,7 +203,25 @@ class Plan:
         for name, value in values.items():
             if not isinstance(value, kind := _KINDS.get(name, str)):
                 raise ValueError(f"field {name!r} of a plan must be of type {kind.__name__}, got {value!r}")
+        for arm in (*values["arms"], *filter(None, (values["reference"], values["focus"]))):
+            check_attention(arm)
+        for name in ("model", "data", "where"):
+            if len(values[name]) > _LONGEST:
+                raise ValueError(f"field {name!r} of a plan has more than {_LONGEST} letters")
         return cls(**{**values, "recipe": Recipe.from_dict(values["recipe"])})
+
+
+def check_plan(plan: Plan) -> None:
+    """Refuse a plan from a file that asks for more than architectures, published weights and data.
+
+    Raises:
+        ValueError: the name or an option of the network or of the data is not taken from a file.
+    """
+    options = dict(plan.model_options)
+    if not isinstance(options.pop("pretrained", False), bool):
+        raise ValueError(f"the option 'pretrained' of {plan.model} must be true or false")
+    check_network(plan.model, None, options)
+    kept_options(plan.data, plan.data_options)
 
 
 def _plain(name: str, options: dict[str, Any]) -> dict[str, Any]:

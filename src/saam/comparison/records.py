@@ -1,13 +1,19 @@
 """What a comparison leaves behind: one small JSON file for each run, and one for all costs."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self, get_origin, get_type_hints
 
+from saam import _files
+from saam._errors import printable
+
 __all__ = ["CostRecord", "RunRecord", "read_json"]
+
+_LARGEST = 1e18
+_ROUNDING = 1e-3  # a mean of logarithms can end a little below 0
+_SIGNED = ("extra_parameters",)
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,7 @@ class RunRecord:
         seed: of the initial weights, the batch order and every augmentation draw.
         test: "accuracy" (%), "loss" (mean negative log-likelihood, nats) and "count", once, after the last epoch.
         validation: the same on the validation images.
-        curve: one mapping per epoch.
+        curve: one mapping per epoch: numbers by name, "epoch" among them, and what was "observed", a mapping.
         parameters: number of trainable parameters.
         seconds: wall time of the training.
         environment: versions, machine and threads.
@@ -59,16 +65,15 @@ class RunRecord:
         """Return the record that `to_json` wrote; a null among the scores is NaN.
 
         Raises:
-            ValueError: fields are missing, unknown or of another type.
+            ValueError: fields are missing, unknown, of another type or out of their range.
         """
         record = _checked(cls, values)
         for name in ("test", "validation"):
-            scores = {key: math.nan if score is None else score for key, score in record[name].items()}
-            if not {"accuracy", "loss", "count"} <= scores.keys():
-                raise ValueError(f"field {name!r} must hold accuracy, loss and count, got {sorted(scores)}")
-            if not all(isinstance(score, int | float) for score in scores.values()):
-                raise ValueError(f"field {name!r} must hold numbers, got {scores}")
-            record[name] = scores
+            record[name] = _scores(name, record[name])
+        _check_curve(record["curve"])
+        for name, value in record["environment"].items():
+            if not isinstance(value, str | int | float | None):
+                raise ValueError(f"field 'environment' must hold texts and numbers, got {name!r:.80}: {value!r:.80}")
         return cls(**record)
 
 
@@ -130,9 +135,9 @@ def read_json(path: Path) -> Any:
         FileNotFoundError: there is no such file.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return _files.read_json(path)
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are both
-        raise ValueError(f"{path} is not a JSON file ({error}); delete it, and it will be made again") from None
+        raise ValueError(f"{path} is not a JSON file of saam ({error}); delete it, and it will be made again") from None
 
 
 def _finite(value: Any) -> Any:
@@ -157,6 +162,60 @@ def _checked(cls: type[Any], values: object) -> dict[str, Any]:
         kind = get_origin(hint) or hint
         value = tuple(values[name]) if kind is tuple and isinstance(values[name], list) else values[name]
         if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool):
-            raise ValueError(f"field {name!r} must be {hint}, got {value!r}")
-        record[name] = value
+            raise ValueError(f"field {name!r} must be {hint}, got {value!r:.80}")
+        if kind in (int, float) and not _usual(value, None if name in _SIGNED else 0):
+            raise ValueError(f"field {name!r} must be a number that is usual there, got {value!r:.80}")
+        record[name] = printable(value) if isinstance(value, str) else value
+    if "image_size" in record and not _is_size(record["image_size"]):
+        raise ValueError(f"field 'image_size' must be (height, width), got {record['image_size']!r:.80}")
     return record
+
+
+def _scores(name: str, values: Mapping[str, Any]) -> dict[str, float]:
+    """Return accuracy, loss and count of a record after a check; a null is NaN."""
+    scores = {key: math.nan if score is None else score for key, score in values.items()}
+    if not {"accuracy", "loss", "count"} <= scores.keys():
+        raise ValueError(f"field {name!r} must hold accuracy, loss and count, got {sorted(scores)!r:.80}")
+    if not all(isinstance(score, int | float) and not isinstance(score, bool) for score in scores.values()):
+        raise ValueError(f"field {name!r} must hold numbers, got {scores!r:.80}")
+    if not (math.isnan(scores["accuracy"]) or 0 <= scores["accuracy"] <= 100):
+        raise ValueError(f"the accuracy of field {name!r} must be 0 to 100 %, got {scores['accuracy']}")
+    if not (math.isnan(scores["loss"]) or _usual(scores["loss"], -_ROUNDING)):
+        raise ValueError(f"the loss of field {name!r} must be a usual number, 0 or above, got {scores['loss']}")
+    if not isinstance(scores["count"], int) or not _usual(scores["count"], 1):
+        raise ValueError(f"the count of field {name!r} must be a whole number, 1 or above, got {scores['count']}")
+    return scores
+
+
+def _check_curve(curve: tuple[Any, ...]) -> None:
+    """Raise unless a curve has numbers by name for one epoch after the other, beside what was observed."""
+    last = 0
+    for entry in curve:
+        if not isinstance(entry, dict) or not isinstance(epoch := entry.get("epoch"), int) or not last < epoch <= 10**9:
+            raise ValueError(f"field 'curve' must hold epochs, numbered from 1 in their order, got {entry!r:.80}")
+        last = epoch
+        for name, value in entry.items():
+            if name == "observed":
+                _check_observed(value)
+            elif value is not None and not _usual(value, None):
+                raise ValueError(f"{name!r:.80} of epoch {epoch} must be a usual number, got {value!r:.80}")
+
+
+def _check_observed(observed: Any) -> None:
+    """Raise unless this is a mapping, in which "score_use" holds numbers by name for each site."""
+    use = observed.get("score_use", {}) if isinstance(observed, dict) else None
+    if not isinstance(use, dict) or not all(
+        isinstance(site, dict) and all(value is None or _usual(value, None) for value in site.values())
+        for site in use.values()
+    ):
+        raise ValueError(f"what was observed must be a mapping, with numbers for each site, got {observed!r:.80}")
+
+
+def _is_size(size: Any) -> bool:
+    return len(size) == 2 and all(isinstance(side, int) and _usual(side, 1) for side in size)
+
+
+def _usual(value: Any, least: float | None) -> bool:
+    """Whether a value is a number that sums and squares can be made of, and not below the least."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
+    return number and (least is None or value >= least)

@@ -17,17 +17,23 @@ import torch
 from torch import nn
 
 from saam._version import __version__
-from saam.comparison.plan import PLAIN, Arm, Plan
+from saam.comparison.plan import PLAIN, Arm, Plan, check_plan
 from saam.comparison.records import RunRecord
-from saam.data import Splits, load_data, score_batches, train_batches
+from saam.data import Splits, kept_options, load_data, score_batches, train_batches
+from saam.data.cache import no_downloads
 from saam.explain import score_use
 from saam.explain.score_maps import has_scores
 from saam.functional.backend import backends
 from saam.models import create_model, untrained_parameters
 from saam.training import EpochRecord, evaluate, train
 
-__all__ = ["build_model", "environment", "load_splits", "run", "score_observer"]
+__all__ = ["build_model", "environment", "load_splits", "run", "score_observer", "without_fetching"]
 
+# What published weights decide of networks of torchvision, beside their values.
+_PUBLISHED: dict[str, dict[str, Any]] = {
+    "torchvision:googlenet": {"transform_input": True, "aux_logits": False},
+    "torchvision:inception_v3": {"transform_input": True},
+}
 _OBSERVED = 200  # images; the use of the scores is an average over all of them, and shall cost no time
 
 
@@ -56,7 +62,7 @@ def run(
     Raises:
         FloatingPointError: the loss is not finite any more.
     """
-    splits = load_splits(plan) if splits is None else splits
+    splits = _load(plan.data, _json(plan.data_options)) if splits is None else splits
     recipe, size = plan.recipe, plan.recipe.batch_size
     model = build_model(plan, arm, seed=seed, classes=len(splits.classes))
     result = train(
@@ -134,8 +140,30 @@ def build_model(plan: Plan, arm: str, *, seed: int, classes: int) -> nn.Module:
 
 
 def load_splits(plan: Plan) -> Splits:
-    """Load the plan's data; those loaded last stay in memory for the next run in the same process."""
-    return _load(plan.data, json.dumps(plan.data_options, sort_keys=True))
+    """Load the data of a plan that may come from a stranger: from this machine alone, see `saam.data.load_kept_data`.
+
+    Those loaded last stay in memory, for runs in the same process too.
+
+    Raises:
+        ValueError: an option that is not taken from a file.
+        FileNotFoundError: the data are not on this machine.
+    """
+    options = kept_options(plan.data, plan.data_options)
+    with no_downloads():
+        return _load(plan.data, _json(options))
+
+
+def without_fetching(plan: Plan) -> Plan:
+    """Return the plan with networks as its runs had them, but without published weights, after a check of a stranger's.
+
+    Raises:
+        ValueError: the name or an option of the network is not taken from a file.
+    """
+    check_plan(plan)
+    options = dict(plan.model_options)
+    if options.pop("pretrained", False):
+        options = {**_PUBLISHED.get(plan.model, {}), **options}
+    return replace(plan, model_options=options)
 
 
 def environment(device: torch.device) -> dict[str, str | int]:
@@ -150,6 +178,10 @@ def environment(device: torch.device) -> dict[str, str | int]:
         "fused": backends()["fused"],
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
     }
+
+
+def _json(options: dict[str, Any]) -> str:
+    return json.dumps(options, sort_keys=True)
 
 
 @lru_cache(maxsize=1)

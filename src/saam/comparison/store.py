@@ -9,29 +9,48 @@ Files are written whole or not at all, the weights of a run before its record.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from saam._files import write_atomically
-from saam.comparison.plan import Plan
+from saam._files import read_bytes, write_atomically
+from saam.comparison.plan import Plan, check_plan
 from saam.comparison.records import CostRecord, RunRecord, read_json
-from saam.comparison.runner import build_model
+from saam.comparison.runner import build_model, without_fetching
+from saam.models.from_file import room_for
 
 __all__ = [
     "Comparison",
     "check_setting",
     "load_comparison",
     "load_model",
+    "load_plan",
     "read_costs",
     "read_records",
     "write_costs",
     "write_plan",
     "write_run",
 ]
+
+
+_RUN_ID = re.compile(r"[0-9a-f]{16}")
+_MOST_CLASSES = 1_000_000
+
+# What libraries raise for sizes and options that do not fit together, beside ValueError.
+_DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True)
@@ -60,36 +79,46 @@ def load_comparison(out: str | Path) -> Comparison:
     """
     out = Path(out)
     plan, content = _read_plan(out)
-    records, costs = read_records(out, content["runs"]), read_costs(out, content["costs"])
+    runs = dict(zip(plan.schedule(), content["runs"], strict=True))
+    records, costs = read_records(out, runs), read_costs(out, content["costs"])
     return Comparison(plan, tuple(records.values()), costs, content["classes"])
 
 
 def load_model(out: str | Path, arm: str, seed: int) -> nn.Module:
     """Return the network that a finished run left, on the CPU and in evaluation mode.
 
+    The folder may come from a stranger: :mod:`saam.models.from_file` says what is built from it.
+
     Raises:
         FileNotFoundError: the folder holds no comparison, no such run has finished in it, or its network was removed.
-        ValueError: a file is damaged; the error names it.
+        ValueError: a file is damaged, or asks for what is not taken from a file; the error names it.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load as from_bytes
 
     out = Path(out)
     plan, content = _read_plan(out)
     run_id = dict(zip(plan.schedule(), content["runs"], strict=True)).get((arm, seed), "")
     file, record = _weights(out, run_id), _record(out, run_id)
     again = f"saam compare --plan {out / 'plan.json'} --out {out}"
-    if not file.is_file():
+    if not file.exists():
         gone = f"{file} is gone; to train it again delete {record}, then"
         todo = gone if record.is_file() else "that run has not finished;"
         raise FileNotFoundError(f"{out} has no network of arm {arm!r} with seed {seed}: {todo} {again}")
-    model = build_model(plan, arm, seed=seed, classes=content["classes"])
+    damaged = f"{file} does not hold the weights of {arm!r} ({{}}); to train it again delete {record}, then {again}"
     try:
-        model.load_state_dict(load_file(file))
-    except (SafetensorError, RuntimeError) as error:
-        raise ValueError(
-            f"{file} does not hold the weights of {arm!r} ({error}); to train it again delete {record}, then {again}"
-        ) from error
+        weights = from_bytes(read_bytes(file))
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(damaged.format(error)) from error
+    try:
+        with room_for(weights):
+            model = build_model(without_fetching(plan), arm, seed=seed, classes=content["classes"])
+    except _DAMAGE as error:
+        raise ValueError(f"{out / 'plan.json'} describes no network that can be built: {error}") from error
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(damaged.format(error)) from error
     return model.eval()
 
 
@@ -129,20 +158,29 @@ def write_costs(out: Path, costs: Iterable[CostRecord], costs_id: str) -> None:
     write_atomically({out / "costs.json": _json({"id": costs_id, "costs": [cost.to_json() for cost in costs]})})
 
 
-def read_records(out: Path, ids: Iterable[str]) -> dict[str, RunRecord]:
+def read_records(out: Path, ids: Mapping[tuple[str, int], str]) -> dict[str, RunRecord]:
     """Return those of the runs that have finished, by id.
 
+    Args:
+        out: the folder.
+        ids: (arm, seed) of each run -> its id.
+
     Raises:
-        ValueError: a record is damaged; the error names the file.
+        ValueError: a record is damaged or that of another run; the error names the file.
     """
     records = {}
-    for file in (_record(out, run_id) for run_id in ids):
-        if file.is_file():
+    for (arm, seed), run_id in ids.items():
+        file = _record(out, run_id)
+        if file.exists():
             content = read_json(file)
             try:
                 record = RunRecord.from_json(content)
-                if record.id != file.stem:
-                    raise ValueError(f"it has the id {record.id!r}")
+                if record.id != run_id:
+                    raise ValueError(f"it has the id {record.id!r:.80}")
+                if (record.arm, record.seed) != (arm, seed):
+                    raise ValueError(
+                        f"it is of arm {record.arm!r:.80} with seed {record.seed}, not {arm!r} with {seed}"
+                    )
             except ValueError as error:
                 raise ValueError(f"{file} is not the record of that run: {error}; delete it to run again") from None
             records[record.id] = record
@@ -156,7 +194,7 @@ def read_costs(out: Path, costs_id: str) -> tuple[CostRecord, ...]:
         ValueError: the file is damaged; the error names it.
     """
     file = out / "costs.json"
-    if not file.is_file():
+    if not file.exists():
         return ()
     content = read_json(file)
     try:
@@ -167,7 +205,7 @@ def read_costs(out: Path, costs_id: str) -> tuple[CostRecord, ...]:
 
 def _read_plan(out: Path) -> tuple[Plan, dict[str, Any]]:
     file = out / "plan.json"
-    if not file.is_file():
+    if not file.exists():
         raise FileNotFoundError(f"{out} holds no comparison: expected {file.name} in it; run the comparison first")
     content = read_json(file)
     try:
@@ -175,14 +213,33 @@ def _read_plan(out: Path) -> tuple[Plan, dict[str, Any]]:
             if not isinstance(content, dict) or not isinstance(content.get(name), kind):
                 raise ValueError(f"expected an object whose {name!r} is of type {kind.__name__}")
         plan, runs = Plan.from_json(content["plan"]), content["runs"]
-        if len(runs) != len(plan.schedule()) or not all(isinstance(run, str) for run in runs):
-            raise ValueError(f"expected the ids of {len(plan.schedule())} runs, got {runs}")
-    except (AttributeError, TypeError, ValueError) as error:
+        if isinstance(content["classes"], bool) or not 0 < content["classes"] <= _MOST_CLASSES:
+            raise ValueError(f"expected the number of classes, 1 to {_MOST_CLASSES}, got {content['classes']!r:.80}")
+        expected = len(plan.schedule())
+        if len(runs) != expected or not all(isinstance(run, str) and _RUN_ID.fullmatch(run) for run in runs):
+            raise ValueError(f"expected the ids of {expected} runs, got {runs!r:.200}; an id has 16 digits, 0 to f")
+        if len(set(runs)) < expected:
+            raise ValueError("it gives one id to several runs")
+    except (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             f"{file} does not hold the plan of a comparison: {error}; delete it and run the comparison again, "
             "finished runs are kept"
         ) from None
     return plan, content
+
+
+def load_plan(path: str | Path) -> Plan:
+    """Return the plan in a folder or plan.json, to run it: it may train what its options say, and start from what is
+    published, but names no file or address to fetch.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: the file is damaged, or asks for what is not taken from a file.
+    """
+    path = Path(path)
+    plan, _ = _read_plan(path.parent if path.suffix == ".json" else path)
+    check_plan(plan)
+    return plan
 
 
 def _record(out: Path, run_id: str) -> Path:

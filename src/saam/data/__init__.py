@@ -3,7 +3,15 @@
 from saam.data.augmentation import augment, cutout, list_augmentations, random_crop, random_flip
 from saam.data.batches import Batches, normalise, score_batches, train_batches
 from saam.data.cache import cache_folder
-from saam.data.catalog import DataRecord, data_record, list_data, load_data, resolve_name
+from saam.data.catalog import (
+    DataRecord,
+    data_record,
+    kept_options,
+    list_data,
+    load_data,
+    load_kept_data,
+    resolve_name,
+)
 from saam.data.splits import Images, ImageSource, Splits, build_splits, limit_splits, split_indices
 
 __all__ = [
@@ -17,10 +25,12 @@ __all__ = [
     "cache_folder",
     "cutout",
     "data_record",
+    "kept_options",
     "limit_splits",
     "list_augmentations",
     "list_data",
     "load_data",
+    "load_kept_data",
     "normalise",
     "random_crop",
     "random_flip",

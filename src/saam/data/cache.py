@@ -2,9 +2,14 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
-__all__ = ["cache_folder"]
+__all__ = ["cache_folder", "downloads_allowed", "no_downloads"]
+
+_ALLOWED: ContextVar[bool] = ContextVar("saam_downloads", default=True)
 
 
 def cache_folder() -> Path:
@@ -18,3 +23,18 @@ def cache_folder() -> Path:
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "saam"
+
+
+@contextmanager
+def no_downloads() -> Iterator[None]:
+    """Within this block, data come from this machine or not at all."""
+    token = _ALLOWED.set(False)
+    try:
+        yield
+    finally:
+        _ALLOWED.reset(token)
+
+
+def downloads_allowed() -> bool:
+    """Whether a loader may download, as it may outside of :func:`no_downloads`."""
+    return _ALLOWED.get()

@@ -2,16 +2,26 @@
 
 import inspect
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin
 
 from saam._errors import nearest
+from saam._plain import plain_options
+from saam.data.cache import no_downloads
 from saam.data.splits import Splits, limit_splits
 
-__all__ = ["DataRecord", "data_record", "list_data", "load_data", "resolve_name"]
+__all__ = [
+    "DataRecord",
+    "data_record",
+    "kept_options",
+    "list_data",
+    "load_data",
+    "load_kept_data",
+    "resolve_name",
+]
 
 
 @dataclass(frozen=True)
@@ -146,6 +156,53 @@ def load_data(
     return splits if limit is None else limit_splits(splits, limit, seed=seed)
 
 
+_KEPT = ("size", "validation", "test", "train", "limit", "skip_corrupt", "workers", "distractors", "digit_size")
+_MOST_IMAGES = 2_000_000
+_MOST_BYTES = 2**33  # of the images that photo-digits makes
+_BOUNDS = {"size": 4096, "workers": 64, "distractors": 100}
+
+
+def load_kept_data(name: str, **options: Any) -> Splits:
+    """Load data that a file names, such as the plan of a comparison, which may come from a stranger.
+
+    They come from this machine: nothing is downloaded, and a generated data set goes to the user's cache folder.
+
+    Raises:
+        ValueError: an option that is not taken from a file, and all that :func:`load_data` raises.
+        FileNotFoundError: they are not on this machine.
+    """
+    options = kept_options(name, options)
+    with no_downloads():
+        return load_data(name, **options)
+
+
+def kept_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of data that a file names: plain values of a bounded size, their place and label apart.
+
+    What is generated takes no place: it goes to the user's cache folder.
+
+    Raises:
+        ValueError: an option that is not taken from a file.
+    """
+    plain = {key: value for key, value in options.items() if key not in ("seed", *_TEXTS)}
+    plain_options(f"the data {name!r:.80}", plain, _KEPT, largest=_MOST_IMAGES)
+    for option in _TEXTS:
+        if not isinstance(options.get(option, ""), str) or len(options.get(option, "")) > 1000:
+            raise ValueError(f"the option {option!r} of the data {name!r:.80} must be a text")
+    for option, most in _BOUNDS.items():
+        if isinstance(value := options.get(option), int | float) and value > most:
+            raise ValueError(f"the option {option!r} of the data {name!r:.80} may be {most} at most, got {value}")
+    if name == "photo-digits":
+        counts = [
+            options.get(part, usual) for part, usual in (("train", 15_000), ("validation", 1000), ("test", 10_000))
+        ]
+        size = options.get("size", 32)
+        if all(isinstance(number, int) for number in (*counts, size)) and 4 * size**2 * sum(counts) > _MOST_BYTES:
+            raise ValueError(f"{sum(counts):,} images of {size} x {size} pixels are more than a file may ask for")
+    return {key: value for key, value in options.items() if not (name == "photo-digits" and key == "root")}
+
+
+_TEXTS = ("root", "label", "revision", "folder")
 _TYPES = {int: "a whole number", float: "a number", bool: "true or false", Sequence: "a tuple", str: "a text"}
 
 

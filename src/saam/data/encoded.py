@@ -13,12 +13,16 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from saam._files import read_bytes
 from saam.data.splits import Images
 
 __all__ = ["IN_MEMORY", "EncodedImages", "decode", "load_encoded"]
 
 IN_MEMORY = 64
 """Images of at most so many pixels along both sides are held decoded in memory."""
+
+_LARGEST = 4096  # pixels of the squares that images become
+_LONGEST = 16  # times the shorter side; what is beyond is cut off before an image is resized, not after
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +39,8 @@ class EncodedImages:
     """Height and width that they are read with."""
     size: int | None
     """As :func:`decode` takes it."""
+    hashes: tuple[bytes, ...]
+    """Of the contents of the files."""
     workers: int = 0
     """Processes that decode; 0: the calling one."""
 
@@ -45,7 +51,8 @@ class EncodedImages:
         """Return the images at these indices (n,)."""
         chosen = indices.tolist()
         sources, names = tuple(self.sources[i] for i in chosen), tuple(self.names[i] for i in chosen)
-        return type(self)(sources, names, self.labels[indices], self.shape, self.size, self.workers)
+        hashes = tuple(self.hashes[i] for i in chosen)
+        return type(self)(sources, names, self.labels[indices], self.shape, self.size, hashes, self.workers)
 
     def read(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
         """Yield the uint8 images (n, 3, H, W) at each chunk of indices (n,).
@@ -61,10 +68,10 @@ class EncodedImages:
         )
 
     def digest(self) -> str:
-        """Return a hash of names, labels and shape, and of the content: of a file its length only."""
+        """Return a hash of names, labels, shape and contents."""
         sha = hashlib.sha256(repr((self.names, self.labels.tolist(), self.shape)).encode())
-        for source in self.sources:
-            sha.update(source if isinstance(source, bytes) else str(source.stat().st_size).encode())
+        for content in self.hashes:
+            sha.update(content)
         return sha.hexdigest()
 
 
@@ -99,16 +106,22 @@ def decode(source: Path | bytes, name: str, size: int | None = None) -> Tensor:
             if image.mode[0] in "IF":
                 raise ValueError(f"{image.mode} pixels are more than 8 bits deep, convert it to 8 bits")
             rgb = image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"cannot decode the image {name}: {error}; mend or remove it, or pass skip_corrupt=true"
-        ) from error
+    except Exception as error:  # its readers of many formats fail in many ways
+        raise _not_whole(name, error) from error
     if size is not None:
-        scale = size / min(rgb.size)
-        width, height = max(size, round(rgb.width * scale)), max(size, round(rgb.height * scale))
-        left, top = (width - size) // 2, (height - size) // 2
-        rgb = rgb.resize((width, height), Image.Resampling.BILINEAR).crop((left, top, left + size, top + size))
+        rgb = _middle_square(rgb, size)
     return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
+
+
+def _middle_square(rgb: Image.Image, size: int) -> Image.Image:
+    longest = _LONGEST * min(rgb.size)
+    if max(rgb.size) > longest:
+        left, top = max(0, rgb.width - longest) // 2, max(0, rgb.height - longest) // 2
+        rgb = rgb.crop((left, top, min(rgb.width, left + longest), min(rgb.height, top + longest)))
+    scale = size / min(rgb.size)
+    width, height = max(size, round(rgb.width * scale)), max(size, round(rgb.height * scale))
+    left, top = (width - size) // 2, (height - size) // 2
+    return rgb.resize((width, height), Image.Resampling.BILINEAR).crop((left, top, left + size, top + size))
 
 
 def load_encoded(
@@ -120,7 +133,7 @@ def load_encoded(
     skip_corrupt: bool = False,
     workers: int = 0,
 ) -> tuple[Images | EncodedImages, list[int]]:
-    """Decode small images into memory; leave large ones to be decoded when read.
+    """Decode small images into memory; leave large ones to be decoded when read, after a look whether they are whole.
 
     Args:
         sources: N files or their contents.
@@ -136,15 +149,17 @@ def load_encoded(
     Raises:
         ValueError: images of different sizes and no ``size``, or a corrupt image that is decoded here.
     """
-    if size is not None and size < 1:
-        raise ValueError(f"size={size}: expected a number of pixels above 0")
-    shape, decoded, kept = (size, size) if size else None, [], []
+    if size is not None and not 0 < size <= _LARGEST:
+        raise ValueError(f"size={size}: expected a number of pixels above 0, and at most {_LARGEST}")
+    shape, decoded, kept, hashes = (size, size) if size else None, [], [], list[bytes]()
     for index, (source, name) in enumerate(zip(sources, names, strict=True)):
         try:
+            content = source if isinstance(source, bytes) else _content(source, name)
             if shape and max(shape) > IN_MEMORY and not skip_corrupt:
-                found = shape if size else _shape(source, name)
+                own = _shape(content, name)
+                found = shape if size else own
             else:
-                pixels = decode(source, name, size)
+                pixels = decode(content, name, size)
                 found = pixels.shape[1], pixels.shape[2]
                 if max(found) <= IN_MEMORY:
                     decoded.append(pixels)
@@ -156,23 +171,40 @@ def load_encoded(
         if found != shape:
             raise ValueError(f"{name} is {found} pixels, the images before it {shape}; give size= to resize them")
         kept.append(index)
+        hashes.append(hashlib.sha256(content).digest())
     wanted = torch.tensor([labels[i] for i in kept], dtype=torch.int64)
     if shape is None or max(shape) <= IN_MEMORY:
         return Images(torch.stack(decoded) if decoded else torch.empty(0, 3, 1, 1, dtype=torch.uint8), wanted), kept
     chosen = tuple(sources[i] for i in kept), tuple(names[i] for i in kept)
-    return EncodedImages(*chosen, wanted, shape, size, workers), kept
+    return EncodedImages(*chosen, wanted, shape, size, tuple(hashes), workers), kept
 
 
 def _open(source: Path | bytes) -> Image.Image:
-    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+    return Image.open(io.BytesIO(source if isinstance(source, bytes) else read_bytes(source)))
 
 
-def _shape(source: Path | bytes, name: str) -> tuple[int, int]:
-    """Height and width from the file's header."""
+def _content(file: Path, name: str) -> bytes:
     try:
-        with _open(source) as image:
-            return image.height, image.width
-    except OSError as error:
-        raise ValueError(
-            f"cannot read the image {name}: {error}; mend or remove it, or pass skip_corrupt=true"
-        ) from error
+        return read_bytes(file)
+    except (OSError, ValueError) as error:
+        raise _not_whole(name, error) from error
+
+
+def _shape(content: bytes, name: str) -> tuple[int, int]:
+    """Height and width from an image's header, after a look whether the rest is there."""
+    try:
+        with _open(content) as image:
+            shape = image.height, image.width
+            kind = image.format
+        with _open(content) as image:
+            if kind == "PNG":
+                image.verify()  # all checksums, without decoding
+            elif kind != "JPEG" or b"\xff\xd9" not in content[-1024:]:
+                image.load()
+    except Exception as error:  # its readers of many formats fail in many ways
+        raise _not_whole(name, error) from error
+    return shape
+
+
+def _not_whole(name: str, error: Exception) -> ValueError:
+    return ValueError(f"cannot decode the image {name}: {error}; mend or remove it, or pass skip_corrupt=true")

@@ -15,6 +15,12 @@ from saam.data.splits import Splits, build_splits, complete_splits
 __all__ = ["load_folder"]
 
 _SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+_LIKE_SPLITS = {
+    *("train", "training", "trainset", "train_set", "trn", "test", "testing", "testset", "test_set", "tst"),
+    *("val", "valid", "validation", "validate", "dev", "eval", "evaluation", "holdout", "unlabeled", "unlabelled"),
+}
+_OWN = ("plan.json", "model.safetensors", "state.pt", "curves.json")  # what saam compare and saam train write
+_OUTPUTS = ("saam-comparison", "saam-training")
 _PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 
 
@@ -44,7 +50,8 @@ def load_folder(
 
     Raises:
         FileNotFoundError: no such folder, or no subfolders in it.
-        ValueError: a class with no image, one that train does not have, or a corrupt image.
+        ValueError: a class with no image, one that train does not have, subfolders that look like splits and are named
+            otherwise, or a corrupt image.
     """
     path = Path(path).expanduser()
     if not path.is_dir():
@@ -57,6 +64,7 @@ def load_folder(
                 f"{path} has the splits {', '.join(subfolders)}; expected train, and at most one val and test"
             )
     else:
+        _refuse_splits(path, subfolders)
         folders = {"train": path}
     classes = _subfolders(folders["train"])
     if len(classes) < 2:
@@ -90,5 +98,28 @@ def load_folder(
     return build_splits(*parts, name=f"folder:{path}", label=title, classes=classes, augmentation=("crop", "flip"))
 
 
+def _refuse_splits(path: Path, names: list[str]) -> None:
+    """Refuse to take for classes what looks like splits: two such names, or one whose folder has folders itself."""
+    like = [name for name in names if name.lower() in _LIKE_SPLITS]
+    if len(like) > 1 or any(_subfolders(path / name) for name in like):
+        others = [name for name in names if name not in like]
+        raise ValueError(
+            f"{path} has {', '.join(like)}{f' beside {others[0]}' if others else ''}, which look like splits and would "
+            "be read as classes: name them train, val (if there is one) and test, and move all else, such as unlabeled "
+            "images, out of this folder; if they are classes, give them other names"
+        )
+
+
 def _subfolders(path: Path) -> list[str]:
-    return sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(
+        entry.name
+        for entry in path.iterdir()
+        if entry.is_dir() and not entry.name.startswith(".") and not _is_output(entry)
+    )
+
+
+def _is_output(folder: Path) -> bool:
+    """Whether saam wrote this folder: results among the images are no class."""
+    return any((folder / name).exists() for name in _OWN) or (
+        folder.name in _OUTPUTS and not any(file.suffix.lower() in _SUFFIXES for file in folder.iterdir())
+    )

@@ -13,6 +13,8 @@ from typing import Any
 import pyarrow
 from pyarrow import compute, parquet, types
 
+from saam._files import require_file
+from saam.data.cache import downloads_allowed
 from saam.data.encoded import load_encoded
 from saam.data.splits import Splits, build_splits, complete_splits
 
@@ -121,7 +123,12 @@ def load_hub(
     try:
         snapshot = Path(
             snapshot_download(
-                repository, repo_type="dataset", revision=revision, cache_dir=root, allow_patterns=["*.parquet"]
+                repository,
+                repo_type="dataset",
+                revision=revision,
+                cache_dir=root,
+                allow_patterns=["*.parquet"],
+                **_where_from(),
             )
         )
     except OSError as error:
@@ -146,10 +153,15 @@ def load_hub(
     return replace(splits, name=f"hub:{repository}")
 
 
+def _where_from() -> dict[str, Any]:
+    return {} if downloads_allowed() else {"local_files_only": True}
+
+
 def _read(file: Path) -> tuple[list[bytes], list[int], list[str]]:
     """Encoded images, labels and class names (empty where unknown) of one file."""
     images: list[bytes] = []
     labels: list[int] = []
+    require_file(file)
     try:
         with parquet.ParquetFile(file) as opened:
             schema = opened.schema_arrow
@@ -161,8 +173,21 @@ def _read(file: Path) -> tuple[list[bytes], list[int], list[str]]:
                 labels += cells[1].to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"cannot read {file}: {error}; it is no whole parquet file, get it again") from error
-    features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    return images, labels, list(features.get(target, {}).get("names") or [])
+    return images, labels, _class_names(file, target, schema.metadata or {})
+
+
+def _class_names(file: Path, target: str, metadata: dict[bytes, bytes]) -> list[str]:
+    """Class names from the metadata that Hugging Face writes; none where it has none."""
+    try:
+        features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+        names = list(features.get(target, {}).get("names") or [])
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError("names of classes must be texts")
+    except (AttributeError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"the metadata 'huggingface' of {file} are damaged ({error}): write the file again, with or without them"
+        ) from error
+    return names
 
 
 def _checked(file: Path, image: str, target: str, batch: Any) -> tuple[Any, Any]:

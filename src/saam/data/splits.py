@@ -9,6 +9,8 @@ from typing import Protocol, Self, TypeVar
 import torch
 from torch import Tensor
 
+from saam._errors import printable
+
 __all__ = ["ImageSource", "Images", "Splits", "build_splits", "complete_splits", "limit_splits", "split_indices"]
 
 
@@ -33,6 +35,10 @@ class ImageSource(Protocol):
 
     def digest(self) -> str:
         """Return a hash of pixels and labels."""
+
+    @property
+    def hashes(self) -> Sequence[bytes]:
+        """For each image a hash of what it shows, so that equal ones are found."""
 
 
 Source = TypeVar("Source", bound=ImageSource)
@@ -87,6 +93,12 @@ class Images:
                 sha.update(part.contiguous().numpy().data)
         return sha.hexdigest()
 
+    @property
+    def hashes(self) -> list[bytes]:
+        """For each image a hash of its pixels."""
+        parts = (part.contiguous().numpy() for part in torch.split(self.images, 1024))
+        return [hashlib.sha256(image.data).digest() for part in parts for image in part]
+
 
 @dataclass(frozen=True, eq=False)
 class Splits:
@@ -109,6 +121,8 @@ class Splits:
     """What is usual for these images."""
     fingerprint: str
     """Hash of the content."""
+    notes: tuple[str, ...] = ()
+    """What is to be said of the data, each a sentence: test images that repeat train images."""
 
 
 def build_splits(
@@ -141,9 +155,25 @@ def build_splits(
                 f"the {part} images of {label} are {images.shape}, the train images {train.shape}; give size="
             )
     mean, std = _colour_statistics(train)
+    label, classes = printable(label), [printable(name) for name in classes]
     digests = "".join(images.digest() for images in (train, validation, test))
     fingerprint = hashlib.sha256(f"{digests}{list(classes)}".encode()).hexdigest()[:16]
-    return Splits(name, label, tuple(classes), train, validation, test, mean, std, augmentation, fingerprint)
+    notes = _repeated(train, validation, test)
+    return Splits(name, label, tuple(classes), train, validation, test, mean, std, augmentation, fingerprint, notes)
+
+
+def _repeated(train: ImageSource, validation: ImageSource, test: ImageSource) -> tuple[str, ...]:
+    """Say how many images that scores are taken from are among the train images too."""
+    seen = set(train.hashes)
+    notes = []
+    for part, images in (("validation", validation), ("test", test)):
+        count = sum(content in seen for content in images.hashes)
+        if count:
+            notes.append(
+                f"{count:,} of {len(images):,} {part} images repeat train images: scores on them say little about new "
+                "images; remove the copies, or keep all copies of an image in one split"
+            )
+    return tuple(notes)
 
 
 def split_indices(

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision import datasets
 
-from saam.data.cache import cache_folder
+from saam.data.cache import cache_folder, downloads_allowed
 from saam.data.splits import Images, Splits, build_splits, complete_splits
 
 __all__ = ["load_cifar10", "load_cifar100", "load_fashion_mnist"]
@@ -121,6 +121,8 @@ def _download(kind: Any, root: Path, folder: str) -> None:
     """Let torchvision download into ``root/folder``, unless that is there; half of it is never there."""
     if (root / folder).is_dir():
         return
+    if not downloads_allowed():
+        raise FileNotFoundError(f"{kind.__name__} is not in {root / folder}, and a file does not make saam download it")
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as staging:
         try:

@@ -104,6 +104,8 @@ def _torchvision(name: str, num_classes: int | None, pretrained: bool, options: 
         raise _unknown_elsewhere("torchvision", name, models.list_models())
     if not pretrained:
         classes = {} if num_classes is None else {"num_classes": num_classes}
+        if "weights_backbone" in inspect.signature(models.get_model_builder(name)).parameters:
+            options = {"weights_backbone": None, **options}  # the builder downloads them unless told
         model: nn.Module = models.get_model(name, **classes, **options)
         return model
     model = models.get_model(name, weights="DEFAULT", **options)

@@ -28,49 +28,31 @@ def push_to_hub(model: nn.Module, repo_id: str, **options: Any) -> str:
 def from_hub(repo_id: str, *, model: nn.Module | None = None, attention: Any = None, **options: Any) -> nn.Module:
     """Load a network that was pushed, from the hub or from a local folder.
 
+    Two files are fetched, weights and description, and nothing that the description could ask for; see
+    :mod:`saam.models.from_file`.
+
     Args:
         repo_id: of the repository, or path of a folder.
         model: the network before surgery, for one that :func:`saam.create_model` does not make. It is changed in place.
         attention: the function of the channels, for attention that was given by a function.
-        options: of ``huggingface_hub.ModelHubMixin.from_pretrained``, such as ``revision`` and ``token``.
+        options: of ``huggingface_hub.snapshot_download``, such as ``revision`` and ``token``.
+
+    Raises:
+        ValueError: a file is damaged, does not fit the network, or asks for what is not taken from a file.
+        OSError: there is no such repository, no network, or a file is missing.
     """
-    return _Shared.from_pretrained(repo_id, model=model, attention=attention, **options).network
+    folder = Path(repo_id)
+    if not folder.is_dir():
+        allowed = ["model.safetensors", "config.json"]
+        folder = Path(snapshot_download(repo_id, **options, allow_patterns=allowed))
+    return load(folder, model=model, attention=attention)
 
 
 class _Shared(ModelHubMixin, library_name="saam", tags=["channel-attention"]):
-    """The mixin wants a class; it holds the network."""
+    """The mixin wants a class; it holds the network. Of its two directions pushing alone is in use."""
 
-    def __init__(self, network: nn.Module) -> None:  # no name that the mixin could find in config.json
+    def __init__(self, network: nn.Module) -> None:
         self.network = network
 
     def _save_pretrained(self, save_directory: Path) -> None:
         save(self.network, save_directory)
-
-    @classmethod
-    def _from_pretrained(
-        cls,
-        *,
-        model_id: str,
-        revision: str | None,
-        cache_dir: str | Path | None,
-        force_download: bool,
-        local_files_only: bool,
-        token: str | bool | None,
-        model: nn.Module | None = None,
-        attention: Any = None,
-        **_: Any,
-    ) -> "_Shared":
-        folder = Path(model_id)
-        if not folder.is_dir():
-            folder = Path(
-                snapshot_download(
-                    model_id,
-                    revision=revision,
-                    cache_dir=cache_dir,
-                    force_download=force_download,
-                    local_files_only=local_files_only,
-                    token=token,
-                    allow_patterns=["model.safetensors", "config.json"],
-                )
-            )
-        return cls(load(folder, model=model, attention=attention))

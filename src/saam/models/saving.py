@@ -1,10 +1,14 @@
 """Networks on the disk: weights, and a description of the network and of what surgery did to it.
 
 model.safetensors   weights and buffers, under the keys of the network without surgery, the new ones beside them
-config.json         {"model": name, classes and options, "surgery": one record a site, "versions": ...}
+config.json         {"model": name, classes and options, "surgery": one record a site, "versions": ...}; where the
+                    temperature of a score pool was changed after it was built, "temperatures": {module: temperature}
+
+Either file may come from a stranger: :mod:`saam.models.from_file` says what is built from it.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import metadata
@@ -15,9 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saam._files import write_atomically
+from saam._files import read_bytes, read_json, write_atomically
 from saam._version import __version__
 from saam.models.factory import create_model, model_card
+from saam.models.from_file import check_network, check_surgery, room_for
+from saam.nn import ScorePool2d
 from saam.surgery import Attended, Site, attach, upgrade
 from saam.surgery.attach import Attention
 from saam.surgery.modules import visible_modules
@@ -27,6 +33,9 @@ from saam.surgery.upgraded import Upgraded, UpgradedPool
 __all__ = ["describe", "load", "rebuild", "save"]
 
 _WEIGHTS, _CONFIG = "model.safetensors", "config.json"
+
+# What libraries raise for sizes that do not fit together. ValueError, which says what is wrong, passes as it is.
+_DAMAGE = (AssertionError, ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError)
 
 
 def describe(model: nn.Module) -> dict[str, Any]:
@@ -41,13 +50,15 @@ def describe(model: nn.Module) -> dict[str, Any]:
     """
     refuse(model, to="save")
     card = model_card(model)
-    description = {
+    description: dict[str, Any] = {
         "model": None
         if card is None
         else {"name": card.name, "num_classes": card.num_classes, "options": card.options},
         "surgery": _surgery(model),
         "versions": _versions(),
     }
+    if temperatures := _temperatures(model):
+        description["temperatures"] = temperatures
     try:
         json.dumps(description, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -70,22 +81,27 @@ def rebuild(
         model: the network before surgery, for one that :func:`saam.create_model` does not make. It is changed in place.
         attention: the function of the channels, for attention that was given by a function.
 
+    Nothing is fetched, and no file is opened, whatever the description says: see :mod:`saam.models.from_file`.
+
     Raises:
-        ValueError: the description is damaged, or model or attention is needed.
+        ValueError: the description is damaged, asks for what is not taken from a file, or model or attention is needed.
     """
     if model is not None:
         refuse(model)
     try:
-        known, surgery = description["model"], description["surgery"]
+        known, surgery = description["model"], check_surgery(description["surgery"])
         if model is None:
             if known is None:
                 raise ValueError(
                     "the network was not made by saam.create_model: pass model=, the network before surgery"
                 )
-            model = create_model(known["name"], num_classes=known["num_classes"], **known["options"])
+            model = create_model(**check_network(known["name"], known["num_classes"], known["options"]))
         _redo(model, surgery, attention)
-    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
-        raise ValueError(f"the description of the network is damaged ({error!r}): save the network again") from error
+        _set_temperatures(model, description.get("temperatures", {}))
+    except _DAMAGE as error:
+        raise ValueError(
+            f"the description of the network is damaged ({_first_line(error)}): save the network again"
+        ) from error
     return model
 
 
@@ -135,14 +151,20 @@ def load(folder: str | Path, *, model: nn.Module | None = None, attention: Atten
 
     folder = Path(folder)
     for name in (_WEIGHTS, _CONFIG):
-        if not (folder / name).is_file():
+        if not (folder / name).exists():
             raise FileNotFoundError(f"no saved network in {folder}: {name} is missing; pass a folder that save wrote")
     try:
-        weights = from_bytes((folder / _WEIGHTS).read_bytes())
-        description = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
-    except (SafetensorError, ValueError, RecursionError) as error:
+        weights = from_bytes(read_bytes(folder / _WEIGHTS))
+        description = read_json(folder / _CONFIG)
+        if not isinstance(description, dict):
+            raise ValueError(f"{_CONFIG} does not hold an object")
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the network saved in {folder} is damaged ({error}): save it again") from error
-    built = rebuild(description, model=model, attention=attention)
+    try:
+        with room_for(weights):
+            built = rebuild(description, model=model, attention=attention)
+    except ValueError as error:
+        raise ValueError(f"{folder / _CONFIG}: {error}") from error
     _take_dtypes(built, weights)
     try:
         built.load_state_dict(weights)
@@ -226,6 +248,30 @@ def _request(record: dict[str, Any]) -> dict[str, Any]:
 
 def _site(place: dict[str, Any]) -> Site:
     return Site(**{**place, "size": place["size"] and tuple(place["size"])})
+
+
+def _temperatures(model: nn.Module) -> dict[str, float]:
+    """Return the temperatures that were changed after their score pools were built."""
+    pools = {name: module for name, module in model.named_modules() if isinstance(module, ScorePool2d)}
+    return {name: pool.temperature for name, pool in pools.items() if pool.temperature != pool.built_temperature}
+
+
+def _set_temperatures(model: nn.Module, temperatures: Any) -> None:
+    if not isinstance(temperatures, dict):
+        raise ValueError(f"expected temperatures by the names of score pools, got {temperatures!r:.80}")
+    modules = dict(model.named_modules())
+    for name, temperature in temperatures.items():
+        pool = modules.get(name)
+        if not isinstance(pool, ScorePool2d):
+            raise ValueError(f"expected the name of a score pool with its temperature, got {name!r:.80}")
+        if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
+            raise ValueError(f"the temperature of {name!r} must be a number above 0, got {temperature!r:.80}")
+        pool.temperature = float(temperature)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]:.200}" if lines else type(error).__name__
 
 
 def _versions() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Attention by name: one frozen record for each module, and the functions that look them up."""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,12 +112,15 @@ def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
     return build(channels, **options)
 
 
-def require_options(what: str, build: Callable[..., Any], options: Iterable[str]) -> None:
-    """Raise TypeError for an option that is no keyword-only parameter of what builds ``what``."""
-    known = [key for key, value in inspect.signature(build).parameters.items() if value.kind is value.KEYWORD_ONLY]
-    for option in options:
+def require_options(what: str, build: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Raise TypeError for an option that what builds ``what`` does not have, or that is a switch and given no bool."""
+    parameters = inspect.signature(build).parameters.values()
+    known = {value.name: value.annotation for value in parameters if value.kind is value.KEYWORD_ONLY}
+    for option, value in options.items():
         if option not in known:
             raise TypeError(f"{what} has no option {option!r}: {nearest(option, known)}it takes {', '.join(known)}")
+        if known[option] in (bool, "bool") and value not in (True, False):
+            raise TypeError(f"the option {option!r} of {what} must be True or False, got {value!r}")
 
 
 def parse_attention(text: str, more: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:

@@ -101,7 +101,7 @@ class ScorePool2d(nn.Module):
         self.heads = heads
         self.scorer = scorer if isinstance(scorer, str | nn.Module) else scorer(channels)
         self.kernel_size = kernel_size
-        self.temperature = float(temperature)
+        self.temperature = self.built_temperature = float(temperature)
         self.keepdim = keepdim
         self.weight: nn.Parameter | None = None
         self.bias: nn.Parameter | None = None

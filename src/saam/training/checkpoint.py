@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saam._files import write_atomically
+from saam._files import read_bytes, read_json, write_atomically
 from saam.training.records import EpochRecord
 
 __all__ = ["Checkpoint", "check_writable", "load_checkpoint", "save_checkpoint", "writable"]
@@ -81,15 +81,15 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
 
     folder = Path(folder)
     for name in (_WEIGHTS, _CONFIG, _CURVES):
-        if not (folder / name).is_file():
+        if not (folder / name).exists():
             raise FileNotFoundError(f"no checkpoint in {folder}: {name} is missing; pass a folder that training wrote")
     try:
-        return Checkpoint(
-            load((folder / _WEIGHTS).read_bytes()),
-            json.loads((folder / _CONFIG).read_text(encoding="utf-8")),
-            tuple(EpochRecord(**record) for record in json.loads((folder / _CURVES).read_text(encoding="utf-8"))),
-        )
-    except (SafetensorError, ValueError, TypeError) as error:
+        config = read_json(folder / _CONFIG)
+        if not isinstance(config, dict):
+            raise ValueError(f"{_CONFIG} does not hold an object")
+        curve = tuple(_epoch(record) for record in read_json(folder / _CURVES))
+        return Checkpoint(load(read_bytes(folder / _WEIGHTS)), config, curve)
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise ValueError(f"the checkpoint in {folder} is damaged ({error}): train again or restore it") from error
 
 
@@ -118,6 +118,21 @@ def writable(folder: str | Path) -> Iterator[None]:
         with suppress(OSError):  # one that is not empty stays
             for path in made:
                 path.rmdir()
+
+
+def _epoch(values: Any) -> EpochRecord:
+    """Return an epoch's record after a check of its fields.
+
+    Raises:
+        TypeError: it is no object, or a field is missing or unknown.
+        ValueError: a field is of another type.
+    """
+    record = EpochRecord(**values)
+    for name, value in asdict(record).items():
+        kind = {"epoch": int, "observed": dict}.get(name, int | float)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ValueError(f"the {name} of an epoch is {value!r:.80}")
+    return record
 
 
 def _json(value: Any) -> bytes:

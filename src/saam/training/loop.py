@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from saam._files import write_atomically
+from saam._files import read_bytes, write_atomically
 from saam.training.evaluation import Loader, batches_of, evaluate, training_mode
 from saam.training.parameters import parameter_groups
 from saam.training.recipe import Recipe
@@ -255,7 +255,7 @@ def _load_state(path: Path, run: dict[str, Any], parts: dict[str, Any]) -> list[
     """Put every part back into its saved state and return the epochs so far; none if there is no file."""
     if not path.exists():
         return []
-    content = io.BytesIO(path.read_bytes())
+    content = io.BytesIO(read_bytes(path))
     try:
         saved = torch.load(content, map_location="cpu", weights_only=True)
         other = [name for name in run.keys() | saved["run"].keys() if run.get(name) != saved["run"].get(name)]

@@ -1,0 +1,143 @@
+"""What a network may be that a file describes, such as the config.json of a stranger.
+
+A file describes architectures, and nothing else is built from it: a name of this library, of timm or of torchvision
+without a place in it, plain values for the options in ``ARCHITECTURE``, attention by name with plain options. None of
+these fetches, reads or writes anything: weights come from the file beside the description alone. What is built is
+bounded by those weights before memory is taken.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as hooks
+
+from saam._options import parse_options
+from saam._plain import plain_options, require_word
+
+__all__ = ["ARCHITECTURE", "check_attention", "check_network", "check_surgery", "room_for"]
+
+ARCHITECTURE = frozenset(
+    {
+        # this library
+        *("width", "in_channels", "stem_stride", "dropout"),
+        # timm
+        *("in_chans", "img_size", "patch_size", "global_pool", "act_layer", "norm_layer", "output_stride"),
+        *("drop_rate", "drop_path_rate", "drop_block_rate", "attn_drop_rate", "proj_drop_rate", "pos_drop_rate"),
+        *("embed_dim", "depth", "depths", "dims", "num_heads", "mlp_ratio", "qkv_bias", "class_token", "init_values"),
+        *("layers", "channels", "cardinality", "base_width", "stem_width", "stem_type", "stem_chs", "avg_down"),
+        *("channel_multiplier", "depth_multiplier", "bn_eps", "bn_momentum", "zero_init_last"),
+        # torchvision
+        *("aux_loss", "aux_logits", "transform_input", "init_weights", "width_mult", "stochastic_depth_prob"),
+        *("zero_init_residual", "groups", "width_per_group", "image_size", "attention_dropout", "num_keypoints"),
+    }
+)
+"""The options of networks that a file may set."""
+
+_NAME = r"(?:(?:timm|torchvision):)?[a-z0-9_]{1,80}(?:\.[a-z0-9_]{1,80})?"
+_MOST_CLASSES = 1_000_000
+_MOST_CHANGES = 2_000  # records of surgery
+_SPARE = 2**22  # elements, beside those of the weights: buffers that are not saved, parts that surgery replaces
+_TIMES = 4  # as many elements and modules may be built as the weights have: surgery registers some again
+_SPARE_MODULES = 10_000
+
+
+def check_network(name: Any, num_classes: Any, options: Any) -> dict[str, Any]:
+    """Return the keyword arguments of :func:`saam.create_model` for a network that a file describes.
+
+    Raises:
+        ValueError: a name, a number of classes or an option that is not taken from a file.
+    """
+    name = require_word("the network", name, _NAME)
+    if num_classes is not None and (not isinstance(num_classes, int) or not 0 < num_classes <= _MOST_CLASSES):
+        raise ValueError(f"expected the number of classes of {name}, 1 to {_MOST_CLASSES}, got {num_classes!r:.80}")
+    return {"name": name, "num_classes": num_classes, **plain_options(name, options, ARCHITECTURE)}
+
+
+def check_attention(label: Any) -> str:
+    """Return the label of an arm that a file names, such as "eca,squeeze=score" or "none,head=score,heads=4".
+
+    Raises:
+        ValueError: its name or an option is not taken from a file.
+    """
+    if not isinstance(label, str) or len(label) > 400:
+        raise ValueError(f"expected an attention with options, got {label!r:.80}")
+    name, options = parse_options(label)
+    require_word("an attention", name)
+    plain_options(f"attention {name}", options)
+    return label
+
+
+def check_surgery(surgery: Any) -> list[dict[str, Any]]:
+    """Return the records of surgery that a file gives, see :func:`saam.models.describe`.
+
+    Raises:
+        ValueError: they are not of that form, or an option is not taken from a file.
+    """
+    if not isinstance(surgery, list) or len(surgery) > _MOST_CHANGES:
+        raise ValueError(f"expected a list of at most {_MOST_CHANGES} changes to the network, got {surgery!r:.80}")
+    for record in surgery:
+        if not isinstance(record, dict) or record.get("do") not in ("attach", "upgrade", "upgrade-head"):
+            raise ValueError(f"expected a change to the network (attach, upgrade or upgrade-head), got {record!r:.80}")
+        if record["do"] == "attach":
+            _check_attach(record)
+        else:
+            plain_options("a squeeze", {"squeeze": record["squeeze"]})
+        plain_options(f"{record.get('attention') or 'a squeeze'!s:.80}", record["options"])
+    return surgery
+
+
+def _check_attach(record: Mapping[str, Any]) -> None:
+    site = record["site"]
+    if record["attention"] is not None:
+        require_word("an attention", record["attention"])
+    if not isinstance(site, dict) or not isinstance(site.get("name"), str):
+        raise ValueError(f"expected the site of an attention, got {site!r:.80}")
+    plain_options("a site", {key: value for key, value in site.items() if key != "name"})
+
+
+@contextmanager
+def room_for(weights: Mapping[str, Tensor] | None) -> Iterator[None]:
+    """Refuse, within this block and this thread, networks that are far larger than their weights, as they are built.
+
+    Parameters and buffers are counted when a module takes them, which is before their values are drawn: memory is
+    reserved by then and hardly any of it in use.
+
+    Args:
+        weights: as the file holds them; None: no bound is known.
+
+    Raises:
+        ValueError: a tensor, or all of them, are too large.
+    """
+    if weights is None:
+        yield
+        return
+    held, thread = sum(value.numel() for value in weights.values()) + _SPARE, threading.get_ident()
+    most, elements, modules = _SPARE_MODULES + _TIMES * len(weights), 0, 0
+
+    def count(module: nn.Module, name: str, value: Tensor | nn.Module | None) -> None:
+        nonlocal elements, modules
+        if threading.get_ident() != thread:
+            return
+        modules += isinstance(value, nn.Module)
+        size = value.numel() if isinstance(value, Tensor) else 0
+        elements += size
+        if size > held or elements > _TIMES * held or modules > most:
+            raise ValueError(
+                f"the network that is described is far larger than its weights, which have {held - _SPARE:,} values"
+            )
+
+    handles = (
+        hooks.register_module_parameter_registration_hook(count),
+        hooks.register_module_buffer_registration_hook(count),
+        hooks.register_module_module_registration_hook(count),
+    )
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
