@@ -22,11 +22,15 @@ def test_pages_are_up_to_date(results):
         assert path.read_text() == text, f"{path.name} differs from its records; run: python docs/results.py"
 
 
+def name(arm, seed):
+    return f"{len(arm)}{seed}".rjust(16, "0")
+
+
 def record(arm, seed, loss, use):
     observed = {"score_use": {"a": {"share": use[0], "lift": use[1]}, "b": {"share": 1.0, "lift": 1.0}}} if use else {}
     scores = {"accuracy": 50.0 + seed, "loss": loss, "count": 10}
     return {
-        "id": f"{arm}{seed}",
+        "id": name(arm, seed),
         "arm": arm,
         "model": "resnet14",
         "model_options": {},
@@ -56,7 +60,7 @@ def test_table_worked_by_hand(results, tmp_path):
         record("saam", 2, 1.6, (0.9, 7.0)),
     ]
     plan = Plan(recipe=Recipe(epochs=1), arms=("se", "saam"), seeds=(0, 1, 2), model="resnet14", data="photo-digits")
-    ids = [f"{arm}{seed}" for arm, seed in plan.schedule()]
+    ids = [name(arm, seed) for arm, seed in plan.schedule()]
     folder = tmp_path / "trial" / "1-first"
     (folder / "runs").mkdir(parents=True)
     content = {"plan": plan.to_json(), "classes": 10, "runs": ids, "costs": ""}

@@ -1,5 +1,6 @@
 """``saam compare``: the main job."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +13,6 @@ from saam.cli.screen import screen, show_data, shown
 from saam.comparison import Plan, compare
 from saam.comparison.plan import MOST_SEEDS
 from saam.comparison.store import load_plan
-from saam.data import Splits
 from saam.training import create_recipe
 
 __all__ = ["command"]
@@ -76,11 +76,6 @@ def command(
     chosen = load_plan(plan) if plan else _plan(data, model, arms, seeds, recipe, where, start, reference, focus)
     console = screen()
 
-    def tell(splits: Splits) -> None:
-        show_data(console, splits)
-        for note in splits.notes:
-            console.print(note, style="yellow", soft_wrap=True)
-
     with shown(console) as show:
         comparison = compare(
             chosen,
@@ -88,7 +83,7 @@ def command(
             workers=workers,
             threads=threads,
             device=device,
-            on_data=tell,
+            on_data=partial(show_data, console),
             on_progress=show,
         )
     console.print()

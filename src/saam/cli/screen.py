@@ -25,11 +25,11 @@ def screen() -> Console:
 
 
 def show_data(console: Console, splits: Splits) -> None:
-    """Say what the data are, and where their test images are few."""
+    """Say what the data are, what is odd about them, and where their test images are few."""
     parts = (("training", splits.train), ("validation", splits.validation), ("test", splits.test))
     sizes = ", ".join(f"{len(images):,} {part} images" for part, images in parts)
     console.print(f"{splits.label}: {sizes}, {len(splits.classes)} classes", soft_wrap=True)
-    if warning := few_images(len(splits.test)):
+    for warning in filter(None, (*splits.notes, few_images(len(splits.test)))):
         console.print(warning, style="yellow", soft_wrap=True)
 
 
