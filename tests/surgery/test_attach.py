@@ -113,7 +113,7 @@ def test_attaching_the_same_again_changes_nothing() -> None:
     assert list(model.modules()) == modules
     assert str(again).splitlines()[1:] == [
         "total  0 sites  +0",
-        "left alone: 3 sites, layer1.0.bn2 to layer3.0.bn2: SAAM is there already",
+        "left alone: 3 sites, layer1.0.bn2 to layer3.0.bn2: saam is there already",
     ]
     assert attach(model, "saam,heads=2").changes == ()
 
@@ -158,7 +158,7 @@ def test_report_says_of_what_kind_the_sites_are() -> None:
 def test_another_attention_at_the_same_site_is_refused() -> None:
     model = resnet()
     attach(model, "saam")
-    with pytest.raises(ValueError, match=r"'layer1.0.bn2' has attention already \(SAAM\).*detach"):
+    with pytest.raises(ValueError, match=r"'layer1.0.bn2' has attention already \(saam\).*detach"):
         attach(model, "saam", heads=2)
     with pytest.raises(ValueError, match="has attention already"):
         attach(model, "se")
@@ -299,7 +299,7 @@ def test_report_says_what_was_added() -> None:
     assert report.macs == sum(change.macs for change in report.changes) > 3 * 16 * 32 * 32
     lines = str(report).splitlines()
     assert lines[0].split() == ["site", "channels", "change", "parameters", "MACs"]
-    assert lines[1].split() == ["layer1.0.bn2", "16", "+", "SAAM", "+65", f"{report.changes[0].macs:+d}"]
+    assert lines[1].split() == ["layer1.0.bn2", "16", "+", "saam", "+65", f"{report.changes[0].macs:+d}"]
     assert lines[-1] == "largest change of an output: 0"
     other = attach(resnet(), "se", start="default", example=X)
     assert other.preserved is False

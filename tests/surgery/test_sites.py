@@ -4,7 +4,6 @@ from torch import Tensor, nn
 
 from saam.models import create_model
 from saam.surgery import Site, attach, sites
-from saam.surgery.families import family_sites
 
 
 class Block(nn.Module):
@@ -177,19 +176,27 @@ def test_module_shared_with_another_use_is_not_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet14", "timm:resnet18", "timm:seresnet18", "torchvision:resnet18", "timm:test_resnet"]
+    ("name", "ends"),
+    [
+        ("resnet14", ["bn2 bn2"] * 3),
+        ("timm:resnet18", ["bn2 bn2"] * 4),
+        ("timm:seresnet18", ["se se"] * 4),
+        ("torchvision:resnet18", ["bn2 bn2"] * 4),
+        ("timm:test_resnet", ["bn2", "bn2", "bn3", "bn2"]),
+    ],
 )
-def test_family_table_agrees_with_the_graph(name: str) -> None:
+def test_residual_sites_of_networks_that_everybody_knows(name: str, ends: list[str]) -> None:
     model = create_model(name)
-    known = family_sites(model)
-    graph = sites(model, "residual", example=torch.randn(1, 3, 64, 64))
-    assert known == [(site.name, site.channels, site.stage) for site in graph]
-
-
-def test_family_table_does_not_speak_for_unknown_blocks() -> None:
-    model = create_model("resnet8")
-    model.layer2[0] = nn.Identity()
-    assert family_sites(model) is None
+    expected = [
+        (f"layer{stage}.{block}.{end}", stage)
+        for stage, row in enumerate(ends, 1)
+        for block, end in enumerate(row.split())
+    ]
+    for example in (None, torch.randn(1, 3, 64, 64)):
+        found = sites(model, "residual", example=example)
+        assert [(site.name, site.stage) for site in found] == expected
+        norms = [model.get_submodule(site.name.replace(".se", ".bn2")) for site in found]
+        assert [site.channels for site in found] == [norm.num_features for norm in norms]
 
 
 @pytest.mark.parametrize(
@@ -322,6 +329,6 @@ def test_a_unet_without_additions_has_no_residual_sites() -> None:
             return self.out(torch.cat((x, self.up(self.down2(x).relu())), 1))
 
     assert sites(UNet(), "residual") == ()
-    assert names(sites(UNet(), "conv")) == ["down1", "down2", "up", "out"]
+    assert names(sites(UNet(), "conv")) == ["down1", "down2", "up"]
     with pytest.raises(ValueError, match=r"no 'residual' site in UNet: .*where='conv' \(down1, ...\)"):
         attach(UNet(), "saam")

@@ -182,7 +182,7 @@ def test_head_after_attention_at_it() -> None:
     attach(model, "saam", where="head")
     upgrade(model, head=True, where=[])
     torch.testing.assert_close(outputs(model), before, rtol=1e-5, atol=1e-5)
-    assert [change.action for change in detach(model).changes] == ["- SAAM", "- UpgradedPool"]
+    assert [change.action for change in detach(model).changes] == ["- saam", "- UpgradedPool"]
 
 
 def test_training_reaches_the_scorer_at_once() -> None:

@@ -13,13 +13,12 @@ from saam.nn import ScorePool2d, create_squeeze
 from saam.nn.registry import require_options
 from saam.nn.squeeze import Squeeze
 from saam.surgery.adapters import Adapter, adapter
-from saam.surgery.attended import Attended
+from saam.surgery.finders import head_pool
 from saam.surgery.graph import record
-from saam.surgery.modules import replace, undone, visible_modules
+from saam.surgery.modules import Attended, replace, undone, visible_modules
 from saam.surgery.probe import at_rest, call, run
 from saam.surgery.refusal import refuse
 from saam.surgery.report import Change, SurgeryReport, measured
-from saam.surgery.trunk import head_pool
 from saam.surgery.upgraded import Upgraded, UpgradedPool
 
 __all__ = ["upgrade"]

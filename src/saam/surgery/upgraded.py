@@ -7,13 +7,12 @@ from torch import Tensor, nn
 
 from saam.nn import ChannelAttention
 from saam.surgery.adapters import adapter
-from saam.surgery.keys import keep_keys
-from saam.surgery.leaf import call_leaf
+from saam.surgery.modules import Surgical, call_leaf, keep_keys
 
 __all__ = ["Upgraded", "UpgradedPool"]
 
 
-class Upgraded(ChannelAttention):
+class Upgraded(Surgical, ChannelAttention):
     """An attention module with another squeeze in the place of its mean; all of its weights are in use as before.
 
     The state dict keeps the keys of the module and adds those of the squeeze (``se.squeeze...``).
@@ -24,44 +23,26 @@ class Upgraded(ChannelAttention):
         request: how the upgrade was asked for, see :func:`saam.upgrade`.
     """
 
-    surgical = True
-
     def __init__(self, module: nn.Module, squeeze: nn.Module, request: dict[str, Any]) -> None:
         known = adapter(module)
         if known is None:
             raise TypeError(f"expected an attention module that can be upgraded, got {type(module).__name__}")
         if known.statistic in ("mean+max", "mean/max"):
             squeeze = BesideMax(squeeze, stack=known.statistic == "mean+max")
-        super().__init__(
-            squeeze, module.excitation if isinstance(module, ChannelAttention) else _Borrowed(module), known.gate
-        )
-        self._stood = (module,)  # in a tuple, so that it is no child and its keys do not come twice
-        self.request = request
-        self.training = module.training
+        super().__init__(squeeze, known.excitation, known.gate)
+        self._prepare(module, request)
         if not isinstance(module, ChannelAttention):
             tied = {"squeeze.weight": "conv_attn.weight", "squeeze.bias": "conv_attn.bias"}
             keep_keys(self, "excitation.module", "squeeze", tied if known.statistic == "score" else None)
+        self._stood = (module,)
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend to ``x``."""
         attended: Tensor = call_leaf(self, x, super().forward)
         return attended
 
-    @property
-    def original(self) -> nn.Module:
-        """What stood here."""
-        return self._stood[0]
 
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if "_stood" not in vars(self):
-                raise
-            return getattr(self.original, name)
-
-
-class UpgradedPool(nn.Module):
+class UpgradedPool(Surgical):
     """Another squeeze where a network's global pooling stood.
 
     Args:
@@ -71,20 +52,12 @@ class UpgradedPool(nn.Module):
         request: how the upgrade was asked for, see :func:`saam.upgrade`.
     """
 
-    surgical = True
-
     def __init__(self, module: nn.Module, squeeze: nn.Module, *, keepdim: bool, request: dict[str, Any]) -> None:
         super().__init__()
         self.squeeze = squeeze
         self.keepdim = keepdim
-        self._stood = (module,)  # in a tuple, so that it is no child and its keys do not come twice
-        self.request = request
-        self.training = module.training
-
-    @property
-    def original(self) -> nn.Module:
-        """What stood here."""
-        return self._stood[0]
+        self._prepare(module, request)
+        self._stood = (module,)
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``x``."""
@@ -109,17 +82,3 @@ class BesideMax(nn.Module):
         """Squeeze ``x``."""
         pooled, largest = self.pool(x), x.amax((2, 3))
         return torch.stack((pooled, largest), 1) if self.statistics == 2 else 0.5 * (pooled + largest)
-
-
-class _Borrowed(nn.Module):
-    """The excitation of a module that does more than excite."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-        self.training = module.training
-
-    def forward(self, statistics: Tensor) -> Tensor:
-        known = adapter(self.module)
-        assert known is not None
-        return known.excite(statistics)
