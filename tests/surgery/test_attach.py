@@ -1,5 +1,6 @@
 import copy
 import pickle
+from functools import partial
 
 import pytest
 import timm
@@ -305,6 +306,39 @@ def test_report_says_what_was_added() -> None:
     assert other.preserved is False
     assert other.difference > 1e-3
     assert attach(resnet(), "se").difference is attach(resnet(), "se").macs is None
+
+
+class Doubling(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x
+
+
+@pytest.mark.parametrize(
+    ("attention", "label"),
+    [
+        ("eca", "eca"),
+        ("eca,squeeze=score", "eca"),
+        ("cbam", "cbam"),
+        ("timm:se", "timm:se"),
+        (Doubling, "Doubling"),
+        (lambda channels: Doubling(channels), "Doubling"),
+        (partial(SAAM, heads=2), "SAAM"),
+    ],
+)
+def test_report_names_the_attention_that_was_asked_for(attention, label: str) -> None:
+    model = resnet()
+    assert {change.action for change in attach(model, attention).changes} == {f"+ {label}"}
+    assert {reason for _, reason in attach(model, attention).left} == {f"{label} is there already"}
+    with pytest.raises(ValueError, match=rf"'layer1.0.bn2' has attention already \({label}\)"):
+        attach(model, "srm")
+    if label in ("eca", "timm:se", "SAAM"):
+        report = upgrade(model)
+        assert {change.action for change in report.changes} <= {f"{label}: squeeze ScorePool2d"}
+        assert len(report.changes) == (0 if "score" in str(attention) or label == "SAAM" else 3)
+    assert {change.action for change in detach(model).changes} == {f"- {label}"}
 
 
 def test_optimizer_can_be_extended() -> None:

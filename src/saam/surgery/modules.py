@@ -148,13 +148,17 @@ class Attended(Surgical):
         return self._modules.get("module")
 
     @property
+    def built(self) -> nn.Module:
+        """The attention as it was built, without what fades it in."""
+        return self.attention.attention if isinstance(self.attention, FadedIn) else self.attention
+
+    @property
     def label(self) -> str:
         """Name of the attention: the registered one that was asked for, or the class of what a function built."""
         asked = self.request.get("attention")
         if isinstance(asked, str):
             return asked
-        attention = self.attention.attention if isinstance(self.attention, FadedIn) else self.attention
-        return type(original(attention)).__name__
+        return type(original(self.built)).__name__
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the module and the attention."""

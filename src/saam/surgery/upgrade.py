@@ -72,6 +72,7 @@ def upgrade(
     found = _matching(found, where)
     reasons = {name: reason for name, module in found.items() if (reason := _reason(name, module, request))}
     channels = _channels(model, [module for name, module in found.items() if name not in reasons], example)
+    labels = {module.built: module.label for module in model.modules() if isinstance(module, Attended)}
     changes: list[Change] = []
     replacements: dict[nn.Module, nn.Module] = {}
     for name, module in found.items():
@@ -82,7 +83,8 @@ def upgrade(
             continue
         pool = _pool(module, request, channels[module])
         replacements[module] = Upgraded(module, pool, request)
-        changes.append(_change(name, channels[module], module, pool))
+        label = labels.get(module, type(module).__name__)
+        changes.append(_change(name, channels[module], module, pool, label))
     if head:
         head_changes, head_reasons = _upgrade_head(model, request, replacements, example)
         changes, reasons = changes + head_changes, reasons | head_reasons
@@ -211,10 +213,10 @@ def _upgrade_head(
         return [], {name: _reason(name, module, request) or ""}
     pool = _squeeze(request, before.shape[1], model)
     replacements[module] = UpgradedPool(module, pool, keepdim=len(pooled.shape) == 4, request=request)
-    return [_change(name, before.shape[1], module, pool)], {}
+    return [_change(name, before.shape[1], module, pool, type(module).__name__)], {}
 
 
-def _change(name: str, channels: int, module: nn.Module, pool: nn.Module) -> Change:
+def _change(name: str, channels: int, module: nn.Module, pool: nn.Module, label: str) -> Change:
     old = {id(parameter) for parameter in module.parameters()}
     added = sum(parameter.numel() for parameter in pool.parameters() if id(parameter) not in old)
-    return Change(name, channels, f"{type(module).__name__}: squeeze {type(pool).__name__}", added)
+    return Change(name, channels, f"{label}: squeeze {type(pool).__name__}", added)
