@@ -15,7 +15,7 @@ from torchvision.ops.misc import SqueezeExcitation
 from saam.models import create_model
 from saam.nn import ScorePool2d
 from saam.surgery import attach, detach, new_parameters, upgrade
-from saam.surgery.upgraded import Upgraded, UpgradedPool
+from saam.surgery.adapters import Upgraded, UpgradedPool
 
 X = torch.randn(2, 3, 48, 40, generator=torch.Generator().manual_seed(3))
 

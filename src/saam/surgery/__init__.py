@@ -2,10 +2,10 @@
 
 from saam.surgery.attach import attach
 from saam.surgery.detach import detach, new_parameters
-from saam.surgery.modules import Attended
 from saam.surgery.report import Change, SurgeryReport
 from saam.surgery.site import Site
 from saam.surgery.sites import sites
+from saam.surgery.surgical import Attended
 from saam.surgery.upgrade import upgrade
 
 __all__ = [

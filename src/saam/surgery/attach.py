@@ -11,11 +11,12 @@ from torch import nn
 from saam.nn import attention_record, create_attention, parse_attention
 from saam.surgery.adapters import adapter
 from saam.surgery.identity import start_as_identity
-from saam.surgery.modules import Attended, original, replace, undone, visible_modules
+from saam.surgery.modules import replace, undone, visible_modules
 from saam.surgery.probe import at_rest
 from saam.surgery.report import Change, SurgeryReport, count_parameters, measured
 from saam.surgery.site import Site
 from saam.surgery.sites import Where, sites
+from saam.surgery.surgical import Attended, original
 
 __all__ = ["Attention", "Start", "attach"]
 

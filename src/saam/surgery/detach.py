@@ -2,9 +2,9 @@
 
 from torch import nn
 
-from saam.surgery.modules import Attended, Surgical, original, replace, visible_modules
-from saam.surgery.refusal import refuse
+from saam.surgery.modules import refuse, replace, visible_modules
 from saam.surgery.report import Change, SurgeryReport
+from saam.surgery.surgical import Attended, Surgical, original
 
 __all__ = ["detach", "new_parameters"]
 

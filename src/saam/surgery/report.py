@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from saam.functional.arithmetic import MacCounter
-from saam.surgery.modules import Attended
 from saam.surgery.probe import at_rest, call, eager
+from saam.surgery.surgical import Attended
 
 __all__ = ["Change", "SurgeryReport", "count_parameters", "measured"]
 

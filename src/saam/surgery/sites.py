@@ -12,9 +12,8 @@ from torch import nn
 from saam._errors import nearest, unknown
 from saam.surgery.finders import KINDS, find, module_sites
 from saam.surgery.graph import record
-from saam.surgery.modules import undone
+from saam.surgery.modules import refuse, undone
 from saam.surgery.probe import run
-from saam.surgery.refusal import refuse
 from saam.surgery.site import Site
 
 __all__ = ["Where", "sites"]

@@ -12,14 +12,13 @@ from saam._errors import unknown
 from saam.nn import ScorePool2d, create_squeeze
 from saam.nn.registry import require_options
 from saam.nn.squeeze import Squeeze
-from saam.surgery.adapters import Adapter, adapter
+from saam.surgery.adapters import Adapter, Upgraded, UpgradedPool, adapter
 from saam.surgery.finders import head_pool
 from saam.surgery.graph import record
-from saam.surgery.modules import Attended, replace, undone, visible_modules
+from saam.surgery.modules import refuse, replace, undone, visible_modules
 from saam.surgery.probe import at_rest, call, run
-from saam.surgery.refusal import refuse
 from saam.surgery.report import Change, SurgeryReport, measured
-from saam.surgery.upgraded import Upgraded, UpgradedPool
+from saam.surgery.surgical import Attended
 
 __all__ = ["upgrade"]
 
