@@ -378,6 +378,7 @@ def test_logits_of_a_convolutional_classifier_are_no_site() -> None:
     [
         nn.Sequential(nn.Conv2d(8, 8, 3), nn.ReLU()),  # as VGG without a classifier
         nn.Sequential(nn.Conv2d(8, 8, 3), create_attention("se", 8)),
+        nn.Sequential(nn.Conv2d(8, 8, 3), create_attention("simam", 8)),  # a gate without weights
         nn.Sequential(nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8), nn.AdaptiveAvgPool2d(1)),
         nn.Sequential(nn.Conv2d(8, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)),
         Block(8),

@@ -137,7 +137,10 @@ def _logits(graph: Graph) -> int:
     maps = [output for output in graph.outputs if graph.is_map(output)]
     logits = 0
     for value in _convolutions(graph):
-        following = graph.descendants[value.index] & ~(1 << value.index)
+        itself = 1 << value.index
+        if not value.ancestors & graph.weighted & ~itself:
+            continue  # it makes features out of the image
+        following = graph.descendants[value.index] & ~itself
         returned = following & activated and any(output.descends(value) for output in maps)
         if not following & features and not returned:
             logits |= graph.descendants[value.index]
