@@ -373,6 +373,13 @@ def test_logits_of_a_convolutional_classifier_are_no_site() -> None:
         upgrade(model, head=True)
 
 
+class Bare(Block):
+    """A residual block without a norm."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x)
+
+
 @pytest.mark.parametrize(
     "end",
     [
@@ -382,6 +389,7 @@ def test_logits_of_a_convolutional_classifier_are_no_site() -> None:
         nn.Sequential(nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8), nn.AdaptiveAvgPool2d(1)),
         nn.Sequential(nn.Conv2d(8, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)),
         Block(8),
+        Bare(8),
     ],
 )
 def test_features_at_the_end_of_a_network_are_sites(end: nn.Module) -> None:
@@ -403,8 +411,9 @@ def test_head_that_pools_in_a_function() -> None:
     model, x = Head(), torch.randn(2, 3, 9, 9)
     attach(model, lambda channels: nn.InstanceNorm2d(channels), where="head", start="default")
     torch.testing.assert_close(model(x), model.fc.bias.expand(2, 2), atol=1e-5, rtol=0)
-    nested = nn.Sequential(Head())  # the module that gives what is pooled does not take the map
-    assert names(sites(nested, "head")) == ["0.stem.2"]
+    model = Head()
+    model.fc = nn.Identity()  # the module that gives what is pooled does not take the map
+    assert names(sites(nn.Sequential(model, nn.Linear(8, 2)), "head")) == ["0.stem.2"]
 
 
 def test_shortcut_to_some_of_the_channels() -> None:
