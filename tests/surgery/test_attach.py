@@ -1,5 +1,6 @@
 import copy
 import pickle
+from functools import partial
 
 import pytest
 import timm
@@ -113,7 +114,7 @@ def test_attaching_the_same_again_changes_nothing() -> None:
     assert list(model.modules()) == modules
     assert str(again).splitlines()[1:] == [
         "total  0 sites  +0",
-        "left alone: 3 sites, layer1.0.bn2 to layer3.0.bn2: SAAM is there already",
+        "left alone: 3 sites, layer1.0.bn2 to layer3.0.bn2: saam is there already",
     ]
     assert attach(model, "saam,heads=2").changes == ()
 
@@ -158,7 +159,7 @@ def test_report_says_of_what_kind_the_sites_are() -> None:
 def test_another_attention_at_the_same_site_is_refused() -> None:
     model = resnet()
     attach(model, "saam")
-    with pytest.raises(ValueError, match=r"'layer1.0.bn2' has attention already \(SAAM\).*detach"):
+    with pytest.raises(ValueError, match=r"'layer1.0.bn2' has attention already \(saam\).*detach"):
         attach(model, "saam", heads=2)
     with pytest.raises(ValueError, match="has attention already"):
         attach(model, "se")
@@ -299,12 +300,45 @@ def test_report_says_what_was_added() -> None:
     assert report.macs == sum(change.macs for change in report.changes) > 3 * 16 * 32 * 32
     lines = str(report).splitlines()
     assert lines[0].split() == ["site", "channels", "change", "parameters", "MACs"]
-    assert lines[1].split() == ["layer1.0.bn2", "16", "+", "SAAM", "+65", f"{report.changes[0].macs:+d}"]
+    assert lines[1].split() == ["layer1.0.bn2", "16", "+", "saam", "+65", f"{report.changes[0].macs:+d}"]
     assert lines[-1] == "largest change of an output: 0"
     other = attach(resnet(), "se", start="default", example=X)
     assert other.preserved is False
     assert other.difference > 1e-3
     assert attach(resnet(), "se").difference is attach(resnet(), "se").macs is None
+
+
+class Doubling(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x
+
+
+@pytest.mark.parametrize(
+    ("attention", "label"),
+    [
+        ("eca", "eca"),
+        ("eca,squeeze=score", "eca"),
+        ("cbam", "cbam"),
+        ("timm:se", "timm:se"),
+        (Doubling, "Doubling"),
+        (lambda channels: Doubling(channels), "Doubling"),
+        (partial(SAAM, heads=2), "SAAM"),
+    ],
+)
+def test_report_names_the_attention_that_was_asked_for(attention, label: str) -> None:
+    model = resnet()
+    assert {change.action for change in attach(model, attention).changes} == {f"+ {label}"}
+    assert {reason for _, reason in attach(model, attention).left} == {f"{label} is there already"}
+    with pytest.raises(ValueError, match=rf"'layer1.0.bn2' has attention already \({label}\)"):
+        attach(model, "srm")
+    if label in ("eca", "timm:se", "SAAM"):
+        report = upgrade(model)
+        assert {change.action for change in report.changes} <= {f"{label}: squeeze ScorePool2d"}
+        assert len(report.changes) == (0 if "score" in str(attention) or label == "SAAM" else 3)
+    assert {change.action for change in detach(model).changes} == {f"- {label}"}
 
 
 def test_optimizer_can_be_extended() -> None:

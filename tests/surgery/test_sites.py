@@ -3,8 +3,8 @@ import torch
 from torch import Tensor, nn
 
 from saam.models import create_model
-from saam.surgery import Site, attach, sites
-from saam.surgery.families import family_sites
+from saam.nn import create_attention
+from saam.surgery import Site, attach, sites, upgrade
 
 
 class Block(nn.Module):
@@ -177,19 +177,27 @@ def test_module_shared_with_another_use_is_not_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet14", "timm:resnet18", "timm:seresnet18", "torchvision:resnet18", "timm:test_resnet"]
+    ("name", "ends"),
+    [
+        ("resnet14", ["bn2 bn2"] * 3),
+        ("timm:resnet18", ["bn2 bn2"] * 4),
+        ("timm:seresnet18", ["se se"] * 4),
+        ("torchvision:resnet18", ["bn2 bn2"] * 4),
+        ("timm:test_resnet", ["bn2", "bn2", "bn3", "bn2"]),
+    ],
 )
-def test_family_table_agrees_with_the_graph(name: str) -> None:
+def test_residual_sites_of_networks_that_everybody_knows(name: str, ends: list[str]) -> None:
     model = create_model(name)
-    known = family_sites(model)
-    graph = sites(model, "residual", example=torch.randn(1, 3, 64, 64))
-    assert known == [(site.name, site.channels, site.stage) for site in graph]
-
-
-def test_family_table_does_not_speak_for_unknown_blocks() -> None:
-    model = create_model("resnet8")
-    model.layer2[0] = nn.Identity()
-    assert family_sites(model) is None
+    expected = [
+        (f"layer{stage}.{block}.{end}", stage)
+        for stage, row in enumerate(ends, 1)
+        for block, end in enumerate(row.split())
+    ]
+    for example in (None, torch.randn(1, 3, 64, 64)):
+        found = sites(model, "residual", example=example)
+        assert [(site.name, site.stage) for site in found] == expected
+        norms = [model.get_submodule(site.name.replace(".se", ".bn2")) for site in found]
+        assert [site.channels for site in found] == [norm.num_features for norm in norms]
 
 
 @pytest.mark.parametrize(
@@ -322,6 +330,127 @@ def test_a_unet_without_additions_has_no_residual_sites() -> None:
             return self.out(torch.cat((x, self.up(self.down2(x).relu())), 1))
 
     assert sites(UNet(), "residual") == ()
-    assert names(sites(UNet(), "conv")) == ["down1", "down2", "up", "out"]
+    assert names(sites(UNet(), "conv")) == ["down1", "down2", "up"]
     with pytest.raises(ValueError, match=r"no 'residual' site in UNet: .*where='conv' \(down1, ...\)"):
         attach(UNet(), "saam")
+
+
+class Segmentation(nn.Module):
+    """Features, an auxiliary head at half the size, and a head whose logits are enlarged and made probabilities."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+        self.deep = nn.Sequential(nn.Conv2d(8, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1))
+        self.head, self.aux = nn.Conv2d(8, 2, 1), nn.Conv2d(8, 2, 1)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        x = self.deep(self.stem(x))
+        logits = nn.functional.interpolate(self.head(x), scale_factor=2, mode="bilinear")
+        return {"out": logits.softmax(1), "aux": self.aux(x)}
+
+
+def test_logits_of_a_segmentation_are_no_site() -> None:
+    assert names(sites(Segmentation(), "conv")) == ["stem.1", "deep.1", "deep.3"]
+    assert names(sites(Segmentation(), "stage")) == ["deep.3"]
+    assert sites(Segmentation(), "head") == ()
+
+
+def test_logits_of_a_flat_network_are_no_stage() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 2, 1))
+    assert names(sites(model, "stage")) == ["2"]
+    assert names(sites(model, "conv")) == ["0", "2"]
+
+
+def test_logits_of_a_convolutional_classifier_are_no_site() -> None:
+    with torch.device("meta"):
+        model = create_model("torchvision:squeezenet1_1")
+    found = sites(model, example=torch.empty(1, 3, 64, 64, device="meta"))
+    assert "classifier.1" not in names(found)
+    assert "features.12.expand3x3" in names(found)
+    assert [site for site in found if site.kind == "head"] == []
+    with pytest.raises(ValueError, match="SqueezeNet has no global pooling before its classifier"):
+        upgrade(model, head=True)
+
+
+class Bare(Block):
+    """A residual block without a norm."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        nn.Sequential(nn.Conv2d(8, 8, 3), nn.ReLU()),  # as VGG without a classifier
+        nn.Sequential(nn.Conv2d(8, 8, 3), create_attention("se", 8)),
+        nn.Sequential(nn.Conv2d(8, 8, 3), create_attention("simam", 8)),  # a gate without weights
+        nn.Sequential(nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8), nn.AdaptiveAvgPool2d(1)),
+        nn.Sequential(nn.Conv2d(8, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)),
+        Block(8),
+        Bare(8),
+    ],
+)
+def test_features_at_the_end_of_a_network_are_sites(end: nn.Module) -> None:
+    found = sites(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), end), "conv")
+    assert [site.name.rpartition(".")[0] for site in found] == ["", "2"]
+
+
+def test_head_that_pools_in_a_function() -> None:
+    class Head(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
+            self.fc = nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(self.stem(x).mean((2, 3)))
+
+    assert [(site.name, site.position, site.channels) for site in sites(Head(), "head")] == [("stem.2", "after", 8)]
+    model, x = Head(), torch.randn(2, 3, 9, 9)
+    attach(model, lambda channels: nn.InstanceNorm2d(channels), where="head", start="default")
+    torch.testing.assert_close(model(x), model.fc.bias.expand(2, 2), atol=1e-5, rtol=0)
+    model = Head()
+    model.fc = nn.Identity()  # the module that gives what is pooled does not take the map
+    assert names(sites(nn.Sequential(model, nn.Linear(8, 2)), "head")) == ["0.stem.2"]
+
+
+def test_shortcut_to_some_of_the_channels() -> None:
+    class Partial(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(4, 6, 3, padding=1), nn.BatchNorm2d(6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.norm(self.conv(x))
+            return torch.cat((y[:, :4] + x, y[:, 4:]), 1)
+
+    found = sites(nn.Sequential(nn.Conv2d(3, 4, 1), Partial()), "residual")
+    assert [(site.name, site.channels) for site in found] == [("1.norm", 6)]
+    with torch.device("meta"):
+        model = create_model("timm:rexnet_100")
+    found = sites(model, "residual", example=torch.empty(1, 3, 64, 64, device="meta"))
+    assert len(found) == 11
+    assert {site.name.partition(".")[2].partition(".")[2] for site in found} == {"conv_pwl.bn"}
+
+
+def test_slice_of_a_value_that_is_used_whole_is_not_stepped_over() -> None:
+    class Used(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(4, 6, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.conv(x)
+            return torch.cat((y[:, :4] + x, y), 1)
+
+    assert sites(nn.Sequential(nn.Conv2d(3, 4, 1), Used()), "residual") == ()
+
+
+def test_stem_that_rearranges_pixels_needs_no_example() -> None:
+    model = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, 8, 1), Block(8))
+    assert names(sites(model, "residual")) == ["2.norm"]
+    with torch.device("meta"):
+        model = create_model("timm:tresnet_m")
+        assert len(sites(model, "residual")) == 21

@@ -15,7 +15,7 @@ from torchvision.ops.misc import SqueezeExcitation
 from saam.models import create_model
 from saam.nn import ScorePool2d
 from saam.surgery import attach, detach, new_parameters, upgrade
-from saam.surgery.upgraded import Upgraded, UpgradedPool
+from saam.surgery.adapters import Upgraded, UpgradedPool
 
 X = torch.randn(2, 3, 48, 40, generator=torch.Generator().manual_seed(3))
 
@@ -182,7 +182,7 @@ def test_head_after_attention_at_it() -> None:
     attach(model, "saam", where="head")
     upgrade(model, head=True, where=[])
     torch.testing.assert_close(outputs(model), before, rtol=1e-5, atol=1e-5)
-    assert [change.action for change in detach(model).changes] == ["- SAAM", "- UpgradedPool"]
+    assert [change.action for change in detach(model).changes] == ["- saam", "- UpgradedPool"]
 
 
 def test_training_reaches_the_scorer_at_once() -> None:

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from saam._errors import unknown
 from saam.comparison.records import CostRecord
-from saam.surgery.macs import count_macs
+from saam.measure import count_macs
 from saam.training import Recipe, parameter_groups, require_device
 
 __all__ = ["best_device", "measure_costs", "peak_memory", "require_threads"]

@@ -84,7 +84,7 @@ class CostRecord:
     Attributes:
         arm: the attention; "none" is the plain backbone.
         parameters: number of trainable parameters; ``extra_parameters`` is the number above the plain backbone's.
-        macs: multiply-accumulates of one forward pass of one image (what counts as one: `saam.surgery.macs`).
+        macs: multiply-accumulates of one forward pass of one image (what counts as one: `saam.functional.arithmetic`).
         train_step_ms: median time of forward, loss, backward and optimizer step on one batch; inference_ms: of a
             forward pass without gradient. Their ``spread`` is the interquartile range, their ``ratio`` the median over
             rounds of the time divided by the plain backbone's time in the same round.

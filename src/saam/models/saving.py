@@ -25,10 +25,9 @@ from saam.models.factory import create_model, model_card
 from saam.models.from_file import check_network, check_surgery, room_for
 from saam.nn import ScorePool2d
 from saam.surgery import Attended, Site, attach, upgrade
+from saam.surgery.adapters import Upgraded, UpgradedPool
 from saam.surgery.attach import Attention
-from saam.surgery.modules import visible_modules
-from saam.surgery.refusal import refuse
-from saam.surgery.upgraded import Upgraded, UpgradedPool
+from saam.surgery.modules import refuse, visible_modules
 
 __all__ = ["describe", "load", "rebuild", "save"]
 

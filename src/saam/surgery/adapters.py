@@ -1,4 +1,4 @@
-"""What surgery knows of attention that networks come with: how each module squeezes, excites and gates.
+"""Attention that networks come with: how each module squeezes, excites and gates, and the same with another squeeze.
 
 An adapter lets another squeeze do the work while every weight of the module stays in use and in its place.
 """
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saam.nn import Add, ChannelAttention, Mean, MeanMax, ScorePool2d
+from saam.surgery.surgical import Surgical, call_leaf, keep_keys
 
-__all__ = ["Adapter", "adapter"]
+__all__ = ["Adapter", "Upgraded", "UpgradedPool", "adapter"]
 
 Statistic = Literal["mean", "mean+max", "mean/max", "score", "other"]
 
@@ -22,8 +23,9 @@ Statistic = Literal["mean", "mean+max", "mean/max", "score", "other"]
 class Adapter:
     """The parts of one attention module."""
 
-    excite: Callable[[Tensor], Tensor]
-    """Statistics (B, C), or (B, 2, C) of "mean+max", -> logits (B, C)."""
+    excitation: nn.Module
+    """Statistics (B, C), or (B, 2, C) of "mean+max", -> logits (B, C). Its child ``module`` is the attention module,
+    except for one of this library."""
     gate: nn.Module
     statistic: Statistic = "mean"
     """What it squeezes by; "mean/max" is the average of the two, "other" is left alone."""
@@ -39,6 +41,78 @@ def adapter(module: nn.Module) -> Adapter | None:
     return build(module) if build else None
 
 
+class Upgraded(Surgical, ChannelAttention):
+    """An attention module with another squeeze in the place of its mean; all of its weights are in use as before.
+
+    The state dict keeps the keys of the module and adds those of the squeeze (``se.squeeze...``).
+
+    Args:
+        module: an attention module that :func:`adapter` knows.
+        squeeze: takes the place of the mean, (B, C, H, W) -> (B, C); a maximum beside the mean stays.
+        request: how the upgrade was asked for, see :func:`saam.upgrade`.
+    """
+
+    def __init__(self, module: nn.Module, squeeze: nn.Module, request: dict[str, Any]) -> None:
+        known = adapter(module)
+        if known is None:
+            raise TypeError(f"expected an attention module that can be upgraded, got {type(module).__name__}")
+        if known.statistic in ("mean+max", "mean/max"):
+            squeeze = BesideMax(squeeze, stack=known.statistic == "mean+max")
+        super().__init__(squeeze, known.excitation, known.gate)
+        self._prepare(module, request)
+        if not isinstance(module, ChannelAttention):
+            tied = {"squeeze.weight": "conv_attn.weight", "squeeze.bias": "conv_attn.bias"}
+            keep_keys(self, "excitation.module", "squeeze", tied if known.statistic == "score" else None)
+        self._stood = (module,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend to ``x``."""
+        attended: Tensor = call_leaf(self, x, super().forward)
+        return attended
+
+
+class UpgradedPool(Surgical):
+    """Another squeeze where a network's global pooling stood.
+
+    Args:
+        module: the pooling.
+        squeeze: (B, C, H, W) -> (B, C).
+        keepdim: give (B, C, 1, 1), as the pooling did, instead of (B, C).
+        request: how the upgrade was asked for, see :func:`saam.upgrade`.
+    """
+
+    def __init__(self, module: nn.Module, squeeze: nn.Module, *, keepdim: bool, request: dict[str, Any]) -> None:
+        super().__init__()
+        self.squeeze = squeeze
+        self.keepdim = keepdim
+        self._prepare(module, request)
+        self._stood = (module,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool ``x``."""
+        pooled: Tensor = call_leaf(self.squeeze, x)
+        return pooled[:, :, None, None] if self.keepdim else pooled
+
+
+class BesideMax(nn.Module):
+    """A squeeze beside the maximum, which stays what it was in CBAM.
+
+    Args:
+        pool: (B, C, H, W) -> (B, C).
+        stack: give both, (B, 2, C), or their average, (B, C).
+    """
+
+    def __init__(self, pool: nn.Module, *, stack: bool) -> None:
+        super().__init__()
+        self.pool = pool
+        self.statistics = 2 if stack else 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Squeeze ``x``."""
+        pooled, largest = self.pool(x), x.amax((2, 3))
+        return torch.stack((pooled, largest), 1) if self.statistics == 2 else 0.5 * (pooled + largest)
+
+
 def _own(module: ChannelAttention) -> Adapter:
     squeeze = module.squeeze
     statistic: Statistic = "other"
@@ -49,86 +123,88 @@ def _own(module: ChannelAttention) -> Adapter:
     return Adapter(module.excitation, module.gate, statistic)
 
 
-def _chain(*names: str, gate: str, channels: str) -> Callable[[Any], Adapter]:
-    """Adapt a module that runs its children of these names one after the other on a map of one pixel."""
+class _Excitation(nn.Module):
+    """The excitation of a module that does more than excite."""
 
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module: Any = module
+        self.training = module.training
+
+
+class _Chain(_Excitation):
+    """Runs children of the module one after the other on a map of one pixel."""
+
+    def __init__(self, module: nn.Module, *names: str) -> None:
+        super().__init__(module)
+        self.names = names
+
+    def forward(self, context: Tensor) -> Tensor:
+        x = context[:, :, None, None]
+        for name in self.names:
+            x = getattr(self.module, name)(x)
+        return x.flatten(1)
+
+
+class _SharedChain(_Chain):
+    """Runs them on each statistic, and adds up the results."""
+
+    def forward(self, statistics: Tensor) -> Tensor:
+        return super().forward(statistics[:, 0]) + super().forward(statistics[:, 1])
+
+
+class _Eca(_Excitation):
+    def forward(self, context: Tensor) -> Tensor:
+        x: Tensor = self.module.conv(context[:, None])
+        if self.module.conv2 is not None:
+            x = self.module.conv2(self.module.act(x))
+        return torch.squeeze(x, 1)
+
+
+class _CircularEca(_Excitation):
+    def forward(self, context: Tensor) -> Tensor:
+        padded = F.pad(context[:, None], (self.module.padding,) * 2, mode="circular")
+        return torch.squeeze(self.module.conv(padded), 1)
+
+
+def _chain(*names: str, gate: str) -> Callable[[Any], Adapter]:
     def build(module: Any) -> Adapter:
-        def excite(context: Tensor) -> Tensor:
-            x = context[:, :, None, None]
-            for name in names:
-                x = getattr(module, name)(x)
-            return x.flatten(1)
-
         statistic: Statistic = "mean/max" if getattr(module, "add_maxpool", False) else "mean"
-        return Adapter(excite, getattr(module, gate), statistic, getattr(module, channels).in_channels)
+        channels = getattr(module, names[0]).in_channels
+        return Adapter(_Chain(module, *names), getattr(module, gate), statistic, channels)
 
     return build
 
 
-def _eca(module: Any) -> Adapter:
-    def excite(context: Tensor) -> Tensor:
-        x = module.conv(context[:, None])
-        if module.conv2 is not None:
-            x = module.conv2(module.act(x))
-        return torch.squeeze(x, 1)
-
-    return Adapter(excite, module.gate)
-
-
-def _circular_eca(module: Any) -> Adapter:
-    def excite(context: Tensor) -> Tensor:
-        return torch.squeeze(module.conv(F.pad(context[:, None], (module.padding,) * 2, mode="circular")), 1)
-
-    return Adapter(excite, module.gate)
-
-
 def _cbam_channel(module: Any) -> Adapter:
-    def excite(statistics: Tensor) -> Tensor:
-        def mlp(context: Tensor) -> Tensor:
-            logits: Tensor = module.fc2(module.act(module.fc1(context[:, :, None, None])))
-            return logits.flatten(1)
-
-        return mlp(statistics[:, 0]) + mlp(statistics[:, 1])
-
-    return Adapter(excite, module.gate, "mean+max", module.fc1.in_channels)
+    return Adapter(_SharedChain(module, "fc1", "act", "fc2"), module.gate, "mean+max", module.fc1.in_channels)
 
 
 def _light_channel(module: Any) -> Adapter:
-    chain = _chain("fc1", "act", "fc2", gate="gate", channels="fc1")(module)
-    return Adapter(chain.excite, nn.Sigmoid(), "mean/max", chain.channels)
+    return Adapter(_Chain(module, "fc1", "act", "fc2"), nn.Sigmoid(), "mean/max", module.fc1.in_channels)
 
 
 def _global_context(module: Any) -> Adapter | None:
-    transform = module.mlp_scale if module.mlp_add is None else module.mlp_add
-    if transform is None or (module.mlp_scale is not None and module.mlp_add is not None):
+    if (module.mlp_scale is None) == (module.mlp_add is None):
         return None
-
-    def excite(context: Tensor) -> Tensor:
-        logits: Tensor = transform(context[:, :, None, None])
-        return logits.flatten(1)
-
-    gate = Add() if module.mlp_scale is None else module.gate
+    name, gate = ("mlp_add", Add()) if module.mlp_scale is None else ("mlp_scale", module.gate)
     statistic: Statistic = "mean" if module.conv_attn is None else "score"
-    return Adapter(excite, gate, statistic, transform.fc1.in_channels)
+    return Adapter(_Chain(module, name), gate, statistic, getattr(module, name).fc1.in_channels)
 
 
-_SENET = _chain("fc1", "relu", "fc2", gate="sigmoid", channels="fc1")
+_SENET = _chain("fc1", "relu", "fc2", gate="sigmoid")
 
 _ADAPTERS: dict[str, Callable[[Any], Adapter | None]] = {
     "segmentation_models_pytorch.encoders._senet.SEModule": _SENET,
     "timm.layers.cbam.ChannelAttn": _cbam_channel,
     "timm.layers.cbam.LightChannelAttn": _light_channel,
-    "timm.layers.eca.CecaModule": _circular_eca,
-    "timm.layers.eca.EcaModule": _eca,
+    "timm.layers.eca.CecaModule": lambda module: Adapter(_CircularEca(module), module.gate),
+    "timm.layers.eca.EcaModule": lambda module: Adapter(_Eca(module), module.gate),
     "timm.layers.global_context.GlobalContext": _global_context,
-    "timm.layers.squeeze_excite.EffectiveSEModule": _chain("fc", gate="gate", channels="fc"),
-    "timm.layers.squeeze_excite.SEModule": _chain("fc1", "bn", "act", "fc2", gate="gate", channels="fc1"),
-    "timm.models._efficientnet_blocks.SqueezeExcite": _chain(
-        "conv_reduce", "act1", "conv_expand", gate="gate", channels="conv_reduce"
-    ),
-    "timm.models.hgnet.EseModule": _chain("conv", gate="sigmoid", channels="conv"),
+    "timm.layers.squeeze_excite.EffectiveSEModule": _chain("fc", gate="gate"),
+    "timm.layers.squeeze_excite.SEModule": _chain("fc1", "bn", "act", "fc2", gate="gate"),
+    "timm.models._efficientnet_blocks.SqueezeExcite": _chain("conv_reduce", "act1", "conv_expand", gate="gate"),
+    "timm.models.hgnet.EseModule": _chain("conv", gate="sigmoid"),
     "timm.models.senet.SEModule": _SENET,
-    "torchvision.ops.misc.SqueezeExcitation": _chain(
-        "fc1", "activation", "fc2", gate="scale_activation", channels="fc1"
-    ),
+    "torchvision.ops.misc.SqueezeExcitation": _chain("fc1", "activation", "fc2", gate="scale_activation"),
 }

@@ -10,13 +10,13 @@ from torch import nn
 
 from saam.nn import attention_record, create_attention, parse_attention
 from saam.surgery.adapters import adapter
-from saam.surgery.attended import Attended
 from saam.surgery.identity import start_as_identity
-from saam.surgery.modules import original, replace, undone, visible_modules
+from saam.surgery.modules import replace, undone, visible_modules
 from saam.surgery.probe import at_rest
 from saam.surgery.report import Change, SurgeryReport, count_parameters, measured
 from saam.surgery.site import Site
 from saam.surgery.sites import Where, sites
+from saam.surgery.surgical import Attended, original
 
 __all__ = ["Attention", "Start", "attach"]
 
@@ -68,9 +68,9 @@ def attach(
         >>> from saam.models import create_model
         >>> print(attach(create_model("resnet8"), "saam"))
         site          channels  change            parameters
-        layer1.0.bn2  16        + SAAM            +65
-        layer2.0.bn2  32        + SAAM            +194
-        layer3.0.bn2  64        + SAAM            +644
+        layer1.0.bn2  16        + saam            +65
+        layer2.0.bn2  32        + saam            +194
+        layer3.0.bn2  64        + saam            +644
         total                   3 residual sites  +903
     """
     if not isinstance(attention, str) and not callable(attention):
@@ -90,16 +90,16 @@ def attach(
         if isinstance(module, Attended):
             if module.request != request:
                 raise ValueError(
-                    f"{site.name!r} has attention already ({type(module.attention).__name__}): "
+                    f"{site.name!r} has attention already ({module.label}): "
                     "call detach(model) first, or choose other sites"
                 )
-            left.append((site.name, f"{type(module.attention).__name__} is there already"))
+            left.append((site.name, f"{module.label} is there already"))
             continue
         built = _build(attention, site, start, {**wanted(site), **options})
         built = built.to(*_place(module, model))
-        wrapped[module] = _wrap(module, built, site, request)
+        attended = wrapped[module] = _wrap(module, built, site, request)
         count = count_parameters(built)
-        changes.append(Change(site.name, site.channels, f"+ {type(built).__name__}", count, site.size, kind=site.kind))
+        changes.append(Change(site.name, site.channels, f"+ {attended.label}", count, site.size, kind=site.kind))
     notes = _notes(model)
     return measured(model, changes, lambda: replace(model, wrapped), example, left=tuple(left), notes=notes)
 

@@ -1,13 +1,10 @@
 """Attention out of a network again, and which of its parameters surgery brought."""
 
-from typing import Any
-
 from torch import nn
 
-from saam.surgery.attended import Attended, is_surgical
-from saam.surgery.modules import brought, original, replace, visible_modules
-from saam.surgery.refusal import refuse
+from saam.surgery.modules import refuse, replace, visible_modules
 from saam.surgery.report import Change, SurgeryReport
+from saam.surgery.surgical import Attended, Surgical, original
 
 __all__ = ["detach", "new_parameters"]
 
@@ -24,26 +21,29 @@ def detach(model: nn.Module) -> SurgeryReport:
         >>> from saam.models import create_model
         >>> print(detach(create_model("resnet8", attention="saam")))
         site          channels  change            parameters
-        layer1.0.bn2  16        - SAAM            -65
-        layer2.0.bn2  32        - SAAM            -194
-        layer3.0.bn2  64        - SAAM            -644
+        layer1.0.bn2  16        - saam            -65
+        layer2.0.bn2  32        - saam            -194
+        layer3.0.bn2  64        - saam            -644
         total                   3 residual sites  -903
     """
     refuse(model)
     changes = []
     originals: dict[nn.Module, nn.Module] = {}
-    module: Any
     for name, module in visible_modules(model).items():
-        if is_surgical(module):
+        if isinstance(module, Surgical):
             originals[module] = original(module)
-        while is_surgical(module):
-            count = sum(parameter.numel() for parameter in brought(module))
-            what = module.attention if isinstance(module, Attended) else module
-            channels, kind = (module.site.channels, module.site.kind) if isinstance(module, Attended) else (0, "")
-            changes.append(Change(name, channels, f"- {type(what).__name__}", -count, kind=kind))
+        while isinstance(module, Surgical):
+            count = sum(parameter.numel() for parameter in module.brought())
+            if isinstance(module, Attended):
+                change = Change(name, module.site.channels, f"- {module.label}", -count, kind=module.site.kind)
+            else:
+                change = Change(name, 0, f"- {type(module).__name__}", -count)
+            changes.append(change)
             module = module.original
     if model in originals:
         raise TypeError("cannot undo the outermost module in place: keep the network that it was put into")
+    for module, stood in originals.items():
+        _hand_over_hooks(module, stood)
     replace(model, originals)
     return SurgeryReport(tuple(changes))
 
@@ -59,5 +59,15 @@ def new_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
         >>> sum(parameter.numel() for parameter in new_parameters(create_model("resnet8", attention="se")).values())
         791
     """
-    new = {id(parameter) for module in model.modules() if is_surgical(module) for parameter in brought(module)}
+    new = {
+        id(parameter) for module in model.modules() if isinstance(module, Surgical) for parameter in module.brought()
+    }
     return {name: parameter for name, parameter in model.named_parameters() if id(parameter) in new}
+
+
+def _hand_over_hooks(module: nn.Module, stood: nn.Module) -> None:
+    """Give what stood at a place the hooks before its forward, which pruning computes its weights in."""
+    while isinstance(module, Surgical):
+        stood._forward_pre_hooks.update(module._forward_pre_hooks)
+        stood._forward_pre_hooks_with_kwargs.update(module._forward_pre_hooks_with_kwargs)
+        module = module.original

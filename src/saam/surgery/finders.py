@@ -1,17 +1,20 @@
 """Finding the sites of each kind in the graph of a network."""
 
+import math
 from collections.abc import Callable, Iterable
+from itertools import groupby
 
 from torch import nn
 
 from saam.surgery.adapters import adapter
 from saam.surgery.graph import Graph, Value
-from saam.surgery.joins import Join, dense_joins, residual_joins
-from saam.surgery.seams import Seam, join_seams, value_seam
+from saam.surgery.joins import Join, Seam, dense_joins, join_seams, residual_joins, value_seam
 from saam.surgery.site import Kind, Site
-from saam.surgery.trunk import head_pool, stage_ends
 
-__all__ = ["KINDS", "find", "module_sites"]
+__all__ = ["KINDS", "find", "head_pool", "module_sites"]
+
+_ACTIVATIONS = {"relu", "hardtanh", "hardswish", "leaky_relu", "prelu", "elu", "gelu", "silu", "mish"}
+_POOLINGS = {"mean", "adaptive_avg_pool2d", "avg_pool2d", "amax", "adaptive_max_pool2d"}
 
 
 def find(model: nn.Module, graph: Graph, kind: str) -> list[Site]:
@@ -39,19 +42,33 @@ def module_sites(graph: Graph, names: Iterable[str]) -> list[Site]:
     return _sites("module", [((name, "after"), values[name]) for name in names])
 
 
+def head_pool(graph: Graph) -> tuple[Value, Value] | None:
+    """Return the last map of features that is pooled to one pixel before the output, and what it is pooled to."""
+    if not graph.outputs:
+        return None
+    logits = _logits(graph)
+    for pooled in reversed(_cuts(graph, graph.outputs[0])):
+        single = len(pooled.shape) == 2 or (len(pooled.shape) == 4 and pooled.shape[2:] == (1, 1))
+        if single and pooled.operation in _POOLINGS and graph.is_map(pooled.inputs[0]):
+            before = pooled.inputs[0]
+            return None if logits >> before.index & 1 else (before, pooled)
+    return None
+
+
 def _residual(model: nn.Module, graph: Graph) -> list[Site]:
     return _sites("residual", join_seams(graph, _joins(graph)))
 
 
 def _stage(model: nn.Module, graph: Graph) -> list[Site]:
-    ends = stage_ends(graph, [join.result for join in _joins(graph)])
+    ends = _stage_ends(graph, [join.result for join in _joins(graph)])
     return _sites("stage", [(seam, value) for value in ends if (seam := value_seam(graph, value))])
 
 
 def _conv(model: nn.Module, graph: Graph) -> list[Site]:
     found = []
-    for value in graph.values:
-        if value.operation == "convolution" and graph.is_map(value):
+    logits = _logits(graph)
+    for value in _convolutions(graph):
+        if not logits >> value.index & 1:
             users = graph.consumers.get(value.index, [])
             norm = users[0] if users and all("norm" in user.operation for user in users) else value
             seam = value_seam(graph, norm) or value_seam(graph, value)
@@ -71,9 +88,97 @@ def _attention(model: nn.Module, graph: Graph) -> list[Site]:
 
 def _head(model: nn.Module, graph: Graph) -> list[Site]:
     pooling = head_pool(graph)
-    if pooling is None or not pooling[1].made_by or not pooling[1].made_by[0]:
+    if pooling is None:
         return []
-    return _sites("head", [((pooling[1].made_by[0], "before"), pooling[0])])
+    before, pooled = pooling
+    name = next(iter(pooled.made_by), "")
+    seam: Seam | None = (name, "before") if name and name in before.taken_by else value_seam(graph, before)
+    return _sites("head", [(seam, before)] if seam else [])
+
+
+def _stage_ends(graph: Graph, blocks: list[Value]) -> list[Value]:
+    """Return the last map of each resolution on the way to the deepest one, that of the outermost module.
+
+    Args:
+        graph: of the network.
+        blocks: what its blocks give; a resolution without one, such as a stem's, is no stage. A network without blocks
+            has a stage wherever there are two convolutions or more.
+    """
+    deepest = _deepest(graph)
+    if deepest is None:
+        return []
+    ends = []
+    for size, group in groupby(_trunk(graph, deepest), key=lambda value: value.shape[2:]):
+        inside = [value for value in (blocks or _convolutions(graph)) if value.shape[2:] == size]
+        if len(inside) >= (1 if blocks else 2):
+            members = [value for value in group if value.index >= inside[0].index]
+            if members:
+                ends.append(min(reversed(members), key=_depth))
+    return ends
+
+
+def _depth(value: Value) -> float:
+    """Return how deep in the network's tree the outermost module is that gives a value."""
+    names = [name for name in value.made_by or value.passed_by if name]
+    return names[-1].count(".") if names else math.inf
+
+
+def _logits(graph: Graph) -> int:
+    """Return the set of values that the head of a classifier or of a segmentation gives, as bits.
+
+    They begin with a map of a convolution after which come no weights, no norm, no gate and no end of a residual
+    branch. But a network that returns the activations of a map returns features.
+    """
+    features = graph.weighted | sum(1 << join.result.index for join in residual_joins(graph))
+    for value in graph.values:
+        gated = value.operation == "mul" and len(value.inputs) == 2
+        features |= (gated or "norm" in value.operation) << value.index
+    activated = graph.which(_ACTIVATIONS)
+    maps = [output for output in graph.outputs if graph.is_map(output)]
+    logits = 0
+    for value in _convolutions(graph):
+        itself = 1 << value.index
+        if not value.ancestors & graph.weighted & ~itself:
+            continue  # it makes features out of the image
+        following = graph.descendants[value.index] & ~itself
+        returned = following & activated and any(output.descends(value) for output in maps)
+        if not following & features and not returned:
+            logits |= graph.descendants[value.index]
+    return logits
+
+
+def _deepest(graph: Graph) -> Value | None:
+    """Return the last map of the lowest resolution that nothing enlarged went into, logits left out."""
+    logits = _logits(graph)
+    maps = [
+        value
+        for value in graph.values
+        if graph.is_map(value) and not value.ancestors & graph.enlarged and not logits >> value.index & 1
+    ]
+    lowest = min((value.shape[2] * value.shape[3] for value in maps), default=0)
+    return next((value for value in reversed(maps) if value.shape[2] * value.shape[3] == lowest), None)
+
+
+def _trunk(graph: Graph, end: Value) -> list[Value]:
+    passing = {"input", "constant_pad_nd"}
+    return [value for value in _cuts(graph, end) if graph.is_map(value) and value.operation not in passing]
+
+
+def _cuts(graph: Graph, end: Value) -> list[Value]:
+    """Return the values that every way from the input to ``end`` goes through."""
+    cuts, reach = [], 0
+    for value in graph.values[: end.index + 1]:
+        if not end.descends(value):
+            continue
+        if reach <= value.index:
+            cuts.append(value)
+        uses = [user.index for user in graph.consumers.get(value.index, ()) if end.descends(user)]
+        reach = max([reach, *uses])
+    return cuts
+
+
+def _convolutions(graph: Graph) -> list[Value]:
+    return [value for value in graph.values if value.operation == "convolution" and graph.is_map(value)]
 
 
 def _joins(graph: Graph) -> list[Join]:

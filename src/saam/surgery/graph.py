@@ -131,6 +131,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._current: dict[int, Value] = {}
         self._alive: list[Tensor] = []  # so that no id is used twice
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False, or torch would import its whole compiler at the first look at a network."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         inputs = [value for leaf in tree_leaves((args, kwargs)) if (value := self.value(leaf)) is not None]
         out = func(*args, **(kwargs or {}))

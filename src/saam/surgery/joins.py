@@ -1,4 +1,6 @@
-"""Where branches of a network join: the additions of residual blocks, the concatenations of dense ones.
+"""Where branches of a network join, and the seam where attention sees a value: the module that it follows or precedes.
+
+Branches join in the additions of residual blocks and in the concatenations of dense ones.
 
 A branch joins its own input when both operands come from one value, and the way from there through the shortcut has two
 weighted operations at most (a projection, perhaps a depthwise one before it) and no more than half of those through the
@@ -6,11 +8,16 @@ branch. Branches of like weight, as in RepVGG before its identity, run in parall
 feature pyramids, join another scale.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from saam.surgery.graph import Graph, Value
+from saam.surgery.graph import WEIGHTED, Graph, Value
+from saam.surgery.site import Position
 
-__all__ = ["Join", "dense_joins", "residual_joins"]
+__all__ = ["Join", "Seam", "dense_joins", "join_seams", "residual_joins", "value_seam"]
+
+Seam = tuple[str, Position]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +48,28 @@ def dense_joins(graph: Graph) -> list[Join]:
                 if start:
                     joins.setdefault(branch.index, Join(start, branch, result))
     return list(joins.values())
+
+
+def value_seam(graph: Graph, value: Value) -> Seam | None:
+    """Return the innermost seam of a value that belongs to no other value, or None."""
+    return next((seam for seam in _candidates(graph, value) if graph.calls[seam[0]] == 1), None)
+
+
+def join_seams(graph: Graph, joins: Sequence[Join]) -> list[tuple[Seam, Value]]:
+    """Return the seam at the end of each join's branch and the value there; shared modules come once.
+
+    Where the branch ends without a module the seam is one step back, before a layer scale or activation, and if there
+    is none either it is right after the join.
+    """
+    options = [_branch_options(graph, join) for join in joins]
+    hits = Counter(seam for candidates in options for seam, _ in candidates)
+    found: dict[str, tuple[Seam, Value]] = {}
+    for candidates in options:
+        for seam, value in candidates:
+            if graph.calls[seam[0]] == hits[seam]:
+                found.setdefault(seam[0], (seam, value))
+                break
+    return list(found.values())
 
 
 def _carried(graph: Graph, shortcut: Value, branch: Value) -> Value | None:
@@ -95,3 +124,42 @@ def _inside(join: Join, other: Join) -> bool:
         and other.branch.descends(join.result)
         and join.start.descends(other.start)
     )
+
+
+def _branch_options(graph: Graph, join: Join) -> list[tuple[Seam, Value]]:
+    values = [join.branch, *_steps_back(graph, join)]
+    return [(seam, value) for value in values for seam in _candidates(graph, value)] + [
+        (seam, join.result) for seam in _candidates(graph, join.result, entries=True)
+    ]
+
+
+def _steps_back(graph: Graph, join: Join) -> list[Value]:
+    """Return what the branch was before elementwise operations and slices, up to the last weighted one."""
+    steps: list[Value] = []
+    value = join.branch
+    while value.operation not in WEIGHTED:
+        sources = [source for source in value.inputs if source is not join.start and _alike(source, value)]
+        users = graph.consumers[sources[0].index] if len(sources) == 1 else []
+        if len(users) != 1 and not (users and all(map(_slices, users))):
+            break
+        value = sources[0]
+        steps.append(value)
+    return steps
+
+
+def _alike(source: Value, value: Value) -> bool:
+    """Whether a value has the shape of what it was made from, or is some channels of that."""
+    return source.shape == value.shape or (_slices(value) and source.shape[2:] == value.shape[2:])
+
+
+def _slices(value: Value) -> bool:
+    return value.operation == "slice"
+
+
+def _candidates(graph: Graph, value: Value, *, entries: bool = False) -> list[Seam]:
+    """Return the seams of a value, the best first; with ``entries`` also the one before its only consumer."""
+    seams: list[Seam] = [(name, "after") for name in value.made_by]
+    seams += [(name, "before") for name in value.passed_by]
+    if entries and len(graph.consumers.get(value.index, ())) == 1:
+        seams += [(name, "before") for name in reversed(value.taken_by)]
+    return [seam for seam in seams if seam[0]]

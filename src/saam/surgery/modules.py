@@ -1,4 +1,4 @@
-"""Walking the modules of a network that surgery may have changed."""
+"""Walking the modules of a network that surgery may have changed, or cannot be done on."""
 
 import fnmatch
 from collections.abc import Iterator, Mapping
@@ -8,16 +8,41 @@ from typing import Any
 
 from torch import nn
 
-from saam.surgery.attended import Attended, is_surgical
+from saam.surgery.surgical import Attended, Surgical, original
 
-__all__ = ["brought", "original", "replace", "undone", "visible_modules"]
+__all__ = ["refuse", "replace", "undone", "visible_modules"]
+
+_REASONS = {
+    "DistributedDataParallel": "its workers know which parameters they share; take model.module, then wrap again",
+    "DataParallel": "its copies would not agree; take model.module",
+    "FullyShardedDataParallel": "its parameters are cut into shards; take the network before it is sharded",
+    "FSDPModule": "its parameters are cut into shards; take the network before it is sharded",
+    "OptimizedModule": "compiled code would not see a change; take the network that was compiled (model._orig_mod), "
+    "then compile again",
+    "ScriptModule": "scripted code stays as it is; take the Python network, then script it again",
+}
 
 
-def original(module: nn.Module) -> nn.Module:
-    """Return what stood at a place before surgery, or the module itself."""
-    while is_surgical(module):
-        module = module.original  # type: ignore[assignment]
-    return module
+def refuse(model: nn.Module, to: str = "change") -> None:
+    """Raise if a network, or a part of it, is wrapped or compiled so that a change would be lost or do harm.
+
+    Args:
+        model: the network.
+        to: what it cannot be done to: "change" or "save".
+
+    Raises:
+        TypeError: it is no network, or one that is distributed, compiled or scripted.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"expected a network (torch.nn.Module), got {type(model).__name__}")
+    for name, module in model.named_modules():
+        kinds = {kind.__name__ for kind in type(module).__mro__}
+        if getattr(module, "_compiled_call_impl", None) is not None:
+            kinds.add("OptimizedModule")
+        for kind, reason in _REASONS.items():
+            if kind in kinds:
+                what = f"the part {name!r} of the network" if name else "the network"
+                raise TypeError(f"cannot {to} {what}, a {type(module).__name__} ({kind}): {reason}")
 
 
 def visible_modules(model: nn.Module) -> dict[str, nn.Module]:
@@ -30,21 +55,12 @@ def visible_modules(model: nn.Module) -> dict[str, nn.Module]:
         yield name, module
         while isinstance(module, Attended):
             module = module.module
-        if not is_surgical(module):
+        if not isinstance(module, Surgical):
             for key, child in module.named_children():
                 yield from walk(child, f"{name}.{key}" if name else key)
 
     known: set[nn.Module] = set()
     return dict(walk(model, ""))
-
-
-def brought(module: nn.Module) -> Iterator[nn.Parameter]:
-    """Yield the parameters that came with a module that surgery put somewhere."""
-    if isinstance(module, Attended):
-        yield from module.attention.parameters()
-    else:
-        old = {id(parameter) for parameter in original(module).parameters()}
-        yield from (parameter for parameter in module.parameters() if id(parameter) not in old)
 
 
 def replace(model: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> None:
@@ -63,7 +79,9 @@ def replace(model: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> No
 def _name_undecayed(model: nn.Module) -> None:
     """Give a network with surgery a method ``no_weight_decay``, and one without surgery its own back."""
     vars(model).pop("no_weight_decay", None)
-    new = {id(parameter) for module in model.modules() if is_surgical(module) for parameter in brought(module)}
+    new = {
+        id(parameter) for module in model.modules() if isinstance(module, Surgical) for parameter in module.brought()
+    }
     if not new:
         return
     undecayed = set()
@@ -88,7 +106,7 @@ def undone(model: nn.Module) -> Iterator[None]:
         (parent, key, child)
         for parent in list(model.modules())
         for key, child in parent._modules.items()
-        if child is not None and is_surgical(child)
+        if isinstance(child, Surgical)
     ]
     for parent, key, child in places:
         parent._modules[key] = original(child)

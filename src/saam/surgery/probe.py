@@ -12,7 +12,7 @@ __all__ = ["at_rest", "call", "eager", "run"]
 
 Result = TypeVar("Result")
 
-_SIZES = ((96, 128), (224, 224), (32, 32), (299, 299))
+_SIZES = ((96, 128), (224, 224), (32, 32), (320, 320))  # stems divide by up to 32
 
 
 @contextmanager
@@ -50,14 +50,14 @@ def run(model: nn.Module, example: Any, look: Callable[[Any], Result]) -> Result
     """Return what ``look`` gives for an example, or where that is None for the first image that the network takes.
 
     Raises:
-        ValueError: the network runs on none; the message has the last error.
+        ValueError: the network runs on none; the message has the first error.
     """
     error: Exception | None = None
     for candidate in _examples(model) if example is None else (example,):
         try:
             return look(candidate)
         except Exception as reason:  # whatever the network raises
-            error = reason
+            error = error or reason
     tried, hint = (
         ("the example", "pass one") if example is not None else ("images of several sizes", "pass example=, one")
     )
@@ -69,16 +69,14 @@ def run(model: nn.Module, example: Any, look: Callable[[Any], Result]) -> Result
 def _examples(model: nn.Module) -> Iterator[Tensor]:
     """Yield inputs that a network for images may take, the cheapest first: random, one image.
 
-    Sides differ at first, so that height, width and channels of a map can be told apart.
+    Sides differ at first, so that height, width and channels of a map can be told apart. A stem that rearranges pixels
+    takes other channels than its first convolution.
     """
-    first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
-    channels = first.in_channels if first else 3
+    first = next((module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)), 3)
     config = getattr(model, "pretrained_cfg", None) or {}
-    own = config.get("input_size", (channels, 0, 0))
-    sizes = ((own[1], own[2]),) if config.get("fixed_input_size") else (*_SIZES, (own[1], own[2]))
+    channels, height, width = config.get("input_size", (3, 0, 0))
+    sizes = ((height, width),) if config.get("fixed_input_size") else (*_SIZES, (height, width))
     parameter = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
     generator = torch.Generator().manual_seed(0)
-    for height, width in dict.fromkeys(sizes):
-        if height:
-            image = torch.randn(1, channels, height, width, generator=generator)
-            yield image.to(parameter.device, parameter.dtype)
+    for shape in dict.fromkeys((count, *size) for count in (first, channels) for size in sizes if size[0]):
+        yield torch.randn(1, *shape, generator=generator).to(parameter.device, parameter.dtype)

@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from saam.surgery.attended import Attended
-from saam.surgery.macs import count_macs
-from saam.surgery.probe import at_rest, call
+from saam.functional.arithmetic import MacCounter
+from saam.surgery.probe import at_rest, call, eager
+from saam.surgery.surgical import Attended
 
 __all__ = ["Change", "SurgeryReport", "count_parameters", "measured"]
 
@@ -127,7 +128,12 @@ def _macs(model: nn.Module, change: Change) -> int | None:
     module = model.get_submodule(change.site)
     if not isinstance(module, Attended) or change.size is None:
         return None
-    return count_macs(module.attention, change.size, channels=change.channels)
+    like = next(module.attention.parameters(), torch.empty(0))
+    x = torch.zeros(1, change.channels, *change.size, device=like.device, dtype=like.dtype)
+    counter = MacCounter()
+    with at_rest(module.attention), eager(), counter:
+        module.attention(x)
+    return counter.total
 
 
 def _sites(count: int, kind: str = "") -> str:

@@ -10,12 +10,10 @@ from typing import Any
 from torch import nn
 
 from saam._errors import nearest, unknown
-from saam.surgery.families import family_sites
 from saam.surgery.finders import KINDS, find, module_sites
 from saam.surgery.graph import record
-from saam.surgery.modules import undone
+from saam.surgery.modules import refuse, undone
 from saam.surgery.probe import run
-from saam.surgery.refusal import refuse
 from saam.surgery.site import Site
 
 __all__ = ["Where", "sites"]
@@ -37,8 +35,8 @@ def sites(model: nn.Module, where: Where | None = None, *, example: Any = None) 
     - "attention": attention that is there already.
     - "head": the global pooling before the classifier.
 
-    Sites are found in the graph of one forward pass on a small random image, or on ``example``. A ResNet of timm,
-    torchvision or this library needs none for "residual".
+    The logits of a classifier or of a segmentation head are no site of these kinds. Sites are found in the graph of one
+    forward pass on a small random image, or on ``example``.
 
     Args:
         model: any network on images. It is left as it is.
@@ -69,8 +67,6 @@ def sites(model: nn.Module, where: Where | None = None, *, example: Any = None) 
 
 
 def _find(model: nn.Module, where: Where | None, example: Any) -> tuple[Site, ...]:
-    if where == "residual" and example is None and (known := family_sites(model)) is not None:
-        return tuple(Site(name, channels, "residual", stage=stage) for name, channels, stage in known)
     if where is not None and where not in KINDS:
         return _matching(model, where, example)
     graph = run(model, example, partial(record, model))

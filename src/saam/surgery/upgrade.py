@@ -12,15 +12,13 @@ from saam._errors import unknown
 from saam.nn import ScorePool2d, create_squeeze
 from saam.nn.registry import require_options
 from saam.nn.squeeze import Squeeze
-from saam.surgery.adapters import Adapter, adapter
-from saam.surgery.attended import Attended
+from saam.surgery.adapters import Adapter, Upgraded, UpgradedPool, adapter
+from saam.surgery.finders import head_pool
 from saam.surgery.graph import record
-from saam.surgery.modules import replace, undone, visible_modules
+from saam.surgery.modules import refuse, replace, undone, visible_modules
 from saam.surgery.probe import at_rest, call, run
-from saam.surgery.refusal import refuse
 from saam.surgery.report import Change, SurgeryReport, measured
-from saam.surgery.trunk import head_pool
-from saam.surgery.upgraded import Upgraded, UpgradedPool
+from saam.surgery.surgical import Attended
 
 __all__ = ["upgrade"]
 
@@ -73,6 +71,7 @@ def upgrade(
     found = _matching(found, where)
     reasons = {name: reason for name, module in found.items() if (reason := _reason(name, module, request))}
     channels = _channels(model, [module for name, module in found.items() if name not in reasons], example)
+    labels = {module.built: module.label for module in model.modules() if isinstance(module, Attended)}
     changes: list[Change] = []
     replacements: dict[nn.Module, nn.Module] = {}
     for name, module in found.items():
@@ -83,7 +82,8 @@ def upgrade(
             continue
         pool = _pool(module, request, channels[module])
         replacements[module] = Upgraded(module, pool, request)
-        changes.append(_change(name, channels[module], module, pool))
+        label = labels.get(module, type(module).__name__)
+        changes.append(_change(name, channels[module], module, pool, label))
     if head:
         head_changes, head_reasons = _upgrade_head(model, request, replacements, example)
         changes, reasons = changes + head_changes, reasons | head_reasons
@@ -212,10 +212,10 @@ def _upgrade_head(
         return [], {name: _reason(name, module, request) or ""}
     pool = _squeeze(request, before.shape[1], model)
     replacements[module] = UpgradedPool(module, pool, keepdim=len(pooled.shape) == 4, request=request)
-    return [_change(name, before.shape[1], module, pool)], {}
+    return [_change(name, before.shape[1], module, pool, type(module).__name__)], {}
 
 
-def _change(name: str, channels: int, module: nn.Module, pool: nn.Module) -> Change:
+def _change(name: str, channels: int, module: nn.Module, pool: nn.Module, label: str) -> Change:
     old = {id(parameter) for parameter in module.parameters()}
     added = sum(parameter.numel() for parameter in pool.parameters() if id(parameter) not in old)
-    return Change(name, channels, f"{type(module).__name__}: squeeze {type(pool).__name__}", added)
+    return Change(name, channels, f"{label}: squeeze {type(pool).__name__}", added)

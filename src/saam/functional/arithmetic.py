@@ -1,4 +1,4 @@
-"""Multiply-accumulates of a network, counted from the operations that it runs.
+"""The arithmetic of PyTorch's operations, in multiply-accumulates.
 
 One multiply-accumulate (MAC) is one product added to a sum; convolutions and matrix products have as many as their
 formulas say. Other arithmetic counts as well, because it is where the compared modules differ:
@@ -19,14 +19,11 @@ from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from saam.surgery.probe import at_rest, eager
-
-__all__ = ["count_macs"]
+__all__ = ["MacCounter"]
 
 _NO_ARITHMETIC = """
     _reshape_copy _to_copy _unsafe_view arange cat clone constant_pad_nd copy_ empty empty_like empty_strided fill_ flip
@@ -48,37 +45,23 @@ _FACTORS = {
 }
 
 
-def count_macs(model: nn.Module, image_size: tuple[int, int], *, channels: int = 3) -> int:
-    """Count the multiply-accumulates of one forward pass of one image, in evaluation mode.
-
-    The model really runs, where it is and on an empty image, and the operations that go by are counted.
-
-    Args:
-        model: takes (1, channels, H, W).
-        image_size: (H, W).
-        channels: of the image.
+class MacCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the multiply-accumulates of every operation that runs under it, in ``total``.
 
     Raises:
-        ValueError: the model runs an operation that is not PyTorch's own, which nobody can look into.
+        ValueError: an operation that is not PyTorch's own, which nobody can look into.
 
     Example:
-        >>> count_macs(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()), (4, 4))  # 8*27*16 + 8*16
-        3584
+        >>> import torch
+        >>> with MacCounter() as counter:
+        ...     _ = torch.ones(2, 3) @ torch.ones(3, 4)
+        >>> counter.total
+        24
     """
-    counter = _Counter()
-    like = next(model.parameters(), torch.empty(0))
-    image = torch.zeros(1, channels, *image_size, device=like.device, dtype=like.dtype)
-    with at_rest(model), eager(), counter:
-        model(image)
-    return counter.total
-
-
-class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the multiply-accumulates of every operation run under it."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.total = 0
+        self.total: int = 0
 
     def __torch_dispatch__(
         self, operation: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None

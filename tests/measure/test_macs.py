@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from saam.measure import count_macs
 from saam.models import create_model
 from saam.nn import create_attention
-from saam.surgery.macs import count_macs
 
 H, W = 6, 5
 N = H * W

@@ -1,0 +1,37 @@
+"""Multiply-accumulates of a network, counted from the operations that it runs.
+
+What one is worth stands in :mod:`saam.functional.arithmetic`.
+"""
+
+import torch
+from torch import nn
+
+from saam.functional.arithmetic import MacCounter
+from saam.surgery.probe import at_rest, eager
+
+__all__ = ["count_macs"]
+
+
+def count_macs(model: nn.Module, image_size: tuple[int, int], *, channels: int = 3) -> int:
+    """Count the multiply-accumulates of one forward pass of one image, in evaluation mode.
+
+    The model really runs, where it is and on an empty image, and the operations that go by are counted.
+
+    Args:
+        model: takes (1, channels, H, W).
+        image_size: (H, W).
+        channels: of the image.
+
+    Raises:
+        ValueError: the model runs an operation that is not PyTorch's own, which nobody can look into.
+
+    Example:
+        >>> count_macs(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()), (4, 4))  # 8*27*16 + 8*16
+        3584
+    """
+    like = next(model.parameters(), torch.empty(0))
+    image = torch.zeros(1, channels, *image_size, device=like.device, dtype=like.dtype)
+    counter = MacCounter()
+    with at_rest(model), eager(), counter:
+        model(image)
+    return counter.total
