@@ -310,6 +310,20 @@ def test_compiles_without_a_break(name):
     torch.testing.assert_close(gradients_of(module, compiled, x), gradients_of(module, module, x))
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["saam", "se"])
+def test_a_compiled_graph_holds_the_fused_operations(name):
+    module, x = module_and_input(name)
+    targets = []
+
+    def backend(graph, inputs):
+        targets.extend(node.target for node in graph.graph.nodes)
+        return graph.forward
+
+    torch.compile(module, fullgraph=True, backend=backend)(x)
+    assert {torch.ops.saam.squeeze.default, torch.ops.saam.rescale.default} <= set(targets)
+
+
 def test_checkpointing():
     module, x = module_and_input()
     again = gradients_of(module, lambda x: checkpoint(module, x, use_reentrant=False), x)

@@ -60,5 +60,5 @@ def choose(backend: Backend, x: Tensor) -> Literal["eager", "fused"]:
 
 def _needs_plain_operations() -> bool:
     tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    transformed = torch._C._functorch.peek_interpreter_stack() is not None  # torch.vmap, torch.func
+    transformed = torch._C._are_functorch_transforms_active()  # torch.vmap, torch.func; torch.compile knows this one
     return tracing or transformed or torch.compiler.is_exporting() or forward_ad._current_level >= 0

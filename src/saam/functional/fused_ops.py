@@ -56,8 +56,9 @@ def rescale(x: Tensor, factor: Tensor, token_x: Tensor | None, token_a: Tensor |
 
 
 def _direct() -> bool:
-    """Whether autograd may call our functions itself, without the detour of torch.library that a graph needs."""
-    return torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    """Whether autograd may call our functions itself, without the detour of torch.library that graphs and vmap need."""
+    traced: bool = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    return torch.is_grad_enabled() and not traced
 
 
 def _is_channels_last(x: Tensor) -> bool:

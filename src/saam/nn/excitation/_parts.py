@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-__all__ = ["batch_norm", "require_statistics", "zero_"]
+__all__ = ["batch_norm", "require_side_by_side", "require_statistics", "zero_"]
 
 
 def require_statistics(values: Tensor, channels: int, statistics: int | None = None) -> Tensor:
@@ -30,6 +30,17 @@ def require_statistics(values: Tensor, channels: int, statistics: int | None = N
             f"{values.shape[1]}; build it with statistics={values.shape[1]}"
         )
     return values
+
+
+def require_side_by_side(values: Tensor, channels: int, statistics: int) -> Tensor:
+    """Return the statistics of an image in one row: (B, C) or (B, K, C) -> (B, K*C).
+
+    Raises:
+        ValueError: another shape, C or K.
+    """
+    if statistics == 1 and values.shape[1:] == (channels,):
+        return values  # as it is: every view is a node of autograd, and these tensors are tiny
+    return require_statistics(values, channels, statistics).flatten(1)
 
 
 def batch_norm(norm: nn.BatchNorm1d, values: Tensor) -> Tensor:

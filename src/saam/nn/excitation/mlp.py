@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from saam.nn.excitation._parts import batch_norm, require_statistics, zero_
+from saam.nn.excitation._parts import batch_norm, require_side_by_side, require_statistics, zero_
 from saam.nn.excitation.channelwise import PerChannelNorm
 
 __all__ = ["BatchNormMLP", "BottleneckMLP", "ContextTransform", "FullLinear", "NormedMLP", "SharedMLP"]
@@ -37,8 +37,8 @@ class BottleneckMLP(nn.Module):
 
     def forward(self, statistics: Tensor) -> Tensor:
         """Return the logits (B, C)."""
-        statistics = require_statistics(statistics, self.fc2.out_features, self.statistics)
-        logits: Tensor = self.fc2(self.fc1(statistics.flatten(1)).relu())
+        statistics = require_side_by_side(statistics, self.fc2.out_features, self.statistics)
+        logits: Tensor = self.fc2(self.fc1(statistics).relu())
         return logits
 
     def zero_last_(self) -> None:
@@ -107,8 +107,8 @@ class BatchNormMLP(nn.Module):
 
     def forward(self, statistics: Tensor) -> Tensor:
         """Return the logits (B, C)."""
-        statistics = require_statistics(statistics, self.fc2.out_features, self.statistics)
-        logits: Tensor = self.fc2(batch_norm(self.norm, self.fc1(statistics.flatten(1))).relu())
+        statistics = require_side_by_side(statistics, self.fc2.out_features, self.statistics)
+        logits: Tensor = self.fc2(batch_norm(self.norm, self.fc1(statistics)).relu())
         return logits
 
     def zero_last_(self) -> None:
@@ -146,8 +146,8 @@ class ContextTransform(nn.Module):
 
     def forward(self, statistics: Tensor) -> Tensor:
         """Return the logits (B, C)."""
-        statistics = require_statistics(statistics, self.fc2.out_features, self.statistics)
-        logits: Tensor = self.fc2(self.norm(self.fc1(statistics.flatten(1))).relu())
+        statistics = require_side_by_side(statistics, self.fc2.out_features, self.statistics)
+        logits: Tensor = self.fc2(self.norm(self.fc1(statistics)).relu())
         return logits
 
     def zero_last_(self) -> None:
@@ -178,8 +178,8 @@ class FullLinear(nn.Module):
 
     def forward(self, statistics: Tensor) -> Tensor:
         """Return the logits (B, C)."""
-        statistics = require_statistics(statistics, self.fc.out_features, self.statistics)
-        logits: Tensor = self.fc(statistics.flatten(1))
+        statistics = require_side_by_side(statistics, self.fc.out_features, self.statistics)
+        logits: Tensor = self.fc(statistics)
         return logits
 
     def zero_last_(self) -> None:
