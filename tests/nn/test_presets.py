@@ -284,6 +284,7 @@ def test_srm_names_what_must_not_decay():
     module = create("srm")
     assert module.no_weight_decay() == {name for name, _ in module.named_parameters()}
     assert create("srm", squeeze="score").no_weight_decay() == {
+        "squeeze.weight",
         "excitation.weight",
         "excitation.norm.weight",
         "excitation.norm.bias",

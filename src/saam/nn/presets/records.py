@@ -18,6 +18,7 @@ _GC = "Cao, Xu, Lin, Wei, Hu: GCNet: Non-local Networks Meet Squeeze-Excitation 
 _GC_CODE = "xvjiarui/GCNet, mmdet/ops/gcb/context_block.py"
 _ON_ALL = "on everything"
 _UNKNOWN = "not published"
+_NOT_THE_SCORER = "on everything by the authors; here not on the scorer"
 _NOT_NORMS = "on all weights, not on biases and norms"
 _NEEDS_A_BATCH = "In training it norms over the batch, which must be 2 or more."
 
@@ -207,7 +208,7 @@ RECORDS: tuple[AttentionRecord, ...] = (
         source=_GC_CODE,
         parameters=_gc,
         formula="C + 1 + 2Cp + 3p + C",
-        weight_decay=_ON_ALL,
+        weight_decay=_NOT_THE_SCORER,
         notes="The nearest relative of saam; its scorer starts at random, has temperature 1 and a bias that the "
         "softmax cancels. With 16 channels or fewer the bottleneck is one wide and its LayerNorm hides the input.",
     ),
@@ -220,7 +221,7 @@ RECORDS: tuple[AttentionRecord, ...] = (
         source=_GC_CODE,
         parameters=_gc,
         formula="C + 1 + 2Cp + 3p + C",
-        weight_decay=_ON_ALL,
+        weight_decay=_NOT_THE_SCORER,
         notes="A new module halves its input: the last layer starts at zero.",
     ),
     AttentionRecord(
