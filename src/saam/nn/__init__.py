@@ -1,6 +1,6 @@
 """Modules: squeezes, excitations and gates, the attention modules made of them, and their registry."""
 
-import saam.nn.catalog  # noqa: F401  fills the registry
+from saam.nn.attentions.saam import SAAM
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import (
     BatchNormMLP,
@@ -17,7 +17,6 @@ from saam.nn.excitation import (
     SharedMLP,
 )
 from saam.nn.gate import Add, Doubled, OnePlusSigmoid, OnePlusTanh
-from saam.nn.presets import SAAM
 from saam.nn.registry import (
     AttentionRecord,
     attention_record,
