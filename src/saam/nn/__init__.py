@@ -3,11 +3,9 @@
 from saam.nn.attentions.saam import SAAM
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import (
-    BatchNormMLP,
     BottleneckMLP,
     ChannelConv1d,
     ChannelNormalization,
-    ContextTransform,
     FullLinear,
     NoExcitation,
     NormedMLP,
@@ -48,12 +46,10 @@ __all__ = [
     "SAAM",
     "Add",
     "AttentionRecord",
-    "BatchNormMLP",
     "BottleneckMLP",
     "ChannelAttention",
     "ChannelConv1d",
     "ChannelNormalization",
-    "ContextTransform",
     "Covariance",
     "DepthwiseConv",
     "Doubled",

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from saam.functional._check import without_autocast
 from saam.nn._check import require_channels
 from saam.nn.channel_attention import ChannelAttention
-from saam.nn.excitation import BatchNormMLP
+from saam.nn.excitation import BottleneckMLP
 from saam.nn.gate import OnePlusSigmoid
 from saam.nn.registry import AttentionRecord
 from saam.nn.squeeze import Squeeze, create_squeeze, statistics_of
@@ -47,7 +47,7 @@ def bam_channel(
     hidden = reduced(channels, rd_ratio, rd_channels, rd_divisor)
     pool = create_squeeze(squeeze, channels, device=device, dtype=dtype)
     statistics = statistics_of(pool, channels)
-    mlp = BatchNormMLP(channels, hidden, statistics=statistics, device=device, dtype=dtype)
+    mlp = BottleneckMLP(channels, hidden, statistics=statistics, norm="batch", device=device, dtype=dtype)
     return ChannelAttention(pool, mlp, OnePlusSigmoid())
 
 

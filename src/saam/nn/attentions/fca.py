@@ -18,7 +18,7 @@ def fca(
     rd_ratio: float = 1 / 16,
     rd_channels: int | None = None,
     rd_divisor: int = 1,
-    frequencies: int = 16,
+    frequencies: int | None = None,
     size: MapSize | None = None,
     squeeze: Squeeze = "dct",
     device: torch.device | str | None = None,
@@ -26,14 +26,15 @@ def fca(
 ) -> ChannelAttention:
     """Build Frequency Channel Attention: ``x * sigmoid(fc2(relu(fc1(dct(x)))))`` (Qin et al., arXiv:2012.11879).
 
-    ``frequencies`` and ``size`` are those of :class:`saam.nn.DCT`: without a size the transform is made for each map's
-    own, and maps under 7 pixels are refused; with one, as in the official networks, other maps are averaged to it.
+    ``frequencies``, 16 by default, and ``size`` are those of :class:`saam.nn.DCT`: without a size the transform is made
+    for each map's own, and maps under 7 pixels are refused; with one, as in the official networks, other maps are
+    averaged to it.
     """
     hidden = reduced(channels, rd_ratio, rd_channels, rd_divisor)
     pool: nn.Module
     if squeeze == "dct":
-        pool = DCT(channels, frequencies=frequencies, size=size, device=device)
-    elif frequencies != 16 or size is not None:
+        pool = DCT(channels, frequencies=16 if frequencies is None else frequencies, size=size, device=device)
+    elif frequencies is not None or size is not None:
         raise ValueError(f"frequencies and size belong to squeeze='dct'; leave them out with squeeze={squeeze!r}")
     else:
         pool = create_squeeze(squeeze, channels, device=device, dtype=dtype)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from saam.nn.channel_attention import ChannelAttention
-from saam.nn.excitation import ContextTransform
+from saam.nn.excitation import BottleneckMLP
 from saam.nn.gate import Add
 from saam.nn.registry import AttentionRecord
 from saam.nn.score_pool import ScorePool2d
@@ -29,7 +29,8 @@ def gc(
 ) -> ChannelAttention:
     """Build GCNet's context block: ``x + transform(attention_pool(x))`` (Cao et al., arXiv:1904.11492).
 
-    The attention pool is a one-head pixel scorer with bias, temperature 1 and a random start, as in the official code.
+    The attention pool is a one-head pixel scorer with bias, temperature 1 and a random start, and the last layer of the
+    transform starts at zero, as in the official code.
     ``fusion="mul"`` scales by ``sigmoid(transform(...))`` instead; there a new module halves its input.
     """
     if fusion not in ("add", "mul"):
@@ -42,7 +43,8 @@ def gc(
     else:
         pool = create_squeeze(squeeze, channels, device=device, dtype=dtype)
     statistics = statistics_of(pool, channels)
-    transform = ContextTransform(channels, hidden, statistics=statistics, device=device, dtype=dtype)
+    transform = BottleneckMLP(channels, hidden, statistics=statistics, norm="layer", device=device, dtype=dtype)
+    transform.zero_last_()
     return ChannelAttention(pool, transform, Add() if fusion == "add" else nn.Sigmoid())
 
 

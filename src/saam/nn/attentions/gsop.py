@@ -15,7 +15,7 @@ __all__ = ["RECORDS", "gsop"]
 def gsop(
     channels: int,
     *,
-    rd_channels: int = 128,
+    rd_channels: int | None = None,
     squeeze: Squeeze = "covariance",
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
@@ -23,13 +23,13 @@ def gsop(
     """Build the channel attention of Global Second-order Pooling (Gao et al., arXiv:1811.12006).
 
     ``x * sigmoid(fc(row_conv(norm(covariance(relu(norm(conv1x1(relu(x)))))))))``, the covariance of ``rd_channels``
-    channels to which the 1x1 convolution brings the map.
+    channels, 128 by default, to which the 1x1 convolution brings the map.
     """
     require_channels(channels)
     pool: nn.Module
     if squeeze == "covariance":
-        pool = Covariance(channels, reduced=rd_channels, device=device, dtype=dtype)
-    elif rd_channels != 128:
+        pool = Covariance(channels, reduced=128 if rd_channels is None else rd_channels, device=device, dtype=dtype)
+    elif rd_channels is not None:
         raise ValueError(f"rd_channels belongs to squeeze='covariance'; leave it out with squeeze={squeeze!r}")
     else:
         pool = create_squeeze(squeeze, channels, device=device, dtype=dtype)
