@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import reference_peers
-from saam.nn.peers.simam import SimAM
+from saam.nn.attentions.simam import SimAM
 
 
 @pytest.mark.parametrize("shape", [(3, 6, 5, 7), (1, 1, 1, 2), (2, 3, 1, 1)], ids=str)

@@ -9,6 +9,8 @@ The 3x3 convolutions are dilated by 4; all layers have biases. The paper's equat
 branch; both forms here have the norms where the code has them, so that they differ in one thing.
 """
 
+from dataclasses import replace
+from functools import partial
 from typing import Literal, get_args
 
 import torch
@@ -16,12 +18,37 @@ from torch import Tensor, nn
 
 from saam.functional._check import without_autocast
 from saam.nn._check import require_channels
-from saam.nn.presets import bam_channel, reduced
-from saam.nn.squeeze import Squeeze
+from saam.nn.channel_attention import ChannelAttention
+from saam.nn.excitation import BottleneckMLP
+from saam.nn.gate import OnePlusSigmoid
+from saam.nn.registry import AttentionRecord
+from saam.nn.squeeze import Squeeze, create_squeeze, statistics_of
+from saam.nn.width import reduced
 
-__all__ = ["BAM"]
+__all__ = ["BAM", "CHANNEL", "RECORDS", "bam_channel"]
 
 Combination = Literal["product", "sum"]
+
+
+def bam_channel(
+    channels: int,
+    *,
+    rd_ratio: float = 1 / 16,
+    rd_channels: int | None = None,
+    rd_divisor: int = 1,
+    squeeze: Squeeze = "mean",
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> ChannelAttention:
+    """Build BAM's channel branch: ``x * (1 + sigmoid(fc2(relu(norm(fc1(mean(x)))))))`` (Park et al., arXiv:1807.06514).
+
+    The batch norm stands where the official code has it, on the bottleneck.
+    """
+    hidden = reduced(channels, rd_ratio, rd_channels, rd_divisor)
+    pool = create_squeeze(squeeze, channels, device=device, dtype=dtype)
+    statistics = statistics_of(pool, channels)
+    mlp = BottleneckMLP(channels, hidden, statistics=statistics, norm="batch", device=device, dtype=dtype)
+    return ChannelAttention(pool, mlp, OnePlusSigmoid())
 
 
 class BAM(nn.Module):
@@ -99,3 +126,47 @@ def _layer(
         nn.BatchNorm2d(channels, device=device, dtype=dtype),
         nn.ReLU(),
     )
+
+
+CHANNEL = AttentionRecord(
+    name="bam-channel",
+    build=bam_channel,
+    description="mean squeeze, bottleneck MLP with a batch norm, 1 + sigmoid",
+    paper="Park, Woo, Lee, Kweon: BAM: Bottleneck Attention Module, BMVC 2018",
+    arxiv="1807.06514",
+    source="Jongchan/attention-module, MODELS/bam.py",
+    placement="at the end of each stage but the last",
+    formula="2Cp + 3p + C",
+    weight_decay="on everything",
+    notes="The channel branch alone. The norm is on the bottleneck, as in the code; the paper's equation has it at the "
+    "end. In training it norms over the batch, which must be 2 or more. No logit makes it the identity: the "
+    "factor is between 1 and 2.",
+)
+
+_CODE = AttentionRecord(
+    name="bam:code",
+    build=BAM,
+    description="channel and spatial branch side by side, x * (1 + sigmoid of their product)",
+    paper="Park, Woo, Lee, Kweon: BAM: Bottleneck Attention Module, BMVC 2018",
+    arxiv="1807.06514",
+    source="Jongchan/attention-module, MODELS/bam.py",
+    placement="at the end of each stage but the last",
+    formula="3Cp + 18p*p + 13p + C + 1",
+    weight_decay="on everything",
+    notes="In training it norms over the batch, which must be 2 or more. The authors' code fails on maps that are not "
+    "square; here they are pooled whole.",
+)
+
+RECORDS = (
+    _CODE,
+    replace(
+        _CODE,
+        name="bam:paper",
+        build=partial(BAM, combination="sum"),
+        description="channel and spatial branch side by side, x * (1 + sigmoid of their sum)",
+        source="the paper, equation 2; norms as in Jongchan/attention-module, MODELS/bam.py",
+        notes=f"{_CODE.notes} The paper's equations have a norm at the end of each branch and none inside; here the "
+        "two variants differ in the combination alone.",
+    ),
+    replace(_CODE, name="bam", notes=f"Another name of bam:code. {_CODE.notes}"),
+)

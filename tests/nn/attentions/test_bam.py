@@ -7,7 +7,7 @@ import torch
 
 import reference_peers
 from saam.nn import create_attention, list_attentions
-from saam.nn.peers.bam import BAM
+from saam.nn.attentions.bam import BAM
 
 
 @pytest.mark.parametrize("combination", ["product", "sum"])

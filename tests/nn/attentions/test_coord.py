@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import reference_peers
-from saam.nn.peers.coord import CoordAttention
+from saam.nn.attentions.coord import CoordAttention
 
 
 def test_parity(agree):

@@ -7,7 +7,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import nn
 
 from saam._errors import unknown
@@ -93,31 +92,23 @@ def timm_record(name: str) -> AttentionRecord:
         raise unknown("attention", name, [_PREFIX + known for known in _KNOWN if _layer(known)])
 
     fixed_size = short in _OF_ONE_SIZE
-    build = _Build(name, layer, fixed_size)
-
-    def parameters(channels: int, **options: Any) -> int:
-        with torch.device("meta"):
-            module = build(channels, **options)
-        return sum(parameter.numel() for parameter in module.parameters())
-
+    record = AttentionRecord(
+        name=name,
+        build=_Build(name, layer, fixed_size),
+        description=f"timm's {getattr(layer, 'func', layer).__name__}, as it is",
+        paper="see timm's documentation",
+        source="huggingface/pytorch-image-models, timm/layers/create_attn.py",
+        needs=("size",) if fixed_size else (),
+        notes=_NOTES.get(short, ""),
+    )
     try:
-        parameters(64, **({"size": 7} if fixed_size else {}))
+        record.parameters(64)
     except TypeError as error:
         own = f", or saam's own {short!r}" if short in list_attentions() else ""
         raise RuntimeError(
             f"timm {timm.__version__} knows {short!r} and fails to build it ({error}); use another version of timm{own}"
         ) from error
-
-    return AttentionRecord(
-        name=name,
-        build=build,
-        description=f"timm's {getattr(layer, 'func', layer).__name__}, as it is",
-        paper="see timm's documentation",
-        source="huggingface/pytorch-image-models, timm/layers/create_attn.py",
-        parameters=parameters,
-        fixed_size=fixed_size,
-        notes=_NOTES.get(short, ""),
-    )
+    return record
 
 
 def _layer(name: str) -> Callable[..., nn.Module] | None:

@@ -7,7 +7,7 @@ import torch
 
 import reference_peers
 from saam.nn import create_attention
-from saam.nn.peers.cbam import CBAM
+from saam.nn.attentions.cbam import CBAM
 
 
 def test_parity(agree):

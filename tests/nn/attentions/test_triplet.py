@@ -3,7 +3,7 @@
 import pytest
 
 import reference_peers
-from saam.nn.peers.triplet import Triplet
+from saam.nn.attentions.triplet import Triplet
 
 
 def test_parity(agree):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from saam.nn.peers.spatial_gate import SpatialGate
+from saam.nn.spatial_gate import SpatialGate
 
 
 @pytest.mark.parametrize("axis", [1, 2, 3])

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from saam.nn._check import require_channels
-from saam.nn.peers.spatial_gate import SpatialGate
+from saam.nn.registry import AttentionRecord
+from saam.nn.spatial_gate import SpatialGate
 
-__all__ = ["Triplet"]
+__all__ = ["RECORDS", "Triplet"]
 
 
 class Triplet(nn.Module):
@@ -59,3 +60,18 @@ class Triplet(nn.Module):
         require_channels(self.channels, x)
         factor: Tensor = (self.over_channels(x) + self.over_rows(x) + self.over_columns(x)) / 3
         return x * factor
+
+
+RECORDS = (
+    AttentionRecord(
+        name="triplet",
+        build=Triplet,
+        description="mean of three spatial gates of CBAM, over (H, W), (C, W) and (H, C)",
+        paper="Misra, Nalamada, Arasanipalai, Hou: Rotate to Attend: Convolutional Triplet Attention Module, WACV 2021",
+        arxiv="2010.03045",
+        source="landskape-ai/triplet-attention, triplet_attention.py",
+        formula="300",
+        weight_decay="on everything",
+        notes="Few parameters and much memory traffic: measure time. Permuting channels changes the result.",
+    ),
+)

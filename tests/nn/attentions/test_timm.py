@@ -37,7 +37,7 @@ NAMES = [
 def test_keeps_the_shape_and_counts_its_parameters(name):
     record = attention_record(f"timm:{name}")
     size = {"bat": (7, 14), "halo": (8, 16)}.get(name, (5, 7))
-    options = {"size": size} if record.fixed_size else {}
+    options = record.options_at(size=size)
     module = create_attention(f"timm:{name}", 32, **options).eval()
     x = torch.randn(2, 32, *size)
     assert module(x).shape == x.shape

@@ -10,8 +10,9 @@ from torch.nn import functional as F
 
 from saam.functional._check import accumulator, without_autocast
 from saam.nn._check import require_channels
+from saam.nn.registry import AttentionRecord
 
-__all__ = ["CoordAttention"]
+__all__ = ["RECORDS", "CoordAttention"]
 
 _NARROWEST = 8
 
@@ -69,3 +70,19 @@ class CoordAttention(nn.Module):
             rows: Tensor = self.expand_rows(joint[:, :, : x.shape[2]]).sigmoid().to(x.dtype)
             columns: Tensor = self.expand_columns(joint[:, :, x.shape[2] :]).sigmoid().to(x.dtype)
         return x * rows[:, :, :, None] * columns[:, :, None, :]
+
+
+RECORDS = (
+    AttentionRecord(
+        name="coord",
+        build=CoordAttention,
+        description="a factor per row and one per column, from row and column means through a shared bottleneck",
+        paper="Hou, Zhou, Feng: Coordinate Attention for Efficient Mobile Network Design, CVPR 2021",
+        arxiv="2103.02907",
+        source="houqb/CoordAttention, coordatt.py",
+        placement="in the expanded part of an inverted residual, before the last convolution",
+        formula="3Cm + 3m + 2C, m = max(8, C/32)",
+        weight_decay="not published",
+        notes="The bottleneck is never narrower than 8, so that it is heavy at CIFAR widths.",
+    ),
+)

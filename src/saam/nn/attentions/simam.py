@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from saam.functional._check import accumulator
 from saam.nn._check import require_channels
+from saam.nn.registry import AttentionRecord
 
-__all__ = ["SimAM"]
+__all__ = ["RECORDS", "SimAM"]
 
 
 class SimAM(nn.Module):
@@ -61,3 +62,19 @@ class SimAM(nn.Module):
     def extra_repr(self) -> str:
         """Name what sets this module apart."""
         return f"{self.channels}, regularisation={self.regularisation}"
+
+
+RECORDS = (
+    AttentionRecord(
+        name="simam",
+        build=SimAM,
+        description="a factor per pixel and channel from how far it stands out of its channel; no parameters",
+        paper="Yang, Zhang, Li, Xie: SimAM: A Simple, Parameter-Free Attention Module, ICML 2021",
+        source="ZjjConan/SimAM, networks/attentions/simam_module.py",
+        placement="after the block's second convolution, before its norm",
+        formula="0",
+        weight_decay="no parameters",
+        notes="The factor is between sigmoid(1/2) = .62 and 1. In a map of one pixel, where the authors' code divides "
+        "zero by zero, the variance is 0. Saves several maps for the backward pass.",
+    ),
+)

@@ -1,4 +1,4 @@
-"""How every peer is held against its literal reference."""
+"""How every attention that is not of the grammar is held against its literal reference."""
 
 import pytest
 import torch

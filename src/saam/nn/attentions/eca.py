@@ -1,17 +1,18 @@
-"""Presets with a few parameters per channel or per module: eca, srm, gct."""
+"""Efficient Channel Attention (Wang et al., CVPR 2020, arXiv:1910.03151): a convolution over the channel axis."""
 
 import math
+from functools import partial
 
 import torch
 from torch import nn
 
 from saam.nn._check import require_channels
 from saam.nn.channel_attention import ChannelAttention
-from saam.nn.excitation import ChannelConv1d, ChannelNormalization, PerChannelLinear
-from saam.nn.gate import OnePlusTanh
+from saam.nn.excitation import ChannelConv1d
+from saam.nn.registry import AttentionRecord
 from saam.nn.squeeze import Squeeze, create_squeeze, statistics_of
 
-__all__ = ["eca", "eca_kernel_size", "eca_of_stage", "gct", "srm"]
+__all__ = ["RECORDS", "eca", "eca_kernel_size", "eca_of_stage"]
 
 
 def eca_kernel_size(channels: int, *, gamma: float = 2, beta: float = 1) -> int:
@@ -69,35 +70,39 @@ def eca_of_stage(
     return eca(channels, kernel_size=kernels[stage - 1], squeeze=squeeze, device=device, dtype=dtype)
 
 
-def srm(
-    channels: int,
-    *,
-    squeeze: Squeeze = "mean+std",
-    device: torch.device | str | None = None,
-    dtype: torch.dtype | None = None,
-) -> ChannelAttention:
-    """Build the Style-based Recalibration Module (Lee, Kim, Nam, arXiv:1903.10829).
-
-    ``x * sigmoid(norm(a * mean(x) + b * std(x)))`` with a and b of each channel, started at zero, and a batch norm.
-    """
-    require_channels(channels)
-    pool = create_squeeze(squeeze, channels, device=device, dtype=dtype)
-    linear = PerChannelLinear(channels, statistics=statistics_of(pool, channels), device=device, dtype=dtype)
-    return ChannelAttention(pool, linear, nn.Sigmoid())
+_ECA = "Wang, Wu, Zhu, Li, Zuo, Hu: ECA-Net: Efficient Channel Attention, CVPR 2020"
 
 
-def gct(
-    channels: int,
-    *,
-    squeeze: Squeeze = "l2",
-    device: torch.device | str | None = None,
-    dtype: torch.dtype | None = None,
-) -> ChannelAttention:
-    """Build the Gated Channel Transformation (Yang et al., arXiv:1909.11519), a new one being the identity.
+def _eca_variant(kernels: tuple[int, ...], networks: str) -> AttentionRecord:
+    name = "".join(map(str, kernels))
+    return AttentionRecord(
+        name=f"eca:{name}",
+        build=partial(eca_of_stage, kernels=kernels),
+        description=f"eca with kernel sizes {', '.join(map(str, kernels))} in the four stages of the network",
+        paper=_ECA,
+        arxiv="1910.03151",
+        source="BangguWu/ECANet, README.md",
+        formula=f"k = {', '.join(map(str, kernels))} by stage",
+        weight_decay="on everything",
+        needs=("stage",),
+        notes=f"As released for {networks}. Needs the option stage, from 1.",
+    )
 
-    ``x * (1 + tanh(gamma * e / sqrt(mean over channels of e^2) + beta))`` with ``e = alpha * l2(x)``.
-    """
-    require_channels(channels)
-    pool = create_squeeze(squeeze, channels, device=device, dtype=dtype)
-    norm = ChannelNormalization(channels, statistics=statistics_of(pool, channels), device=device, dtype=dtype)
-    return ChannelAttention(pool, norm, OnePlusTanh())
+
+RECORDS = (
+    AttentionRecord(
+        name="eca",
+        build=eca,
+        description="mean squeeze, one convolution over the channel axis, sigmoid",
+        paper=_ECA,
+        arxiv="1910.03151",
+        source="BangguWu/ECANet, models/eca_module.py",
+        formula="k = (log2 C + 1)/2, odd",
+        weight_decay="on everything",
+        notes="The kernel size follows the paper's formula; the released networks set it per stage. "
+        "Permuting channels changes the result.",
+    ),
+    _eca_variant((3, 5, 5, 7), "ResNet-50"),
+    _eca_variant((3, 5, 7, 7), "ResNet-18"),
+    _eca_variant((3, 3, 5, 7), "ResNet-34, 101 and 152"),
+)
