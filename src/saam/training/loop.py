@@ -255,6 +255,8 @@ def _load_state(path: Path, run: dict[str, Any], parts: dict[str, Any]) -> list[
     """Put every part back into its saved state and return the epochs so far; none if there is no file."""
     if not path.exists():
         return []
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: state= names a file in it")
     content = io.BytesIO(read_bytes(path))
     try:
         saved = torch.load(content, map_location="cpu", weights_only=True)
