@@ -100,7 +100,8 @@ def load_photo_digits(
         )
         for part in counts
     }
-    return Pools(**pools, classes=_CLASSES, augmentation=("crop",))
+    train_pool, validation_pool, test_pool = pools.values()
+    return Pools(train=train_pool, validation=validation_pool, test=test_pool, classes=_CLASSES, augmentation=("crop",))
 
 
 def _generate(
