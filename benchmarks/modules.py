@@ -98,8 +98,7 @@ def build(name: str, stages: list[tuple[int, int]], inputs: list[Tensor], upstre
     record = attention_record(name)
     modules: list[nn.Module] = []
     for stage, (channels, side) in enumerate(stages, 1):
-        options = ({"size": side} if record.fixed_size else {}) | ({"stage": stage} if record.per_stage else {})
-        modules.append(saam.create_attention(name, channels, **options))
+        modules.append(saam.create_attention(name, channels, **record.options_at(size=side, stage=stage)))
     evaluation = [copy.deepcopy(module).eval() for module in modules]
     return Contender(name, modules, evaluation, inputs, upstream)
 

@@ -81,7 +81,7 @@ def section(record: AttentionRecord) -> str:
 
 def formula(record: AttentionRecord) -> str:
     """Return the parts of a module of the grammar, or the formula in the docstring of another one's file."""
-    module = create_attention(record.name, 64, **place(record))
+    module = create_attention(record.name, 64, **record.options_at(size=8))
     if isinstance(module, ChannelAttention):
         parts = [type(part).__name__ for part in (module.squeeze, module.excitation, module.gate)]
         return f"`{' -> '.join(parts)}` (squeeze, excitation, gate)."
@@ -95,14 +95,9 @@ def options(record: AttentionRecord) -> list[str]:
     return [f"{option.name}={option.default!r}" for option in parameters if option.kind is option.KEYWORD_ONLY]
 
 
-def place(record: AttentionRecord, side: int = 8, stage: int = 1) -> dict[str, int]:
-    """Return the options by which a module learns where it stands, if it asks for them."""
-    return ({"size": side} if record.fixed_size else {}) | ({"stage": stage} if record.per_stage else {})
-
-
 def count(record: AttentionRecord, channels: int, side: int = 8, stage: int = 1) -> int:
     """Return the number of parameters."""
-    return record.parameters(channels, **place(record, side, stage))
+    return record.parameters(channels, **record.options_at(size=side, stage=stage))
 
 
 def total(record: AttentionRecord) -> int:

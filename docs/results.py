@@ -3,16 +3,17 @@
     python docs/results.py           write the pages
     python docs/results.py --check   fail if a page is not what the records say
 
-The folder of a page, docs/results/NAME/, holds one comparison or several, as `saam.comparison` leaves them, without the
-networks. What the page says in words is in NAME.txt beside it: text, with {tables} where the tables stand.
+The folder of a page, docs/results/NAME/, holds a folder for each table, with the record of every run as
+`saam.comparison` leaves it. What the page says in words is in NAME.txt: text, with {tables} where the tables stand.
 """
 
+import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
-from saam.comparison import Comparison, RunRecord, load_comparison
+from saam.comparison import RunRecord
 
 FOLDER = Path(__file__).parent / "results"
 REFERENCE = "se"
@@ -25,37 +26,38 @@ def pages() -> dict[Path, str]:
 
 def page(words: Path) -> str:
     """Return the text of one page."""
-    folders = sorted(plan.parent for plan in words.with_suffix("").glob("*/plan.json"))
+    folders = sorted(folder for folder in words.with_suffix("").iterdir() if folder.is_dir())
     made = "<!-- Made by docs/results.py from the records; edit the .txt, not this page. -->\n\n"
     return made + words.read_text().replace("{tables}", "\n".join(map(section, folders)).strip())
 
 
 def section(folder: Path) -> str:
-    """Return heading, table and circumstances of one comparison."""
-    comparison = load_comparison(folder)
-    records, plan = comparison.records, comparison.plan
+    """Return heading, circumstances and table of one folder of records."""
+    records = [RunRecord.from_json(json.loads(file.read_text())) for file in sorted(folder.glob("*.json"))]
+    first, recipe = records[0], records[0].recipe
     hours = sum(record.seconds for record in records) / 3600
-    options = "".join(f", {name}={value}" for name, value in plan.model_options.items())
-    recipe = plan.recipe
+    options = "".join(f", {name}={value}" for name, value in first.model_options.items())
+    starts = sorted({record.start for record in records if record.start})
     return "\n".join(
         [
-            f"## {folder.name.partition('-')[2].capitalize()}",
+            f"## {folder.name.partition('-')[2].replace('-', ' ').capitalize()}",
             "",
-            f"{plan.model}{options}, {records[0].data}: {recipe.epochs} epochs, batches of {recipe.batch_size}, "
-            f"learning rate {recipe.learning_rate:g} ({recipe.schedule}), weight decay {recipe.weight_decay:g}, "
-            f"attention started as {plan.start}. {len(records)} runs, {hours:.1f} core-hours, torch "
-            f"{', '.join(values(records, 'torch'))} on {', '.join(values(records, 'cpu'))}.",
+            f"{first.model}{options}, {first.data}: {recipe['epochs']} epochs, batches of {recipe['batch_size']}, "
+            f"learning rate {recipe['learning_rate']:g} ({recipe['schedule']}), weight decay "
+            f"{recipe['weight_decay']:g}, attention started as {' or '.join(starts)}. {len(records)} runs, {hours:.1f} "
+            f"hours of one busy core each, torch {', '.join(values(records, 'torch'))} on "
+            f"{', '.join(values(records, 'cpu'))}.",
             "",
-            *table(comparison),
+            *table(records),
             "",
         ]
     )
 
 
-def table(comparison: Comparison) -> list[str]:
+def table(records: Sequence[RunRecord]) -> list[str]:
     """Return the rows: losses (nats) and accuracy (%) at the last epoch, mean over seeds, and the use of the scores."""
     by_arm: dict[str, dict[int, RunRecord]] = {}
-    for record in comparison.records:
+    for record in records:
         by_arm.setdefault(record.arm, {})[record.seed] = record
     rows = [
         f"| arm | seeds | training loss | validation loss | minus {REFERENCE}'s, same seeds | accuracy % | share of "

@@ -61,7 +61,7 @@ def norm(x, weights, name, training, momentum):
 
 def score_context(x, weight):
     """Pool with one softmax map of the scaled scores: (B, C, H, W) -> (B, C)."""
-    scores = torch.einsum("bchw,gc->bghw", x, weight.flatten(1)) / x.shape[1] ** 0.5
+    scores = torch.einsum("bchw,gc->bghw", x, weight.flatten(1))
     grown = torch.exp(scores)
     return (grown * x).sum((2, 3)) / grown.sum((2, 3))
 

@@ -6,9 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from saam.comparison import Plan
-from saam.training import Recipe
-
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -36,7 +33,7 @@ def record(arm, seed, loss, use):
         "model_options": {},
         "data": "made",
         "data_options": {},
-        "recipe": {},
+        "recipe": {"epochs": 1, "batch_size": 8, "learning_rate": 0.1, "schedule": "cosine", "weight_decay": 0.0},
         "where": "residual",
         "start": "identity",
         "seed": seed,
@@ -59,18 +56,17 @@ def test_table_worked_by_hand(results, tmp_path):
         record("saam", 1, 1.9, (0.7, 5.0)),
         record("saam", 2, 1.6, (0.9, 7.0)),
     ]
-    plan = Plan(recipe=Recipe(epochs=1), arms=("se", "saam"), seeds=(0, 1, 2), model="resnet14", data="photo-digits")
-    ids = [name(arm, seed) for arm, seed in plan.schedule()]
     folder = tmp_path / "trial" / "1-first"
-    (folder / "runs").mkdir(parents=True)
-    content = {"plan": plan.to_json(), "classes": 10, "runs": ids, "costs": ""}
-    (folder / "plan.json").write_text(json.dumps(content))
+    folder.mkdir(parents=True)
     for run in runs:
-        (folder / "runs" / f"{run['id']}.json").write_text(json.dumps(run))
+        (folder / f"{run['id']}.json").write_text(json.dumps(run))
     (tmp_path / "trial.txt").write_text("# Trial\n\n{tables}\n")
     page = results["page"](tmp_path / "trial.txt")
     assert "## First\n" in page
-    assert "5 runs, 1.2 core-hours, torch 2.0 on a processor." in page
+    assert (
+        "resnet14, made: 1 epochs, batches of 8, learning rate 0.1 (cosine), weight decay 0, attention started" in page
+    )
+    assert "as identity. 5 runs, 1.2 hours of one busy core each, torch 2.0 on a processor." in page
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     assert rows == [
         "| `saam` | 3 | 1.300 | 1.800 | \N{MINUS SIGN}0.200 ± 0.100 | 51.0 | 0.70 1.00 | 5.0 |",

@@ -1,4 +1,4 @@
-"""What every registered attention keeps to. A new one adds a record to the registry and nothing here."""
+"""What every registered attention keeps to. A new one adds its formula to ``parameters.py`` and nothing here."""
 
 import copy
 import inspect
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.export import Dim
 
+from parameters import FORMULAS
 from saam.nn import ScorePool2d, attention_record, create_attention, list_attentions
 
 CHANNELS = 64
@@ -25,8 +26,7 @@ def options_of(name):
 
 def place(name, size=SIZE):
     """Return the options by which a module learns where it stands, if it asks for them."""
-    record = attention_record(name)
-    return ({"size": size} if record.fixed_size else {}) | ({"stage": 2} if record.per_stage else {})
+    return attention_record(name).options_at(size=size, stage=2)
 
 
 def create(name, channels=CHANNELS, size=SIZE, **options):
@@ -171,8 +171,9 @@ def test_device_and_dtype(name):
 @every
 def test_parameters(name):
     for channels in (16, 32, 64, 256):
-        expected = attention_record(name).parameters(channels, **place(name))
+        expected = FORMULAS[name](channels, **place(name))
         assert sum(parameter.numel() for parameter in create(name, channels).parameters()) == expected
+        assert attention_record(name).parameters(channels, **place(name)) == expected
 
 
 @every

@@ -6,11 +6,9 @@ from torch import nn
 
 import reference
 from saam.nn import (
-    BatchNormMLP,
     BottleneckMLP,
     ChannelConv1d,
     ChannelNormalization,
-    ContextTransform,
     FullLinear,
     NoExcitation,
     NormedMLP,
@@ -18,6 +16,7 @@ from saam.nn import (
     PerChannelNorm,
     RowTransform,
     SharedMLP,
+    create_attention,
 )
 
 CHANNELS = 6
@@ -26,8 +25,8 @@ BUILD = {
     "BottleneckMLP": lambda k, **o: BottleneckMLP(CHANNELS, 3, statistics=k, **o),
     "BottleneckMLP without biases": lambda k, **o: BottleneckMLP(CHANNELS, 3, statistics=k, bias=False, **o),
     "SharedMLP": lambda k, **o: SharedMLP(CHANNELS, 3, **o),
-    "BatchNormMLP": lambda k, **o: BatchNormMLP(CHANNELS, 3, statistics=k, **o),
-    "ContextTransform": lambda k, **o: ContextTransform(CHANNELS, 3, statistics=k, **o),
+    "BottleneckMLP with batch norm": lambda k, **o: BottleneckMLP(CHANNELS, 3, statistics=k, norm="batch", **o),
+    "BottleneckMLP with LayerNorm": lambda k, **o: BottleneckMLP(CHANNELS, 3, statistics=k, norm="layer", **o),
     "FullLinear": lambda k, **o: FullLinear(CHANNELS, statistics=k, **o),
     "NormedMLP": lambda k, **o: NormedMLP(CHANNELS, 3, **o),
     "ChannelConv1d": lambda k, **o: ChannelConv1d(CHANNELS, 3, statistics=k, **o),
@@ -36,7 +35,7 @@ BUILD = {
     "ChannelNormalization": lambda k, **o: ChannelNormalization(CHANNELS, statistics=k, **o),
     "RowTransform": lambda k, **o: RowTransform(CHANNELS, CHANNELS, statistics=k, **o),
 }
-WITH_BATCH_NORM = {"BatchNormMLP", "NormedMLP", "PerChannelLinear", "PerChannelNorm", "RowTransform"}
+WITH_BATCH_NORM = {"BottleneckMLP with batch norm", "NormedMLP", "PerChannelLinear", "PerChannelNorm", "RowTransform"}
 ANY_COUNT = {"SharedMLP", "NormedMLP", "PerChannelNorm"}
 
 every = pytest.mark.parametrize("name", BUILD)
@@ -61,19 +60,19 @@ def literal(name, s, p, training):
     """Logits for statistics s (B, K, C), by loops."""
     side_by_side = s.reshape(len(s), -1)
     counted = range(s.shape[1])
+    if name.startswith("BottleneckMLP with "):
+        hidden = reference.linear(side_by_side, p[".fc1.weight"], p[".fc1.bias"])
+        if name == "BottleneckMLP with batch norm":
+            hidden = reference.batch_norm(hidden, p, ".norm", training)
+        else:
+            hidden = reference.layer_norm(hidden, p[".norm.weight"], p[".norm.bias"])
+        return reference.linear(reference.relu(hidden), p[".fc2.weight"], p[".fc2.bias"])
     if name.startswith("BottleneckMLP"):
         return reference.mlp(side_by_side, p, "")
     if name == "SharedMLP":
         return sum(reference.mlp(s[:, k], p, "") for k in counted)
     if name == "FullLinear":
         return reference.linear(side_by_side, p[".fc.weight"], p[".fc.bias"])
-    if name in ("BatchNormMLP", "ContextTransform"):
-        hidden = reference.linear(side_by_side, p[".fc1.weight"], p[".fc1.bias"])
-        if name == "BatchNormMLP":
-            hidden = reference.batch_norm(hidden, p, ".norm", training)
-        else:
-            hidden = reference.layer_norm(hidden, p[".norm.weight"], p[".norm.bias"])
-        return reference.linear(reference.relu(hidden), p[".fc2.weight"], p[".fc2.bias"])
     averaged = sum(s[:, k] for k in counted) / s.shape[1]
     if name == "PerChannelNorm":
         return reference.batch_norm(averaged, p, ".norm", training)
@@ -188,7 +187,13 @@ def test_refuses_an_even_kernel(kernel_size):
 
 
 def test_context_transform_starts_at_zero():
-    assert torch.equal(ContextTransform(CHANNELS, 3)(torch.randn(2, CHANNELS)), torch.zeros(2, CHANNELS))
+    transform = create_attention("gc", CHANNELS, rd_channels=3).excitation
+    assert torch.equal(transform(torch.randn(2, CHANNELS)), torch.zeros(2, CHANNELS))
+
+
+def test_refuses_an_unknown_norm():
+    with pytest.raises(ValueError, match="norm must be one of batch, layer, or None, got 'group'"):
+        BottleneckMLP(CHANNELS, 3, norm="group")
 
 
 def test_style_weights_start_at_zero():

@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from grammar import GRAMMAR
+from parameters import FORMULAS
 from saam.nn import (
     SAAM,
     Add,
@@ -21,19 +23,17 @@ from saam.nn import (
     create_attention,
     list_squeezes,
 )
-from saam.nn.presets import eca_kernel_size, reduced
-from saam.nn.presets.records import RECORDS
+from saam.nn.attentions.eca import eca_kernel_size
+from saam.nn.width import reduced
 
-NAMES = [record.name for record in RECORDS]
 SIZE = (7, 9)
 CANNOT_BE_THE_IDENTITY = {"ge-minus", "bam-channel"}
 
-every = pytest.mark.parametrize("name", NAMES)
+every = pytest.mark.parametrize("name", GRAMMAR)
 
 
 def needed(name, size=SIZE):
-    record = attention_record(name)
-    return ({"size": size} if record.fixed_size else {}) | ({"stage": 2} if record.per_stage else {})
+    return attention_record(name).options_at(size=size, stage=2)
 
 
 def create(name, channels=16, **options):
@@ -54,11 +54,11 @@ def randomise(module):
 class TestParameters:
     @pytest.mark.parametrize(
         ("name", "channels"),
-        [(name, channels) for name in NAMES for channels in (3, 16, 20, 64) if name != "fca" or channels % 16 == 0],
+        [(name, channels) for name in GRAMMAR for channels in (3, 16, 20, 64) if name != "fca" or channels % 16 == 0],
     )
     def test_are_as_many_as_the_record_says(self, name, channels):
         expected = attention_record(name).parameters(channels, **needed(name))
-        assert count(create(name, channels)) == expected
+        assert count(create(name, channels)) == expected == FORMULAS[name](channels, **needed(name))
 
     @pytest.mark.parametrize(
         ("name", "total"),
@@ -129,7 +129,7 @@ class TestSqueeze:
         assert isinstance(create(name, squeeze=MeanMax()).squeeze, MeanMax)
         assert create(name, squeeze=partial(ScorePool2d, heads=4)).squeeze.heads == 4
 
-    @pytest.mark.parametrize("name", sorted(set(NAMES) - {"gsop"}))
+    @pytest.mark.parametrize("name", sorted(set(GRAMMAR) - {"gsop"}))
     def test_must_give_statistics_of_all_channels(self, name):
         with pytest.raises(ValueError, match="all 16 channels, and the squeeze gives those of 5"):
             create(name, squeeze=partial(Covariance, reduced=5))
@@ -140,7 +140,7 @@ class TestSqueeze:
 
 
 class TestIdentity:
-    @pytest.mark.parametrize("name", sorted(set(NAMES) - CANNOT_BE_THE_IDENTITY))
+    @pytest.mark.parametrize("name", sorted(set(GRAMMAR) - CANNOT_BE_THE_IDENTITY))
     @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
     def test_start(self, name, training):
         """The last layer at zero and twice the sigmoid: the module changes nothing, and can learn from there."""
@@ -190,7 +190,7 @@ class TestOptions:
         "device": "meta",
     }
 
-    @pytest.mark.parametrize(("name", "option"), [(name, option) for name in NAMES for option in options_of(name)])
+    @pytest.mark.parametrize(("name", "option"), [(name, option) for name in GRAMMAR for option in options_of(name)])
     def test_every_one_is_read(self, name, option):
         usual = needed(name)
         other = self.OTHER[option]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import reference
-from saam import ScorePool, ScorePool2d
+from saam import SAAM, ScorePool, ScorePool2d
 from saam.nn import MeanScore
 
 
@@ -130,6 +130,36 @@ def test_takes_a_scorer_of_the_users_own(scorer):
     assert list(pool.state_dict()) == ["scorer.gain"]
     assert pool.no_weight_decay() == {"scorer.gain"}
     assert "scorer): Brightness" in repr(pool)
+
+
+@pytest.mark.parametrize(
+    ("scorer", "got"),
+    [
+        (nn.Conv2d(4, 3, 1), r"\(2, 3, 3, 5\)"),
+        (nn.Conv2d(4, 1, 3), r"\(2, 1, 1, 3\)"),
+        (nn.Flatten(2), r"\(2, 4, 15\)"),
+        (nn.AdaptiveMaxPool2d((3, 5), return_indices=True), "tuple"),
+    ],
+    ids=["heads", "size", "axes", "no tensor"],
+)
+def test_scorers_that_give_something_else_are_refused(scorer, got):
+    pool, x = ScorePool2d(4, scorer=scorer), torch.randn(2, 4, 3, 5)
+    for call in (pool, pool.score_map, SAAM(4, scorer=scorer)):
+        expected = rf"must give scores .* = \(2, G, 3, 5\), where G divides the 4 channels; it gave {got}"
+        with pytest.raises(ValueError, match=expected):
+            call(x)
+
+
+@pytest.mark.parametrize(
+    ("scorer", "message"),
+    [
+        (5, "scorer must be 'pixel', 'channel', a module, .* got 5"),
+        (lambda channels: None, "must return a module .* got None"),
+    ],
+)
+def test_scorers_that_are_none(scorer, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        ScorePool2d(4, scorer=scorer)
 
 
 def test_the_scorer_is_trained_without_weight_decay():

@@ -20,7 +20,7 @@ __all__ = ["command"]
 
 def command(
     *,
-    data: str = "photo-digits,train=8000,digit_size=(16,24),distractors=0",
+    data: str = "photo-digits,train=8500,digit_size=(20,28),distractors=0",
     model: str = "resnet8,stem_stride=2",
     arms: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ("none", "se", "cbam-channel", "saam"),
     seeds: Whole = 7,

@@ -1,13 +1,11 @@
 """Modules: squeezes, excitations and gates, the attention modules made of them, and their registry."""
 
-import saam.nn.catalog  # noqa: F401  fills the registry
+from saam.nn.attentions.saam import SAAM
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import (
-    BatchNormMLP,
     BottleneckMLP,
     ChannelConv1d,
     ChannelNormalization,
-    ContextTransform,
     FullLinear,
     NoExcitation,
     NormedMLP,
@@ -17,7 +15,6 @@ from saam.nn.excitation import (
     SharedMLP,
 )
 from saam.nn.gate import Add, Doubled, OnePlusSigmoid, OnePlusTanh
-from saam.nn.presets import SAAM
 from saam.nn.registry import (
     AttentionRecord,
     attention_record,
@@ -49,12 +46,10 @@ __all__ = [
     "SAAM",
     "Add",
     "AttentionRecord",
-    "BatchNormMLP",
     "BottleneckMLP",
     "ChannelAttention",
     "ChannelConv1d",
     "ChannelNormalization",
-    "ContextTransform",
     "Covariance",
     "DepthwiseConv",
     "Doubled",

@@ -3,12 +3,14 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from saam._errors import nearest, unknown
 from saam._options import parse_options
+from saam.nn.squeeze import MapSize
 
 __all__ = ["AttentionRecord", "attention_record", "create_attention", "list_attentions", "parse_attention", "register"]
 
@@ -31,18 +33,41 @@ class AttentionRecord:
     """Where the authors' code is, or who defined the variant."""
     placement: str = "residual"
     """Where the paper puts the module."""
-    parameters: Callable[..., int]
-    """Number of parameters with default options, from C and the options ``size`` (7) or ``stage`` (1) where needed."""
     formula: str = ""
-    """The same in words of C, p = C/16, k, H and W."""
+    """The number of parameters with default options, in words of C, p = C/16, k, H and W."""
     weight_decay: str = "on all weights, not on biases and norms"
     """The authors' rule for weight decay."""
-    fixed_size: bool = False
-    """True where a module takes maps of one size only, given as the option ``size``: (H, W), or a number for both."""
-    per_stage: bool = False
-    """True where a module depends on the stage of the network it stands in, given as the option ``stage``, from 1."""
+    needs: tuple[Literal["size", "stage"], ...] = ()
+    """Options that tell the module where it stands: "size", (H, W) or a number for both, if it takes maps of one size
+    only; "stage", from 1, if it depends on the stage of the network."""
     notes: str = ""
     """How it differs from its variants, and what to look out for."""
+
+    @property
+    def fixed_size(self) -> bool:
+        """Whether the module takes maps of one size only."""
+        return "size" in self.needs
+
+    @property
+    def per_stage(self) -> bool:
+        """Whether the module depends on the stage of the network."""
+        return "stage" in self.needs
+
+    def options_at(self, *, size: MapSize = 7, stage: int = 1) -> dict[str, Any]:
+        """Return the options that the module needs at a site: of ``size`` and ``stage`` those in ``needs``."""
+        site = {"size": size, "stage": stage}
+        return {name: site[name] for name in self.needs}
+
+    def parameters(self, channels: int, **options: Any) -> int:
+        """Return the number of parameters of a module, which is built on the meta device.
+
+        Args:
+            channels: C.
+            options: the module's own. A size that it needs is 7 if it is not given, a stage 1.
+        """
+        with torch.device("meta"):
+            module = self.build(channels, **self.options_at() | options)
+        return sum(parameter.numel() for parameter in module.parameters())
 
 
 _RECORDS: dict[str, AttentionRecord] = {}
@@ -78,7 +103,7 @@ def attention_record(name: str) -> AttentionRecord:
         RuntimeError: an attention that the installed timm cannot build.
     """
     if name.startswith("timm:"):
-        from saam.nn.peers.timm_attention import timm_record
+        from saam.nn.attentions.timm import timm_record
 
         return timm_record(name)
     if name not in _RECORDS:
@@ -104,7 +129,7 @@ def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
 
     Example:
         >>> create_attention("eca", 64, squeeze="score").squeeze
-        ScorePool2d(64, heads=1, scorer='pixel', kernel_size=1, temperature=8)
+        ScorePool2d(64, heads=1, scorer='pixel', kernel_size=1, temperature=1)
     """
     name, options = parse_attention(name, options)
     build = attention_record(name).build

@@ -33,7 +33,8 @@ class ScorePool2d(nn.Module):
         channels: C.
         heads: G, the number of score maps of a "pixel" scorer; divides C.
         scorer: "pixel", "channel", or a scorer of your own: a module (B, C, H, W) -> (B, G, H, W), where G divides C,
-            or a function of the channels that builds one.
+            or a function of the channels that builds one. It starts as it is built: with a last layer at zero the
+            pooling starts as the mean. In a :class:`ScorePool` it sees (B, C, N, 1), all N positions in a row.
         kernel_size: side of the scorer's convolution, odd.
         temperature: divides the scores; above 0. "sqrt" takes the square root of the convolution's fan-in, as scaled
             dot-product attention does: ``sqrt(C) * kernel_size`` for "pixel", ``kernel_size`` for "channel". Under
@@ -49,6 +50,7 @@ class ScorePool2d(nn.Module):
     Raises:
         ValueError: heads that do not divide the channels, an even kernel, an unknown scorer, a temperature not above 0,
             or an option of the convolution together with a scorer of your own.
+        TypeError: a scorer that is neither name nor module nor a function that builds one.
 
     Example:
         >>> pool = ScorePool2d(64, heads=4)
@@ -76,6 +78,11 @@ class ScorePool2d(nn.Module):
     ) -> None:
         super().__init__()
         require_channels(channels)
+        if not isinstance(scorer, str) and not callable(scorer):
+            raise TypeError(
+                f"scorer must be {', '.join(map(repr, get_args(_Named)))}, a module, or a function of the channels "
+                f"that builds one, got {scorer!r}"
+            )
         if isinstance(scorer, str):
             if scorer not in get_args(_Named):
                 raise ValueError(f"scorer must be one of {', '.join(get_args(_Named))}, or a module, got {scorer!r}")
@@ -100,6 +107,11 @@ class ScorePool2d(nn.Module):
         self.channels = channels
         self.heads = heads
         self.scorer = scorer if isinstance(scorer, str | nn.Module) else scorer(channels)
+        if not isinstance(self.scorer, str | nn.Module):
+            raise TypeError(
+                f"scorer={scorer!r} is called with the number of channels and must return a module (B, C, H, W) -> "
+                f"(B, G, H, W), got {self.scorer!r}"
+            )
         self.kernel_size = kernel_size
         self.temperature = self.built_temperature = float(temperature)
         self.keepdim = keepdim
@@ -121,15 +133,27 @@ class ScorePool2d(nn.Module):
         """
         require_channels(self.channels, x)
         if self.weight is None:
-            assert isinstance(self.scorer, nn.Module)
-            scores: Tensor = self.scorer(x)
-            return scores.to(accumulator(scores.dtype))
+            return self._scores_of_ones_own(x)
         # In float32 also under autocast: in float16 a sum over many channels overflows.
         dtype = accumulator(x.dtype)
         bias = None if self.bias is None else self.bias.to(dtype)
         groups = self.channels if self.scorer == "channel" else 1
         with without_autocast(x):
             return F.conv2d(x.to(dtype), self.weight.to(dtype), bias, padding=self.kernel_size // 2, groups=groups)
+
+    def _scores_of_ones_own(self, x: Tensor) -> Tensor:
+        assert isinstance(self.scorer, nn.Module)
+        scores: Any = self.scorer(x)
+        batch, channels, *size = x.shape
+        tensor = isinstance(scores, Tensor) and scores.ndim == 4
+        fits = tensor and scores.shape[::2] == (batch, size[0]) and scores.shape[3] == size[1]
+        if not fits or not scores.shape[1] or channels % scores.shape[1]:
+            got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+            raise ValueError(
+                f"the scorer {type(self.scorer).__name__} must give scores (B, G, H, W) = ({batch}, G, "
+                f"{', '.join(map(str, size))}), where G divides the {channels} channels; it gave {got}"
+            )
+        return scores.to(accumulator(scores.dtype))  # type: ignore[no-any-return]
 
     def score_map(self, x: Tensor) -> Tensor:
         """Return the pooling weights: (B, C, H, W) -> (B, G, H, W) in float32 or wider; each map sums to one."""

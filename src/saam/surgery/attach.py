@@ -151,9 +151,7 @@ def _has_tokens(model: nn.Module) -> bool:
 def _wanted(attention: Attention, options: dict[str, Any]) -> Callable[[Site], dict[str, Any]]:
     """Return what an attention wants to know of its site."""
     if isinstance(attention, str):
-        record = attention_record(attention)
-        names = {"size"} if record.fixed_size else set()
-        names |= {"stage"} if record.per_stage else set()
+        names: set[str] = set(attention_record(attention).needs)
     else:
         names = {"size", "stage"} & set(_parameters(attention))
 

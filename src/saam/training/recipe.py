@@ -192,7 +192,15 @@ _CHECKS: dict[str, _Check] = {
 _RECIPES: dict[str, tuple[str, Recipe]] = {
     "demo": (
         "the demo: a small CIFAR ResNet on photo-digits, one CPU thread a run",
-        Recipe(epochs=5, batch_size=100, learning_rate=0.2, nesterov=True, channels_last=True),
+        Recipe(
+            epochs=5,
+            batch_size=50,
+            learning_rate=0.3,
+            nesterov=True,
+            weight_decay=2e-3,
+            warmup_fraction=0.2,
+            channels_last=True,
+        ),
     ),
     "quick": (
         "a first look, or a test that everything runs; too short for a verdict",

@@ -11,15 +11,13 @@ from saam.nn.excitation.channelwise import (
     PerChannelLinear,
     PerChannelNorm,
 )
-from saam.nn.excitation.mlp import BatchNormMLP, BottleneckMLP, ContextTransform, FullLinear, NormedMLP, SharedMLP
+from saam.nn.excitation.mlp import BottleneckMLP, FullLinear, NormedMLP, SharedMLP
 from saam.nn.excitation.rows import RowTransform
 
 __all__ = [
-    "BatchNormMLP",
     "BottleneckMLP",
     "ChannelConv1d",
     "ChannelNormalization",
-    "ContextTransform",
     "FullLinear",
     "NoExcitation",
     "NormedMLP",

@@ -1,12 +1,16 @@
 """Excitations in which every channel sees all channels through fully connected layers."""
 
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor, nn
 
 from saam.nn.excitation._parts import batch_norm, require_side_by_side, require_statistics, zero_
 from saam.nn.excitation.channelwise import PerChannelNorm
 
-__all__ = ["BatchNormMLP", "BottleneckMLP", "ContextTransform", "FullLinear", "NormedMLP", "SharedMLP"]
+__all__ = ["BottleneckMLP", "FullLinear", "NormedMLP", "SharedMLP"]
+
+Norm = Literal["batch", "layer"]
 
 
 class BottleneckMLP(nn.Module):
@@ -17,7 +21,12 @@ class BottleneckMLP(nn.Module):
         hidden: width of the bottleneck.
         statistics: K.
         bias: biases on both layers.
+        norm: of the bottleneck, before the ReLU. "batch" (BAM) norms over the batch, which must be 2 or more in
+            training. "layer" (GCNet) gives its bias whatever the input if ``hidden`` is 1.
         device, dtype: of the parameters.
+
+    Raises:
+        ValueError: an unknown norm.
     """
 
     def __init__(
@@ -27,18 +36,29 @@ class BottleneckMLP(nn.Module):
         *,
         statistics: int = 1,
         bias: bool = True,
+        norm: Norm | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        if norm not in (None, *get_args(Norm)):
+            raise ValueError(f"norm must be one of {', '.join(get_args(Norm))}, or None, got {norm!r}")
         self.statistics = statistics
         self.fc1 = nn.Linear(statistics * channels, hidden, bias=bias, device=device, dtype=dtype)
+        self.norm: nn.BatchNorm1d | nn.LayerNorm | None = None
+        if norm is not None:
+            self.norm = (nn.BatchNorm1d if norm == "batch" else nn.LayerNorm)(hidden, device=device, dtype=dtype)
         self.fc2 = nn.Linear(hidden, channels, bias=bias, device=device, dtype=dtype)
 
     def forward(self, statistics: Tensor) -> Tensor:
         """Return the logits (B, C)."""
         statistics = require_side_by_side(statistics, self.fc2.out_features, self.statistics)
-        logits: Tensor = self.fc2(self.fc1(statistics).relu())
+        hidden: Tensor = self.fc1(statistics)
+        if isinstance(self.norm, nn.BatchNorm1d):
+            hidden = batch_norm(self.norm, hidden)
+        elif self.norm is not None:
+            hidden = self.norm(hidden)
+        logits: Tensor = self.fc2(hidden.relu())
         return logits
 
     def zero_last_(self) -> None:
@@ -71,83 +91,6 @@ class SharedMLP(nn.Module):
         """Return the logits (B, C)."""
         statistics = require_statistics(statistics, self.fc2.out_features)
         logits: Tensor = self.fc2(self.fc1(statistics).relu()).sum(1)
-        return logits
-
-    def zero_last_(self) -> None:
-        """Make all logits zero."""
-        zero_(self.fc2)
-
-
-class BatchNormMLP(nn.Module):
-    """C -> hidden, batch norm, ReLU, -> C (the channel branch of BAM); K statistics enter side by side.
-
-    In training it norms over the batch, which must be 2 or more.
-
-    Args:
-        channels: C.
-        hidden: width of the bottleneck.
-        statistics: K.
-        device, dtype: of the parameters.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        hidden: int,
-        *,
-        statistics: int = 1,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        self.statistics = statistics
-        self.fc1 = nn.Linear(statistics * channels, hidden, device=device, dtype=dtype)
-        self.norm = nn.BatchNorm1d(hidden, device=device, dtype=dtype)
-        self.fc2 = nn.Linear(hidden, channels, device=device, dtype=dtype)
-
-    def forward(self, statistics: Tensor) -> Tensor:
-        """Return the logits (B, C)."""
-        statistics = require_side_by_side(statistics, self.fc2.out_features, self.statistics)
-        logits: Tensor = self.fc2(batch_norm(self.norm, self.fc1(statistics)).relu())
-        return logits
-
-    def zero_last_(self) -> None:
-        """Make all logits zero."""
-        zero_(self.fc2)
-
-
-class ContextTransform(nn.Module):
-    """C -> hidden, LayerNorm, ReLU, -> C, the last layer started at zero (GCNet); K statistics enter side by side.
-
-    With a hidden width of 1 the LayerNorm gives its bias whatever the input: keep ``hidden`` at 2 or more.
-
-    Args:
-        channels: C.
-        hidden: width of the bottleneck.
-        statistics: K.
-        device, dtype: of the parameters.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        hidden: int,
-        *,
-        statistics: int = 1,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        self.statistics = statistics
-        self.fc1 = nn.Linear(statistics * channels, hidden, device=device, dtype=dtype)
-        self.norm = nn.LayerNorm(hidden, device=device, dtype=dtype)
-        self.fc2 = nn.Linear(hidden, channels, device=device, dtype=dtype)
-        self.zero_last_()
-
-    def forward(self, statistics: Tensor) -> Tensor:
-        """Return the logits (B, C)."""
-        statistics = require_side_by_side(statistics, self.fc2.out_features, self.statistics)
-        logits: Tensor = self.fc2(self.norm(self.fc1(statistics)).relu())
         return logits
 
     def zero_last_(self) -> None:

@@ -1,0 +1,88 @@
+"""Coordinate Attention (Hou et al., CVPR 2021, arXiv:2103.02907): a factor for every row and one for every column.
+
+joint        = hardswish(norm(conv1x1([row means, column means])))        (B, m, H + W), m = max(8, C / 32)
+y[b,c,i,j]   = x[b,c,i,j] * sigmoid(conv1x1(joint over rows))[b,c,i] * sigmoid(conv1x1(joint over columns))[b,c,j]
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saam.functional._check import accumulator, without_autocast
+from saam.nn._check import require_channels
+from saam.nn.registry import AttentionRecord
+
+__all__ = ["RECORDS", "CoordAttention"]
+
+_NARROWEST = 8
+
+
+class CoordAttention(nn.Module):
+    """Coordinate Attention: rows and columns share one bottleneck and have an expansion and a gate each.
+
+    The row and column means are few; they are taken in float32 and go on in the dtype of the parameters, also under
+    autocast.
+
+    Args:
+        channels: C.
+        rd_ratio: C * rd_ratio, cut to a whole number and at least 8, is the bottleneck's width.
+        rd_channels: the width itself, in place of the ratio.
+        device, dtype: of the parameters.
+
+    Shape:
+        (B, C, H, W) -> (B, C, H, W).
+
+    Raises:
+        ValueError: a ratio or width that is not above 0.
+
+    Example:
+        >>> CoordAttention(64)(torch.randn(2, 64, 7, 9)).shape
+        torch.Size([2, 64, 7, 9])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        rd_ratio: float = 1 / 32,
+        rd_channels: int | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        require_channels(channels)
+        if not rd_ratio > 0 or (rd_channels is not None and rd_channels < 1):
+            raise ValueError(f"rd_ratio must be above 0 and rd_channels 1 or more, got {rd_ratio} and {rd_channels}")
+        self.channels = channels
+        hidden = max(_NARROWEST, int(channels * rd_ratio)) if rd_channels is None else rd_channels
+        self.reduce = nn.Conv1d(channels, hidden, 1, device=device, dtype=dtype)
+        self.norm = nn.BatchNorm1d(hidden, device=device, dtype=dtype)
+        self.expand_rows = nn.Conv1d(hidden, channels, 1, device=device, dtype=dtype)
+        self.expand_columns = nn.Conv1d(hidden, channels, 1, device=device, dtype=dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend to ``x``."""
+        require_channels(self.channels, x)
+        wide = accumulator(x.dtype)
+        means = torch.cat((x.mean(3, dtype=wide), x.mean(2, dtype=wide)), 2).to(self.reduce.weight.dtype)
+        with without_autocast(x):
+            joint: Tensor = F.hardswish(self.norm(self.reduce(means)))
+            rows: Tensor = self.expand_rows(joint[:, :, : x.shape[2]]).sigmoid().to(x.dtype)
+            columns: Tensor = self.expand_columns(joint[:, :, x.shape[2] :]).sigmoid().to(x.dtype)
+        return x * rows[:, :, :, None] * columns[:, :, None, :]
+
+
+RECORDS = (
+    AttentionRecord(
+        name="coord",
+        build=CoordAttention,
+        description="a factor per row and one per column, from row and column means through a shared bottleneck",
+        paper="Hou, Zhou, Feng: Coordinate Attention for Efficient Mobile Network Design, CVPR 2021",
+        arxiv="2103.02907",
+        source="houqb/CoordAttention, coordatt.py",
+        placement="in the expanded part of an inverted residual, before the last convolution",
+        formula="3Cm + 3m + 2C, m = max(8, C/32)",
+        weight_decay="not published",
+        notes="The bottleneck is never narrower than 8, so that it is heavy at CIFAR widths.",
+    ),
+)

@@ -1,0 +1,90 @@
+"""The Score-based Aggregated Attention Module (Lee & Chung, TIME-E 2019): ``se`` squeezed by learned scores."""
+
+from typing import Any, Literal
+
+import torch
+
+from saam.nn.attentions.se import se
+from saam.nn.channel_attention import ChannelAttention
+from saam.nn.registry import AttentionRecord
+from saam.nn.score_pool import ScorePool2d, Scorer
+from saam.nn.squeeze import Squeeze
+
+__all__ = ["RECORDS", "SAAM"]
+
+
+class SAAM(ChannelAttention):
+    """Score-based Aggregated Attention Module: the excitation of ``se``, squeezed by learned scores.
+
+    ``x * sigmoid(fc2(relu(fc1(context))))`` with ``context`` from :class:`saam.ScorePool2d`. The scorer starts at zero,
+    so a new SAAM computes what an ``se`` with the same excitation does. After Lee & Chung, TIME-E 2019
+    (doi 10.1109/TIME-E47986.2019.9353302), of which only the abstract is public: scorer, reduction and placement are
+    our reconstruction.
+
+    Args:
+        channels: C.
+        rd_ratio, rd_channels, rd_divisor: the bottleneck's width, as in timm; here C/16 by default.
+        heads, scorer, kernel_size, temperature: of the scorer, see :class:`saam.ScorePool2d`.
+        squeeze: "score", or another squeeze in its place.
+        device, dtype: of the parameters.
+
+    Shape:
+        (B, C, H, W) -> (B, C, H, W).
+
+    Raises:
+        ValueError: heads that do not divide the channels, or another option out of its range.
+
+    Example:
+        >>> SAAM(64)(torch.randn(2, 64, 8, 8)).shape
+        torch.Size([2, 64, 8, 8])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        rd_ratio: float = 1 / 16,
+        rd_channels: int | None = None,
+        rd_divisor: int = 1,
+        heads: int = 1,
+        scorer: Scorer = "pixel",
+        kernel_size: int = 1,
+        temperature: float | Literal["sqrt"] = 1.0,
+        squeeze: Squeeze = "score",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        scoring: dict[str, Any] = {
+            "heads": heads,
+            "scorer": scorer,
+            "kernel_size": kernel_size,
+            "temperature": temperature,
+        }
+        if squeeze == "score":
+            squeeze = ScorePool2d(channels, **scoring, device=device, dtype=dtype)
+        elif scoring != {"heads": 1, "scorer": "pixel", "kernel_size": 1, "temperature": 1.0}:
+            raise ValueError(f"{', '.join(scoring)} belong to squeeze='score'; leave them out with squeeze={squeeze!r}")
+        body = se(
+            channels,
+            rd_ratio=rd_ratio,
+            rd_channels=rd_channels,
+            rd_divisor=rd_divisor,
+            squeeze=squeeze,
+            device=device,
+            dtype=dtype,
+        )
+        super().__init__(body.squeeze, body.excitation, body.gate)
+
+
+RECORDS = (
+    AttentionRecord(
+        name="saam",
+        build=SAAM,
+        description="score-based aggregation, then the excitation and gate of se",
+        paper="Lee, Chung: Score-based Aggregation for Attention Modules in Image Classification Tasks, TIME-E 2019",
+        source="this project; only the paper's abstract is public, the details are our reconstruction",
+        formula="2Cp + p + C + C",
+        weight_decay="on the excitation's weights, not on the scorer",
+        notes="Starts as an se: the scorer is zero. Options: heads, scorer, kernel_size, temperature.",
+    ),
+)

@@ -1,0 +1,45 @@
+"""The Style-based Recalibration Module (Lee, Kim, Nam, ICCV 2019, arXiv:1903.10829): mean and deviation weighed."""
+
+import torch
+from torch import nn
+
+from saam.nn._check import require_channels
+from saam.nn.channel_attention import ChannelAttention
+from saam.nn.excitation import PerChannelLinear
+from saam.nn.registry import AttentionRecord
+from saam.nn.squeeze import Squeeze, create_squeeze, statistics_of
+
+__all__ = ["RECORDS", "srm"]
+
+
+def srm(
+    channels: int,
+    *,
+    squeeze: Squeeze = "mean+std",
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> ChannelAttention:
+    """Build the Style-based Recalibration Module (Lee, Kim, Nam, arXiv:1903.10829).
+
+    ``x * sigmoid(norm(a * mean(x) + b * std(x)))`` with a and b of each channel, started at zero, and a batch norm.
+    """
+    require_channels(channels)
+    pool = create_squeeze(squeeze, channels, device=device, dtype=dtype)
+    linear = PerChannelLinear(channels, statistics=statistics_of(pool, channels), device=device, dtype=dtype)
+    return ChannelAttention(pool, linear, nn.Sigmoid())
+
+
+RECORDS = (
+    AttentionRecord(
+        name="srm",
+        build=srm,
+        description="mean and deviation squeeze, two weights per channel, batch norm, sigmoid",
+        paper="Lee, Kim, Nam: SRM: A Style-based Recalibration Module for Convolutional Neural Networks, ICCV 2019",
+        arxiv="1903.10829",
+        source="hyunjaelee410/style-based-recalibration-module, models/recalibration_modules.py",
+        formula="4C",
+        weight_decay="on none of its parameters",
+        notes="A new module halves its input: the weights start at zero. In training it norms over the batch, which "
+        "must be 2 or more. A map of one pixel, on which the authors' code gives NaN, has deviation 0.",
+    ),
+)
