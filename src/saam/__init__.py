@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from saam._version import __version__
 from saam.functional import rescale, score_aggregate
 from saam.functional.backend import backends
-from saam.nn import SAAM, ChannelAttention, ScorePool, ScorePool2d, create_attention, list_attentions
+from saam.nn import SAAM, ChannelAttention, ScorePool, ScorePool2d, create_attention, list_attentions, no_weight_decay
 
 if TYPE_CHECKING:
     from saam.explain.score_maps import score_maps
@@ -44,6 +44,7 @@ __all__ = [
     "list_models",
     "load",
     "new_parameters",
+    "no_weight_decay",
     "push_to_hub",
     "rescale",
     "save",

@@ -65,6 +65,15 @@ def test_bad_input_is_refused() -> None:
     model = saam.create_model("resnet8", attention="saam", width=8)
     with pytest.raises(ValueError, match="expected images to run the model on, got none"):
         score_use(model, [])
+    x = torch.zeros(2, 3, 8, 8)
+    for batches, got in (
+        ((x, torch.zeros(2)), r"\(2,\)"),
+        (x[0], r"\(3, 8, 8\)"),
+        ([{"x": x}], "dict"),
+        (["a"], "str"),
+    ):
+        with pytest.raises(ValueError, match=rf"expected batches of images \(B, C, H, W\), .* got {got}"):
+            score_use(model, batches)
     for bad in (math.nan, math.inf):
         with pytest.raises(ValueError, match=r"the scores at site 'layer1\.0\.bn2' are not finite"):
             score_use(model, torch.full((1, 3, 8, 8), bad))

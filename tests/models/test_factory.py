@@ -5,7 +5,7 @@ from torch import nn
 from saam.explain import score_maps
 from saam.models import create_model, model_card, untrained_parameters
 from saam.nn import SAAM
-from saam.surgery import detach, new_parameters
+from saam.surgery import detach, new_parameters, upgrade
 
 
 def test_backbone_weights_depend_on_the_seed_alone() -> None:
@@ -112,6 +112,13 @@ def test_the_head_of_attended_networks() -> None:
 def test_heads_that_are_none(head: str, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         create_model("resnet8", width=8, head=head)
+
+
+def test_heads_that_are_no_names() -> None:
+    with pytest.raises(TypeError, match=r"head must be the name of a squeeze, .* got True"):
+        create_model("resnet8", width=8, head=True)
+    with pytest.raises(TypeError, match=r"head must be True or False, got .score.; squeeze= says"):
+        upgrade(create_model("resnet8", width=8), head="score")
 
 
 def test_card() -> None:

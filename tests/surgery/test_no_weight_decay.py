@@ -82,6 +82,24 @@ def test_scorers_do_not_decay(build, count):
         assert kernels - found  # the convolutions do decay
 
 
+def in_a_network_of_ones_own():
+    return nn.ModuleDict({"encoder": upgraded_with_many_scorers(), "pool": saam.ScorePool2d(8)})
+
+
+def built_by_timm():
+    return timm.create_model("resnet26", num_classes=3, block_args={"attn_layer": saam.SAAM})
+
+
+@pytest.mark.parametrize("build", [*SCORERS, in_a_network_of_ones_own, built_by_timm], ids=lambda build: build.__name__)
+def test_every_scorer_is_named_wherever_it_stands(build):
+    model = build()
+    by_name = dict(model.named_parameters())
+    named = saam.no_weight_decay(model)
+    assert named <= by_name.keys()
+    assert scorers(model) <= {id(by_name[name]) for name in named}
+    assert not any(name.endswith(("conv1.weight", "fc.weight")) for name in named)
+
+
 def test_what_a_network_names_itself_stays_named():
     model = attached_in_timm()
     own = type(model).no_weight_decay(model) & {name for name, _ in model.named_parameters()}

@@ -49,7 +49,13 @@ def score_use(model: nn.Module, batches: Tensor | Iterable[Tensor | tuple[Tensor
     shares: dict[str, list[Tensor]] = {}
     lifts: dict[str, list[Tensor]] = {}
     for batch in [batches] if isinstance(batches, Tensor) else batches:
-        x = batch if isinstance(batch, Tensor) else batch[0]
+        x = batch[0] if isinstance(batch, tuple | list) and batch else batch
+        if not isinstance(x, Tensor) or x.ndim != 4:
+            got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise ValueError(
+                f"expected batches of images (B, C, H, W), or of tuples that begin with them, got {got}: pass a "
+                "loader, a tensor, or a list such as [(images, labels)]"
+            )
         if not len(x):
             continue
         for site, maps in score_maps(model, x.to(device)).items():

@@ -92,6 +92,8 @@ def create_model(
     if attention is not None:
         with _seeded(None if seed is None else seed + 2**31):
             attach(model, attention, where=where, start=start or ("identity" if pretrained else "default"), **chosen)
+    if head is not None and not isinstance(head, str):
+        raise TypeError(f"head must be the name of a squeeze, as in 'score' or 'score,heads=4', or None, got {head!r}")
     if head is not None and head != "mean":
         squeeze, settings = parse_options(head)
         require_options("the score squeeze", ScorePool2d, settings)

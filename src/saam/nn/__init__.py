@@ -39,6 +39,7 @@ from saam.nn.squeeze import (
     create_squeeze,
     list_squeezes,
 )
+from saam.nn.weight_decay import no_weight_decay
 
 __all__ = [
     "DCT",
@@ -77,6 +78,7 @@ __all__ = [
     "create_squeeze",
     "list_attentions",
     "list_squeezes",
+    "no_weight_decay",
     "parse_attention",
     "register",
 ]

@@ -37,8 +37,8 @@ def upgrade(
     It knows SEModule, EffectiveSE, Eca, Ceca, the channel part of Cbam, GlobalContext and the SqueezeExcite of
     EfficientNet, MobileNet and their kin in timm, SqueezeExcitation in torchvision, and the modules of this library. A
     maximum beside the mean stays. The score squeeze starts as the mean, so the network computes what it did, up to
-    rounding. What has a score squeeze already keeps its scores. Keys stay as they were, the scorers' are added.
-    All is changed, or on an error nothing; asking again changes nothing.
+    rounding; a scorer of your own starts as you build it. What has a score squeeze already keeps its scores. Keys stay
+    as they were, the scorers' are added. All is changed, or on an error nothing; asking again changes nothing.
 
     Args:
         model: any network on images.
@@ -58,6 +58,8 @@ def upgrade(
             "score", or a head without a pooling module.
     """
     refuse(model)
+    if not isinstance(head, bool):
+        raise TypeError(f"head must be True or False, got {head!r}; squeeze= says by what the head pools")
     if options and squeeze != "score":
         raise ValueError(f"{', '.join(options)} belong to squeeze='score'; leave them out with squeeze={squeeze!r}")
     require_options("the score squeeze", ScorePool2d, options)
@@ -197,13 +199,17 @@ def _upgrade_head(
     with undone(model):
         pooling = head_pool(run(model, example, partial(record, model)))
     if pooling is None:
-        raise ValueError(f"{type(model).__name__} has no global pooling before its classifier: leave out head=True")
+        raise ValueError(
+            f"{type(model).__name__} has no global pooling before its classifier that can be found: leave out the "
+            "head, or put saam.ScorePool2d(channels) there yourself"
+        )
     before, pooled = pooling
     name = next(iter(pooled.made_by), "")
     if pooled.operation != "mean" or not name or name not in before.taken_by:
         how = "in a function of its own" if pooled.operation == "mean" else f"by {pooled.operation}"
         raise ValueError(
-            f"the head of {type(model).__name__} pools {how}, not in a module that averages: leave out head=True"
+            f"the head of {type(model).__name__} pools {how}, not in a module that averages: leave out the "
+            "head, or put saam.ScorePool2d(channels) there yourself"
         )
     module = visible_modules(model)[name]
     while isinstance(module, Attended):
