@@ -233,7 +233,8 @@ def load_data(
     pools = loader(*[place] if place else [], **{key: value for key, value in options.items() if key in own})
     if not isinstance(pools, Pools):
         raise TypeError(f"the loader of data set {record.name!r} must return saam.data.Pools, got {pools!r:.80}")
-    return draw_splits(pools, name=name, **{key: value for key, value in options.items() if key in shared})
+    shares: dict[str, Any] = dict.fromkeys({"validation", "test"} - set(record.drawn), 0)  # the loader has these
+    return draw_splits(pools, name=name, **shares, **{key: value for key, value in options.items() if key in shared})
 
 
 def spelled(options: Mapping[str, Any]) -> str:

@@ -42,7 +42,7 @@ def read_pixels(hashes: Sequence[bytes], size: int | None) -> Tensor | None:
         return None
     end = max(0, len(content) - _SHAPE - _CHECK)
     pixels, shape, check = content[:end], content[end:-_CHECK].tobytes(), content[-_CHECK:].tobytes()
-    if check != _digest(memoryview(pixels), shape):
+    if check != _digest(pixels.data, shape):
         return None
     height, width = (int(side) for side in np.frombuffer(shape, "<i8"))
     return torch.from_numpy(pixels).view(len(hashes), 3, height, width)
@@ -50,7 +50,7 @@ def read_pixels(hashes: Sequence[bytes], size: int | None) -> Tensor | None:
 
 def write_pixels(hashes: Sequence[bytes], size: int | None, pixels: Tensor) -> None:
     """Keep decoded images (N, 3, H, W) for :func:`read_pixels`; a folder that cannot be written keeps nothing."""
-    file, content = _file(hashes, size), memoryview(pixels.contiguous().numpy()).cast("B")
+    file, content = _file(hashes, size), pixels.contiguous().numpy().data.cast("B")
     shape = np.array(pixels.shape[2:], "<i8").tobytes()
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)

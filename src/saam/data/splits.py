@@ -166,7 +166,7 @@ def split_indices(
 
 
 def draw_splits(
-    pools: Pools, *, name: str, validation: float = 0.1, test: float = 0.1, seed: int = 0, limit: int | None = None
+    pools: Pools, /, *, name: str, validation: float = 0.1, test: float = 0.1, seed: int = 0, limit: int | None = None
 ) -> Splits:
     """Make the splits of a data set from its pools; every data set gets its splits here.
 
