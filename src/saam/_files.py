@@ -4,7 +4,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,8 +15,11 @@ _DEEPEST = 32
 _LARGEST_NUMBER = 2**64
 
 
-def write_atomically(contents: Mapping[Path, bytes]) -> None:
+def write_atomically(contents: Mapping[Path, bytes | Iterable[bytes | memoryview]]) -> None:
     """Write files so that a failure or a kill leaves each as it was: all are on the disk before the first is replaced.
+
+    Args:
+        contents: for each file its bytes, or pieces of them that need not lie together.
 
     Raises:
         OSError: A file cannot be written.
@@ -25,7 +28,7 @@ def write_atomically(contents: Mapping[Path, bytes]) -> None:
     try:
         for path, content in contents.items():
             with temporary[path].open("wb") as file:
-                file.write(content)
+                file.writelines([content] if isinstance(content, bytes) else content)
                 file.flush()
                 os.fsync(file.fileno())
         for path, written in temporary.items():

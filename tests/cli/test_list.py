@@ -45,6 +45,10 @@ def test_models_and_data_say_what_they_are_for(capsys, monkeypatch, columns):
     models = " ".join(listed("models", capsys, monkeypatch, columns))
     for phrase in ("32x32", "wrn22_4", "timm:NAME", "torchvision:NAME"):
         assert phrase in models
+    data = " ".join(" ".join(listed("data", capsys, monkeypatch, columns)).split())
+    folder = "options: size, validation=0.1, test=0.1, seed=0, limit, skip_corrupt=false, workers=0, label"
+    for phrase in (folder, "train=15000", "revision"):
+        assert phrase in data
     assert "a tenth each" in " ".join(" ".join(listed("data", capsys, monkeypatch, columns)).split())
 
 

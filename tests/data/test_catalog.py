@@ -7,8 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from saam.data import data_record, list_data, load_data, resolve_name
+from saam.data import (
+    Images,
+    Pools,
+    catalog,
+    data_options,
+    data_record,
+    list_data,
+    load_data,
+    load_kept_data,
+    register_data,
+    resolve_name,
+)
 
 MakeFolder = Callable[..., Path]
 
@@ -18,7 +30,7 @@ def test_every_record_has_a_loader_and_a_line() -> None:
 
     for name in list_data():
         record = data_record(name)
-        assert callable(pkgutil.resolve_name(record.loader))
+        assert callable(pkgutil.resolve_name(record.loader) if isinstance(record.loader, str) else record.loader)
         assert record.description
         assert "\n" not in record.description
 
@@ -124,3 +136,89 @@ def test_importing_saam_data_imports_no_optional_package() -> None:
     optional = ("sklearn", "torchvision", "pyarrow", "PIL", "huggingface_hub")
     code = f"import sys, saam.data; print([m for m in {optional} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def load_noise(*, count: int = 60, classes: int = 3, seed: int = 0, root: str | None = None) -> Pools:
+    """Images of noise."""
+    pixels = torch.randint(0, 256, (count, 3, 8, 8), generator=torch.Generator().manual_seed(seed))
+    return Pools(train=Images(pixels.byte(), torch.arange(count) % classes), classes=list("abcdef")[:classes])
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "_RECORDS", dict(catalog._RECORDS))
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_registered_data_set_is_one_as_any_other() -> None:
+    register_data("noise", load_noise)
+    assert list_data()[-1] == "noise"
+    assert data_record("noise").description == "Images of noise."
+    splits = load_data("noise", count=100, test=20, limit=30)
+    assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [30, 10, 20]
+    assert (splits.name, splits.label, splits.classes) == ("noise", "noise", ("a", "b", "c"))
+    assert load_data("noise", seed=1).fingerprint != load_data("noise").fingerprint
+    with pytest.raises(TypeError, match="data: count must be a whole number, got 'many'"):
+        load_data("noise", count="many")
+    expected = "it takes root, validation=0.1, test=0.1, seed=0, limit, count=60, classes=3"
+    with pytest.raises(TypeError, match=f"data set 'noise' has no option 'counts': did you mean 'count'.* {expected}$"):
+        load_data("noise", counts=3)
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_registered_kind_gets_its_place() -> None:
+    places = []
+
+    def load(place: str, *, count: int = 30) -> Pools:
+        places.append(place)
+        return load_noise(count=count)
+
+    register_data("noise:", load, description="noise:PLACE, images of noise", drawn=["validation"])
+    with pytest.raises(ValueError, match="'noise:' names no place; expected noise:PLACE"):
+        load_data("noise:")
+    assert list(data_options("noise:x")) == ["validation", "seed", "limit", "count"]
+    with pytest.raises(ValueError, match="the test split of noise:here is empty"):
+        load_data("noise:here", count=40)
+    assert places == ["here"]
+
+
+@pytest.mark.usefixtures("registry")
+def test_names_that_cannot_be_registered_are_refused() -> None:
+    register_data("noise", load_noise)
+    for name in ("noise", "noise:", "cifar10", "folder", "folder:"):
+        with pytest.raises(ValueError, match=f"data set '{name}' is registered already; choose another name"):
+            register_data(name, load_noise)
+    for name in ("", "a,b", "a=b", "a/b", "a:b", ":"):
+        with pytest.raises(ValueError, match=r"expected letters, digits, '_', '.', '-' and a colon at the end or none"):
+            register_data(name, load_noise)
+    with pytest.raises(ValueError, match=r"drawn=.*train.*: expected 'validation', 'test', both or none"):
+        register_data("other", load_noise, drawn=["train"])
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_loader_must_return_pools() -> None:
+    register_data("noise", lambda: 3, description="not even noise")  # type: ignore[arg-type,return-value]
+    with pytest.raises(TypeError, match=r"the loader of data set 'noise' must return saam.data.Pools, got 3"):
+        load_data("noise")
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_file_sets_only_what_was_registered_for_it() -> None:
+    register_data("noise", load_noise, kept=["count"])
+    assert len(load_kept_data("noise", count=50, limit=10, seed=3).train) == 10
+    for options in ({"classes": 2}, {"root": "/"}, {"label": "x"}, {"train": 3}):
+        with pytest.raises(ValueError, match="is not taken from a file, which may set count, limit, size, test, valid"):
+            load_kept_data("noise", **options)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="a file may give numbers up to"):
+        load_kept_data("noise", count=10**9)
+
+
+def test_options_are_listed_with_their_defaults() -> None:
+    assert catalog.spelled(data_options("folder:")) == (
+        "size, validation=0.1, test=0.1, seed=0, limit, skip_corrupt=false, workers=0, label"
+    )
+    digits = catalog.spelled(data_options("photo-digits"))
+    assert digits.startswith(
+        "root, size=32, validation=1000, test=10000, seed=0, limit, train=15000, digit_size=(12,19)"
+    )
+    assert list(data_options("fashion-mnist")) == ["root", "size", "validation", "seed", "limit"]

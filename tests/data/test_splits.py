@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saam.data import Images, Splits, build_splits, limit_splits, split_indices
+from saam.data import Images, Pools, Splits, build_splits, limit_splits, split_indices
 from saam.data.splits import complete_splits
 
 
@@ -89,10 +89,9 @@ def test_split_indices_refuse_wrong_shares(options: dict[str, float], message: s
 def test_completed_splits_never_mix(given_parts: tuple[str, ...]) -> None:
     images = pool(90)
     parts = [given_parts[i % len(given_parts)] for i in range(90)]
+    pools = Pools.divide(images, parts, classes=("a", "b", "c"), label="")
     made = dict(
-        zip(
-            ("train", "validation", "test"), complete_splits(images, parts, validation=0.2, test=6, seed=0), strict=True
-        )
+        zip(("train", "validation", "test"), complete_splits(pools, validation=0.2, test=6, seed=0), strict=True)
     )
     found = {part: numbers(split) for part, split in made.items()}
     assert sum(len(split) for split in made.values()) == 90

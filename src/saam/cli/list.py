@@ -63,9 +63,21 @@ def _squeezes(console: Console) -> None:
 
 
 def _data(console: Console) -> None:
-    from saam.data import data_record, list_data
+    from saam.data import data_options, data_record, list_data
+    from saam.data.catalog import spelled
 
-    _print_pairs(console, [(name, data_record(name).description) for name in list_data()])
+    def options(name: str) -> str:
+        try:
+            return f"options: {spelled(data_options(name))}"
+        except ModuleNotFoundError as error:
+            return str(error)
+
+    _print_pairs(console, [(name, f"{data_record(name).description}\n{options(name)}") for name in list_data()])
+    for note in (
+        "options follow the name, as in cifar10,limit=1000; shown with their defaults, without one they are not set.",
+        "validation, test: share or number of the train images drawn for it; limit: most images in each split.",
+    ):
+        console.print(fill(note, console.width))
 
 
 def _models(console: Console) -> None:

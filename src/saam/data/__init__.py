@@ -5,25 +5,30 @@ from saam.data.batches import Batches, normalise, score_batches, train_batches
 from saam.data.cache import cache_folder
 from saam.data.catalog import (
     DataRecord,
+    data_options,
     data_record,
     kept_options,
     list_data,
     load_data,
     load_kept_data,
+    register_data,
     resolve_name,
 )
-from saam.data.splits import Images, ImageSource, Splits, build_splits, limit_splits, split_indices
+from saam.data.images import Images, ImageSource
+from saam.data.splits import Pools, Splits, build_splits, limit_splits, split_indices
 
 __all__ = [
     "Batches",
     "DataRecord",
     "ImageSource",
     "Images",
+    "Pools",
     "Splits",
     "augment",
     "build_splits",
     "cache_folder",
     "cutout",
+    "data_options",
     "data_record",
     "kept_options",
     "limit_splits",
@@ -34,6 +39,7 @@ __all__ = [
     "normalise",
     "random_crop",
     "random_flip",
+    "register_data",
     "resolve_name",
     "score_batches",
     "split_indices",

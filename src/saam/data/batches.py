@@ -9,7 +9,8 @@ from torch import Generator, Tensor
 
 from saam._errors import unknown
 from saam.data.augmentation import augment, list_augmentations
-from saam.data.splits import ImageSource, Splits
+from saam.data.images import ImageSource
+from saam.data.splits import Splits
 
 __all__ = ["Batches", "normalise", "score_batches", "train_batches"]
 

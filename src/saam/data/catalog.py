@@ -1,27 +1,33 @@
-"""Data sets by name: one frozen record for each, and the functions that look them up."""
+"""Data sets by name: one frozen record for each, and the functions that add to them and look them up."""
 
 import inspect
 import pkgutil
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, Union, get_args, get_origin
 
 from saam._errors import nearest
 from saam._plain import plain_options
 from saam.data.cache import no_downloads
-from saam.data.splits import Splits, limit_splits
+from saam.data.splits import Pools, Splits, draw_splits
 
 __all__ = [
     "DataRecord",
+    "data_options",
     "data_record",
     "kept_options",
     "list_data",
     "load_data",
     "load_kept_data",
+    "register_data",
     "resolve_name",
 ]
+
+_KEPT = ("size", "validation", "test", "train", "limit", "skip_corrupt", "workers", "distractors", "digit_size")
+_TEXTS = ("root", "label", "revision", "folder")
 
 
 @dataclass(frozen=True)
@@ -30,10 +36,14 @@ class DataRecord:
 
     name: str
     """As :func:`load_data` takes it; a name that ends in a colon goes on with a place."""
-    loader: str
-    """``module:function``, imported when it is asked for."""
+    loader: str | Callable[..., Pools]
+    """Returns the pools, given the place if the name ends in a colon, and keyword options; or ``module:function``."""
     description: str
     """One line."""
+    drawn: tuple[str, ...] = ("validation", "test")
+    """The splits that can be drawn from train, each with an option of its name: how much."""
+    kept: tuple[str, ...] = (*_KEPT, *_TEXTS)
+    """Options that a file may set, such as the plan of a comparison."""
 
 
 _RECORDS = {
@@ -43,10 +53,16 @@ _RECORDS = {
             "photo-digits",
             "saam.data.photo_digits:load_photo_digits",
             "handwritten digits on crops of photographs, 32x32, with masks; made here, no download",
+            (),
         ),
-        DataRecord("cifar10", "saam.data.vision:load_cifar10", "CIFAR-10, 32x32; downloaded"),
-        DataRecord("cifar100", "saam.data.vision:load_cifar100", "CIFAR-100, 32x32; downloaded"),
-        DataRecord("fashion-mnist", "saam.data.vision:load_fashion_mnist", "Fashion-MNIST, 28x28; downloaded"),
+        DataRecord("cifar10", "saam.data.vision:load_cifar10", "CIFAR-10, 32x32; downloaded", ("validation",)),
+        DataRecord("cifar100", "saam.data.vision:load_cifar100", "CIFAR-100, 32x32; downloaded", ("validation",)),
+        DataRecord(
+            "fashion-mnist",
+            "saam.data.vision:load_fashion_mnist",
+            "Fashion-MNIST, 28x28; downloaded",
+            ("validation",),
+        ),
         DataRecord(
             "folder:",
             "saam.data.folder:load_folder",
@@ -57,6 +73,52 @@ _RECORDS = {
         DataRecord("hub:", "saam.data.parquet:load_hub", "hub:OWNER/NAME, a Hugging Face data set; downloaded"),
     )
 }
+
+
+def register_data(
+    name: str,
+    loader: Callable[..., Pools],
+    *,
+    description: str = "",
+    drawn: Collection[str] = ("validation", "test"),
+    kept: Collection[str] = (),
+) -> None:
+    """Make a data set known by its name, to :func:`load_data`, ``saam list data`` and comparisons.
+
+    It is known in the process that calls this. The workers of a comparison are processes of their own, which import the
+    script that started them: call this at the top level of that script or of a module that it imports, not under
+    ``if __name__ == "__main__"``.
+
+    Args:
+        name: letters, digits, ``_``, ``.`` and ``-``; one that ends in a colon goes on with a place, as in
+            ``zip:PATH``.
+        loader: returns the pools. It takes keyword options, annotated so that their types are checked, and before
+            them the place if the name ends in a colon. An option ``seed`` gets the seed of the splits.
+        description: one line; empty: the first line of the loader's docstring.
+        drawn: which of validation and test can be drawn from train. Leave out what the loader always returns.
+        kept: the loader's options that a comparison may set. Its plan is a file, which a stranger may have written, so
+            list no option that could do harm with any number, word or list of these; ``root``, ``label``, ``revision``
+            and ``folder`` may be any text. ``size``, ``validation``, ``test``, ``limit`` and ``seed`` need no mention.
+
+    Raises:
+        ValueError: the name is taken or has other letters, or ``drawn`` is something else.
+
+    Example:
+        >>> register_data("nothing", lambda: None)
+        Traceback (most recent call last):
+        ...
+        ValueError: data set 'nothing' needs a description: give one, or a docstring to its loader
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*:?", name):
+        raise ValueError(f"expected letters, digits, '_', '.', '-' and a colon at the end or none, got {name!r}")
+    if name.rstrip(":") in {known.rstrip(":") for known in _RECORDS}:
+        raise ValueError(f"data set {name!r} is registered already; choose another name")
+    if not set(drawn) <= {"validation", "test"}:
+        raise ValueError(f"drawn={drawn!r}: expected 'validation', 'test', both or none")
+    line = description or (inspect.getdoc(loader) or "").partition("\n")[0]
+    if not line:
+        raise ValueError(f"data set {name!r} needs a description: give one, or a docstring to its loader")
+    _RECORDS[name] = DataRecord(name, loader, line, tuple(drawn), ("size", "validation", "test", "limit", *kept))
 
 
 def list_data() -> list[str]:
@@ -82,6 +144,26 @@ def data_record(name: str) -> DataRecord:
             f"known: {', '.join(_RECORDS)}"
         )
     return _RECORDS[kind + colon]
+
+
+def data_options(name: str) -> dict[str, Any]:
+    """Return the options of a data set and their defaults; ``inspect.Parameter.empty`` where one must be given.
+
+    Raises:
+        ValueError: no such name.
+        ModuleNotFoundError: the data set needs a package that is not installed.
+
+    Example:
+        >>> data_options("folder:")["validation"]
+        0.1
+    """
+    record = data_record(name)
+    own, shared = _parameters(record, _loader(record))
+    found = {option: parameter.default for option, parameter in (shared | own).items()}
+    return {option: found.pop(option) for option in _FIRST if option in found} | found
+
+
+_FIRST = ("root", "size", "validation", "test", "seed", "limit")  # of the options, in lists of them
 
 
 def resolve_name(name: str) -> str:
@@ -121,7 +203,9 @@ def load_data(
         size: height and width in pixels; None: the data set's own.
         seed: of the division into splits, and of what is generated.
         limit: at most so many images in each split; None: all.
-        options: the data set's own, such as ``distractors=4`` or ``label="pets"``.
+        options: the data set's own, such as ``distractors=4`` or ``label="pets"`` (see :func:`data_options`), and
+            where no such images are given, ``validation`` and ``test``: the share (below 1) or number of the train
+            images that are drawn for them.
 
     Raises:
         ValueError: no such name, or an option out of its range.
@@ -134,29 +218,67 @@ def load_data(
     place = name.partition(":")[2]
     if record.name.endswith(":") and not place:
         raise ValueError(f"{name!r} names no place; expected {record.description}")
+    loader = _loader(record)
+    options |= {key: value for key, value in (("root", root), ("size", size), ("limit", limit)) if value is not None}
+    options["seed"] = seed
+    own, shared = _parameters(record, loader)
+    for option, value in options.items():
+        if option not in own | shared:
+            known = data_options(record.name)
+            hint = f"{nearest(option, known)}it takes {spelled(known)}"
+            raise TypeError(f"data set {record.name!r} has no option {option!r}: {hint}")
+        _check_type(option, value, (shared | own)[option].annotation)
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"data: seed must be 0 or above, and below 2**63, got {seed}")
+    pools = loader(*[place] if place else [], **{key: value for key, value in options.items() if key in own})
+    if not isinstance(pools, Pools):
+        raise TypeError(f"the loader of data set {record.name!r} must return saam.data.Pools, got {pools!r:.80}")
+    shares: dict[str, Any] = dict.fromkeys({"validation", "test"} - set(record.drawn), 0)  # the loader has these
+    return draw_splits(pools, name=name, **shares, **{key: value for key, value in options.items() if key in shared})
+
+
+def spelled(options: Mapping[str, Any]) -> str:
+    """Return options as one writes them, ``name=default`` with commas; the bare name where there is no default."""
+    return ", ".join(
+        option if value in (None, inspect.Parameter.empty) else f"{option}={_literal(value)}"
+        for option, value in options.items()
+    )
+
+
+def _literal(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value).replace(" ", "")
+
+
+def _loader(record: DataRecord) -> Callable[..., Pools]:
+    if not isinstance(record.loader, str):
+        return record.loader
     try:
-        loader = pkgutil.resolve_name(record.loader)
+        loader: Callable[..., Pools] = pkgutil.resolve_name(record.loader)
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"{record.name} data need {error.name}: pip install 'saam[data]'", name=error.name
         ) from error
-    given = {"root": root, "size": size, "seed": seed}
-    options |= {key: value for key, value in given.items() if value is not None}
-    parameters = inspect.signature(loader).parameters.values()
-    known = {value.name: value.annotation for value in parameters if value.kind is value.KEYWORD_ONLY}
-    for option, value in options.items():
-        if option not in known:
-            hint = f"{nearest(option, known)}it takes {', '.join(known)}"
-            raise TypeError(f"data set {record.name!r} has no option {option!r}: {hint}")
-        _check_type(option, value, known[option])
-    _check_type("limit", limit, int | None)
-    if not 0 <= seed < 2**63:
-        raise ValueError(f"data: seed must be 0 or above, and below 2**63, got {seed}")
-    splits: Splits = loader(*[place] if place else [], **options)
-    return splits if limit is None else limit_splits(splits, limit, seed=seed)
+    return loader
 
 
-_KEPT = ("size", "validation", "test", "train", "limit", "skip_corrupt", "workers", "distractors", "digit_size")
+_Parameters = dict[str, inspect.Parameter]
+
+
+def _parameters(record: DataRecord, loader: Callable[..., Pools]) -> tuple[_Parameters, _Parameters]:
+    """The options that the loader takes, and those that the drawing of splits takes; ``seed`` may be both."""
+    own, shared = _keywords(loader), _keywords(draw_splits)
+    if record.name.endswith(":"):
+        own.pop(next(iter(inspect.signature(loader).parameters), ""), None)  # the place
+    unwanted = {"name", *({"validation", "test"} - set(record.drawn)), *(set(own) - {"seed", "limit"})}
+    return own, {option: parameter for option, parameter in shared.items() if option not in unwanted}
+
+
+def _keywords(function: Callable[..., Any]) -> _Parameters:
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    kinds = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return {parameter.name: parameter for parameter in parameters if parameter.kind in kinds}
+
+
 _MOST_IMAGES = 2_000_000
 _MOST_BYTES = 2**33  # of the images that photo-digits makes
 _BOUNDS = {"size": 4096, "workers": 64, "distractors": 100}
@@ -165,7 +287,7 @@ _BOUNDS = {"size": 4096, "workers": 64, "distractors": 100}
 def load_kept_data(name: str, **options: Any) -> Splits:
     """Load data that a file names, such as the plan of a comparison, which may come from a stranger.
 
-    They come from this machine: nothing is downloaded, and a generated data set goes to the user's cache folder.
+    They come from this machine: nothing is downloaded, and what is made of them goes to the user's cache folder.
 
     Raises:
         ValueError: an option that is not taken from a file, and all that :func:`load_data` raises.
@@ -184,8 +306,10 @@ def kept_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: an option that is not taken from a file.
     """
-    plain = {key: value for key, value in options.items() if key not in ("seed", *_TEXTS)}
-    plain_options(f"the data {name!r:.80}", plain, _KEPT, largest=_MOST_IMAGES)
+    kind, colon, _ = name.partition(":")
+    allowed = _RECORDS[kind + colon].kept if kind + colon in _RECORDS else (*_KEPT, *_TEXTS)
+    plain = {key: value for key, value in options.items() if key != "seed" and not (key in _TEXTS and key in allowed)}
+    plain_options(f"the data {name!r:.80}", plain, allowed, largest=_MOST_IMAGES)
     for option in _TEXTS:
         if not isinstance(options.get(option, ""), str) or len(options.get(option, "")) > 1000:
             raise ValueError(f"the option {option!r} of the data {name!r:.80} must be a text")
@@ -202,14 +326,15 @@ def kept_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if not (name == "photo-digits" and key == "root")}
 
 
-_TEXTS = ("root", "label", "revision", "folder")
 _TYPES = {int: "a whole number", float: "a number", bool: "true or false", Sequence: "a tuple", str: "a text"}
 
 
 def _check_type(option: str, value: Any, annotation: Any) -> None:
     """Refuse what a loader's annotation does not allow, before the loader stumbles over it."""
-    kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     kinds = tuple(get_origin(kind) or kind for kind in kinds)
+    if annotation is inspect.Parameter.empty or not all(isinstance(kind, type) for kind in kinds):
+        return  # nothing is said, or something of which this check knows nothing
     accepted = (*kinds, int) if float in kinds else kinds
     if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in kinds):
         expected = " or ".join(_TYPES[kind] for kind in kinds if kind in _TYPES)

@@ -14,13 +14,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from saam._files import read_bytes
-from saam.data.splits import Images
+from saam.data.images import Images
+from saam.data.pixel_cache import read_pixels, write_pixels
 
 __all__ = ["IN_MEMORY", "EncodedImages", "decode", "load_encoded"]
 
 IN_MEMORY = 64
 """Images of at most so many pixels along both sides are held decoded in memory."""
 
+_WORTH_KEEPING = 2**20  # bytes of encoded images: fewer are decoded in a moment, and not kept in the cache folder
 _LARGEST = 4096  # pixels of the squares that images become
 _LONGEST = 16  # times the shorter side; what is beyond is cut off before an image is resized, not after
 
@@ -135,6 +137,8 @@ def load_encoded(
 ) -> tuple[Images | EncodedImages, list[int]]:
     """Decode small images into memory; leave large ones to be decoded when read, after a look whether they are whole.
 
+    Small images are decoded once: after that they come from the cache folder, as long as their contents are the same.
+
     Args:
         sources: N files or their contents.
         names: what errors call them.
@@ -151,6 +155,9 @@ def load_encoded(
     """
     if size is not None and not 0 < size <= _LARGEST:
         raise ValueError(f"size={size}: expected a number of pixels above 0, and at most {_LARGEST}")
+    known = _contents(sources, size)
+    if known and (pixels := read_pixels(known, size)) is not None:
+        return _mapped(pixels, labels), list(range(len(sources)))
     shape, decoded, kept, hashes = (size, size) if size else None, [], [], list[bytes]()
     for index, (source, name) in enumerate(zip(sources, names, strict=True)):
         try:
@@ -174,9 +181,36 @@ def load_encoded(
         hashes.append(hashlib.sha256(content).digest())
     wanted = torch.tensor([labels[i] for i in kept], dtype=torch.int64)
     if shape is None or max(shape) <= IN_MEMORY:
-        return Images(torch.stack(decoded) if decoded else torch.empty(0, 3, 1, 1, dtype=torch.uint8), wanted), kept
+        pixels = torch.stack(decoded) if decoded else torch.empty(0, 3, 1, 1, dtype=torch.uint8)
+        if known and known == hashes:  # else one was left out, or has changed meanwhile
+            write_pixels(known, size, pixels)
+            if (written := read_pixels(known, size)) is not None:
+                return _mapped(written, labels), kept
+        return Images(pixels, wanted), kept
     chosen = tuple(sources[i] for i in kept), tuple(names[i] for i in kept)
     return EncodedImages(*chosen, wanted, shape, size, tuple(hashes), workers), kept
+
+
+def _mapped(pixels: Tensor, labels: Sequence[int]) -> Images:
+    return Images(pixels, torch.tensor(labels, dtype=torch.int64), rows=torch.arange(len(pixels)))
+
+
+def _contents(sources: Sequence[Path | bytes], size: int | None) -> list[bytes]:
+    """Hashes of images that the cache folder may have; none where they are large, few, or cannot all be read."""
+    hashes, total = list[bytes](), 0
+    try:
+        if size is None and sources:
+            with _open(sources[0]) as first:
+                size = max(first.size)
+        if size is None or size > IN_MEMORY:
+            return []
+        for source in sources:
+            content = source if isinstance(source, bytes) else read_bytes(source)
+            hashes.append(hashlib.sha256(content).digest())
+            total += len(content)
+    except Exception:  # whatever is wrong with an image is said, or skipped, where it is decoded
+        return []
+    return hashes if total >= _WORTH_KEEPING else []
 
 
 def _open(source: Path | bytes) -> Image.Image:

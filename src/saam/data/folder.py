@@ -10,7 +10,7 @@ options are size, seed, skip_corrupt, workers and label, as in ``pets,size=224,t
 from pathlib import Path
 
 from saam.data.encoded import load_encoded
-from saam.data.splits import Splits, build_splits, complete_splits
+from saam.data.splits import Pools
 
 __all__ = ["load_folder"]
 
@@ -28,22 +28,16 @@ def load_folder(
     path: str | Path,
     *,
     size: int | None = None,
-    validation: float = 0.1,
-    test: float = 0.1,
-    seed: int = 0,
     skip_corrupt: bool = False,
     workers: int = 0,
     label: str | None = None,
-) -> Splits:
+) -> Pools:
     """Read a folder of images.
 
     Args:
         path: the folder.
         size: pixels of the squares that images become; None: they have one size, which is kept. Up to 64 pixels they
             are held in memory, above that decoded for each batch.
-        validation: share (below 1) or number of images drawn for validation, where there is no such subfolder.
-        test: the same for test.
-        seed: of that draw.
         skip_corrupt: leave out what cannot be decoded.
         workers: processes that decode large images.
         label: of the results; None: the folder's name.
@@ -93,9 +87,7 @@ def load_folder(
             members += [part] * len(found)
     names = [file.relative_to(path).as_posix() for file in files]
     images, kept = load_encoded(files, names, labels, size=size, skip_corrupt=skip_corrupt, workers=workers)
-    parts = complete_splits(images, [members[i] for i in kept], validation=validation, test=test, seed=seed)
-    title = label or path.resolve().name
-    return build_splits(*parts, name=f"folder:{path}", label=title, classes=classes, augmentation=("crop", "flip"))
+    return Pools.divide(images, [members[i] for i in kept], classes=classes, label=label or path.resolve().name)
 
 
 def _refuse_splits(path: Path, names: list[str]) -> None:

@@ -6,7 +6,6 @@ numbers. Class names come from the ``huggingface`` metadata of the files' schema
 """
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from pyarrow import compute, parquet, types
 from saam._files import require_file
 from saam.data.cache import downloads_allowed
 from saam.data.encoded import load_encoded
-from saam.data.splits import Splits, build_splits, complete_splits
+from saam.data.splits import Pools
 
 __all__ = ["load_hub", "load_parquet"]
 
@@ -27,22 +26,16 @@ def load_parquet(
     path: str | Path,
     *,
     size: int | None = None,
-    validation: float = 0.1,
-    test: float = 0.1,
-    seed: int = 0,
     skip_corrupt: bool = False,
     workers: int = 0,
     label: str | None = None,
-) -> Splits:
+) -> Pools:
     """Read a folder of parquet files.
 
     Args:
         path: the folder.
         size: pixels of the squares that images become; None: they have one size, which is kept. Up to 64 pixels they
             are held decoded in memory, above that encoded.
-        validation: share (below 1) or number of images drawn from train for validation, where there are no such files.
-        test: the same for test.
-        seed: of that draw.
         skip_corrupt: leave out images that cannot be decoded.
         workers: processes that decode large images.
         label: of the results; None: the folder's name.
@@ -79,13 +72,11 @@ def load_parquet(
                 "mend it or leave that row out"
             )
     decoded, kept = load_encoded(sources, names, labels, size=size, skip_corrupt=skip_corrupt, workers=workers)
-    parts = complete_splits(decoded, [members[i] for i in kept], validation=validation, test=test, seed=seed)
-    return build_splits(
-        *parts,
-        name=f"parquet:{path}",
-        label=label or path.resolve().name,
+    return Pools.divide(
+        decoded,
+        [members[i] for i in kept],
         classes=classes or [str(number) for number in range(count)],
-        augmentation=("crop", "flip"),
+        label=label or path.resolve().name,
     )
 
 
@@ -96,13 +87,10 @@ def load_hub(
     revision: str | None = None,
     folder: str | None = None,
     size: int | None = None,
-    validation: float = 0.1,
-    test: float = 0.1,
-    seed: int = 0,
     skip_corrupt: bool = False,
     workers: int = 0,
     label: str | None = None,
-) -> Splits:
+) -> Pools:
     """Download the parquet files of a data set from the Hugging Face hub, and read them.
 
     Args:
@@ -110,7 +98,7 @@ def load_hub(
         root: where downloads are kept; None: the hub's own cache.
         revision: branch, tag or commit; None: the newest.
         folder: where in the repository the files lie; None: the one folder that has train-*.parquet.
-        size, validation, test, seed, skip_corrupt, workers: as for :func:`load_parquet`.
+        size, skip_corrupt, workers: as for :func:`load_parquet`.
         label: of the results; None: the repository's name.
 
     Raises:
@@ -140,17 +128,7 @@ def load_hub(
         choices = ", ".join(repr(str(place.relative_to(snapshot))) for place in found)
         raise FileNotFoundError(f"{repository} has several data sets; choose one with folder= {choices}")
     path = found[0] if folder is None and found else snapshot / (folder or "")
-    splits = load_parquet(
-        path,
-        size=size,
-        validation=validation,
-        test=test,
-        seed=seed,
-        skip_corrupt=skip_corrupt,
-        workers=workers,
-        label=label or repository,
-    )
-    return replace(splits, name=f"hub:{repository}")
+    return load_parquet(path, size=size, skip_corrupt=skip_corrupt, workers=workers, label=label or repository)
 
 
 def _where_from() -> dict[str, Any]:

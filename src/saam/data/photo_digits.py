@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits, load_sample_images
 
 from saam.data.cache import cache_folder
-from saam.data.splits import Images, Splits, build_splits
+from saam.data.images import Images
+from saam.data.splits import Pools
 
 __all__ = ["CONTRAST", "load_photo_digits"]
 
@@ -50,7 +51,7 @@ def load_photo_digits(
     distractors: int = 2,
     seed: int = 0,
     root: str | Path | None = None,
-) -> Splits:
+) -> Pools:
     """Make the data set, or read it from the cache where it was made before.
 
     Args:
@@ -62,7 +63,7 @@ def load_photo_digits(
         root: folder of the cache file; None: the user's cache folder.
 
     Returns:
-        Splits with masks, true exactly where the digit's ink changed the image.
+        Pools of images with masks, true exactly where the digit's ink changed the image.
 
     Raises:
         ValueError: an option out of its range.
@@ -91,15 +92,16 @@ def load_photo_digits(
         }
         arrays = {f"{part}/{name}": made[part][name] for part in counts for name in _KEPT}
         _write(file, arrays)
-    parts = (
-        Images(
+    pools = {
+        part: Images(
             torch.from_numpy(arrays[f"{part}/images"]),
             torch.from_numpy(arrays[f"{part}/labels"]),
             torch.from_numpy(np.unpackbits(arrays[f"{part}/masks"].view(np.uint8), axis=2, count=size)).bool(),
         )
         for part in counts
-    )
-    return build_splits(*parts, name="photo-digits", label="photo-digits", classes=_CLASSES, augmentation=("crop",))
+    }
+    train_pool, validation_pool, test_pool = pools.values()
+    return Pools(train=train_pool, validation=validation_pool, test=test_pool, classes=_CLASSES, augmentation=("crop",))
 
 
 def _generate(

@@ -1,103 +1,51 @@
-"""Images with labels, and the three splits of a data set, which never mix."""
+"""The pools of images that a data set has, and the three splits drawn from them, which never mix."""
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self, TypeVar
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from saam._errors import printable
+from saam.data.images import Images, ImageSource
 
-__all__ = ["ImageSource", "Images", "Splits", "build_splits", "complete_splits", "limit_splits", "split_indices"]
+__all__ = ["Pools", "Splits", "build_splits", "complete_splits", "draw_splits", "limit_splits", "split_indices"]
 
-
-class ImageSource(Protocol):
-    """What splits and batches ask of images, wherever they are held."""
-
-    @property
-    def labels(self) -> Tensor:
-        """int64 (N,)."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width, the same for all images."""
-
-    def __len__(self) -> int: ...
-
-    def select(self, indices: Tensor) -> Self:
-        """Return the images at these indices (n,)."""
-
-    def read(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Yield the uint8 images (n, 3, H, W) at each chunk of indices (n,)."""
-
-    def digest(self) -> str:
-        """Return a hash of pixels and labels."""
-
-    @property
-    def hashes(self) -> Sequence[bytes]:
-        """For each image a hash of what it shows, so that equal ones are found."""
+Parts = tuple[ImageSource, ImageSource, ImageSource]  # train, validation, test
 
 
-Source = TypeVar("Source", bound=ImageSource)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pools:
+    """What a loader returns: the images that a data set has, before any are drawn for validation and test."""
 
+    train: ImageSource
+    validation: ImageSource | None = None
+    """None: drawn from train."""
+    test: ImageSource | None = None
+    """None: drawn from train."""
+    classes: Sequence[str]
+    """Class names in label order."""
+    label: str = ""
+    """How results on it are to be labelled; empty: by the name of the data set."""
+    augmentation: tuple[str, ...] = ("crop", "flip")
+    """What is usual for these images."""
 
-@dataclass(frozen=True, eq=False)
-class Images:
-    """Labelled images in memory."""
-
-    images: Tensor
-    """uint8 (N, 3, H, W)."""
-    labels: Tensor
-    """int64 (N,)."""
-    masks: Tensor | None = None
-    """bool (N, H, W), true on the object; None where the data have no masks."""
-
-    def __post_init__(self) -> None:
-        if self.images.dtype != torch.uint8 or self.images.dim() != 4 or self.images.shape[1] != 3:
-            raise ValueError(f"expected uint8 (N, 3, H, W) images, got {self.images.dtype} {tuple(self.images.shape)}")
-        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
-            raise ValueError(
-                f"expected int64 labels, one for each of {len(self.images)} images, "
-                f"got {self.labels.dtype} {tuple(self.labels.shape)}"
-            )
-        shape = (len(self.images), *self.images.shape[2:])
-        if self.masks is not None and (self.masks.dtype != torch.bool or self.masks.shape != shape):
-            raise ValueError(f"expected bool {shape} masks, got {self.masks.dtype} {tuple(self.masks.shape)}")
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width."""
-        return self.images.shape[2], self.images.shape[3]
-
-    def select(self, indices: Tensor) -> Self:
-        """Return the images at these indices (n,)."""
-        masks = None if self.masks is None else self.masks[indices]
-        return type(self)(self.images[indices], self.labels[indices], masks)
-
-    def read(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Yield the uint8 images (n, 3, H, W) at each chunk of indices (n,)."""
-        for chunk in chunks:
-            yield self.images[chunk]
-
-    def digest(self) -> str:
-        """Return a hash of pixels and labels."""
-        sha = hashlib.sha256(repr(tuple(self.images.shape)).encode())
-        for tensor in (self.images, self.labels):
-            for part in torch.split(tensor, 1024):
-                sha.update(part.contiguous().numpy().data)
-        return sha.hexdigest()
-
-    @property
-    def hashes(self) -> list[bytes]:
-        """For each image a hash of its pixels."""
-        parts = (part.contiguous().numpy() for part in torch.split(self.images, 1024))
-        return [hashlib.sha256(image.data).digest() for part in parts for image in part]
+    @classmethod
+    def divide(cls, images: ImageSource, parts: Sequence[str], *, classes: Sequence[str], label: str) -> Self:
+        """Return the pools of images that lie together, given "train", "validation" or "test" for each."""
+        train, validation, test = (
+            [i for i, own in enumerate(parts) if own == part] for part in ("train", "validation", "test")
+        )
+        return cls(
+            train=images.select(torch.tensor(train, dtype=torch.int64)),
+            validation=images.select(torch.tensor(validation)) if validation else None,
+            test=images.select(torch.tensor(test)) if test else None,
+            classes=classes,
+            label=label,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,61 +165,82 @@ def split_indices(
     return used.sort().values, held[: counts[0]].sort().values, held[counts[0] :].sort().values
 
 
-def complete_splits(
-    images: Source, parts: Sequence[str], *, validation: float, test: float, seed: int
-) -> tuple[Source, Source, Source]:
-    """Divide a pool of images into train, validation and test; what it does not have is drawn from its train images.
+def draw_splits(
+    pools: Pools, /, *, name: str, validation: float = 0.1, test: float = 0.1, seed: int = 0, limit: int | None = None
+) -> Splits:
+    """Make the splits of a data set from its pools; every data set gets its splits here.
 
     Args:
-        images: N images.
-        parts: "train", "validation" or "test" for each.
-        validation: as :func:`split_indices` takes it; not read where the pool has validation images.
-        test: the same.
-        seed: of the draw.
+        pools: what its loader returned.
+        name: as :func:`saam.data.load_data` takes it.
+        validation: share (below 1) or number of train images drawn for validation, where there is no such pool.
+        test: the same for test.
+        seed: of these draws.
+        limit: at most so many images in each split, with all classes in proportion; None: all.
+
+    Raises:
+        ValueError: as :func:`split_indices`, :func:`limit_splits` and :func:`build_splits`.
+    """
+    parts = complete_splits(pools, validation=validation, test=test, seed=seed)
+    return build_splits(
+        *(parts if limit is None else _limited(parts, limit, seed)),
+        name=name,
+        label=pools.label or name,
+        classes=pools.classes,
+        augmentation=pools.augmentation,
+    )
+
+
+def complete_splits(pools: Pools, *, validation: float, test: float, seed: int) -> Parts:
+    """Return images for train, validation and test; what has no pool is drawn from train as :func:`split_indices` does.
 
     Raises:
         ValueError: as :func:`split_indices`.
     """
-    given = {part: [i for i, own in enumerate(parts) if own == part] for part in ("train", "validation", "test")}
-    pool, held, tested = (torch.tensor(indices, dtype=torch.int64) for indices in given.values())
-    drawn = split_indices(
-        images.labels[pool],
-        validation=0 if len(held) else validation,
-        test=0 if len(tested) else test,
+    used, held, tested = split_indices(
+        pools.train.labels,
+        validation=validation if pools.validation is None else 0,
+        test=test if pools.test is None else 0,
         seed=seed,
     )
-    train, more_held, more_tested = (pool[indices] for indices in drawn)
     return (
-        images.select(train),
-        images.select(torch.cat([held, more_held])),
-        images.select(torch.cat([tested, more_tested])),
+        pools.train.select(used) if len(used) < len(pools.train) else pools.train,
+        pools.validation or pools.train.select(held),
+        pools.test or pools.train.select(tested),
     )
 
 
 def limit_splits(splits: Splits, limit: int, *, seed: int = 0) -> Splits:
     """Keep at most ``limit`` images of each split, drawn with all classes in proportion."""
+    return build_splits(
+        *_limited((splits.train, splits.validation, splits.test), limit, seed),
+        name=splits.name,
+        label=splits.label,
+        classes=splits.classes,
+        augmentation=splits.augmentation,
+    )
+
+
+def _limited(parts: Parts, limit: int, seed: int) -> Parts:
     if limit < 1:
         raise ValueError(f"limit={limit}: expected at least one image for each split")
-    kept = (
+    train, validation, test = (
         images if len(images) <= limit else images.select(split_indices(images.labels, test=limit, seed=seed)[2])
-        for images in (splits.train, splits.validation, splits.test)
+        for images in parts
     )
-    return build_splits(
-        *kept, name=splits.name, label=splits.label, classes=splits.classes, augmentation=splits.augmentation
-    )
+    return train, validation, test
 
 
 def _colour_statistics(images: ImageSource) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation of the three colours, in 0..1; of 512 evenly spaced images where not in memory."""
     sample = len(images) if isinstance(images, Images) else min(len(images), 512)
     chosen = torch.linspace(0, len(images) - 1, sample, dtype=torch.float64).long()
-    count, total, squares = 0, torch.zeros(3, dtype=torch.int64), torch.zeros(3, dtype=torch.int64)
+    counts, values = torch.zeros(3, 256, dtype=torch.int64), torch.arange(256)
     for pixels in images.read(torch.split(chosen, 64)):
-        count += pixels[:, 0].numel()
-        total += pixels.sum(dim=(0, 2, 3))
-        squares += pixels.int().square().sum(dim=(0, 2, 3))
-    mean = total.double() / count
-    std = (squares.double() / count - mean.square()).clamp(min=1.0).sqrt()
+        counts += torch.stack([pixels[:, colour].flatten().bincount(minlength=256) for colour in range(3)])
+    count = counts[0].sum()
+    mean = (counts * values).sum(dim=1).double() / count
+    std = ((counts * values.square()).sum(dim=1).double() / count - mean.square()).clamp(min=1.0).sqrt()
     return _triple(mean / 255), _triple(std / 255)
 
 

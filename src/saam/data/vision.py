@@ -18,49 +18,40 @@ from torch.nn import functional as F
 from torchvision import datasets
 
 from saam.data.cache import cache_folder, downloads_allowed
-from saam.data.splits import Images, Splits, build_splits, complete_splits
+from saam.data.images import Images
+from saam.data.splits import Pools
 
 __all__ = ["load_cifar10", "load_cifar100", "load_fashion_mnist"]
 
 _SYSTEM = Path("/usr/share/datasets")  # where Debian's package dataset-fashion-mnist puts it
 
 
-def load_cifar10(
-    *, root: str | Path | None = None, size: int | None = None, validation: float = 0.1, seed: int = 0
-) -> Splits:
+def load_cifar10(*, root: str | Path | None = None, size: int | None = None) -> Pools:
     """Read CIFAR-10: 60,000 photographs of 10 kinds of things, 32x32, 10,000 of them for test.
 
     Args:
         root: folder that has ``cifar-10-batches-py``, or gets it; None: the user's cache folder.
         size: pixels to resize to, at most 64; None: as they are.
-        validation: share (below 1) or number of the train images held out for validation.
-        seed: of that draw.
 
     Raises:
         ConnectionError: the download failed.
         ValueError: the files are damaged, or an option is out of its range.
     """
-    train, test = _cifar(datasets.CIFAR10, root)
-    return _splits("cifar10", "CIFAR-10", train, test, size, validation, seed)
+    return _pools("CIFAR-10", *_cifar(datasets.CIFAR10, root), size)
 
 
-def load_cifar100(
-    *, root: str | Path | None = None, size: int | None = None, validation: float = 0.1, seed: int = 0
-) -> Splits:
+def load_cifar100(*, root: str | Path | None = None, size: int | None = None) -> Pools:
     """Read CIFAR-100: as CIFAR-10, with 100 kinds of things, in ``cifar-100-python``; see :func:`load_cifar10`."""
-    train, test = _cifar(datasets.CIFAR100, root)
-    return _splits("cifar100", "CIFAR-100", train, test, size, validation, seed)
+    return _pools("CIFAR-100", *_cifar(datasets.CIFAR100, root), size)
 
 
-def load_fashion_mnist(
-    *, root: str | Path | None = None, size: int | None = None, validation: float = 0.1, seed: int = 0
-) -> Splits:
+def load_fashion_mnist(*, root: str | Path | None = None, size: int | None = None) -> Pools:
     """Read Fashion-MNIST: 70,000 grey pictures of 10 kinds of clothes, 28x28, 10,000 of them for test.
 
     Args:
         root: folder that has its four ``idx`` files (``.gz`` or not), itself or in ``fashion-mnist`` or
             ``FashionMNIST/raw``, or gets them; None: /usr/share/datasets if they are there, else the cache folder.
-        size, validation, seed: as for :func:`load_cifar10`.
+        size: as for :func:`load_cifar10`.
 
     Raises:
         ConnectionError: the download failed.
@@ -79,16 +70,15 @@ def load_fashion_mnist(
         )
         for part in ("train", "t10k")
     )
-    return _splits("fashion-mnist", "Fashion-MNIST", train, test, size, validation, seed)
+    return _pools("Fashion-MNIST", train, test, size)
 
 
 _Part = tuple[Tensor, Tensor, list[str]]  # images (N, 3, H, W), labels (N,), class names
 
 
-def _splits(name: str, label: str, train: _Part, test: _Part, size: int | None, validation: float, seed: int) -> Splits:
+def _pools(label: str, train: _Part, test: _Part, size: int | None) -> Pools:
     pool, tested = (Images(_resize(images, size), labels) for images, labels, _ in (train, test))
-    used, held, _ = complete_splits(pool, ["train"] * len(pool), validation=validation, test=0, seed=seed)
-    return build_splits(used, held, tested, name=name, label=label, classes=train[2], augmentation=("crop", "flip"))
+    return Pools(train=pool, test=tested, classes=train[2], label=label)
 
 
 def _resize(images: Tensor, size: int | None) -> Tensor:

@@ -1,0 +1,108 @@
+"""Images with labels, in memory or in a file that is mapped into it."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+
+__all__ = ["ImageSource", "Images"]
+
+
+class ImageSource(Protocol):
+    """What splits and batches ask of images, wherever they are held."""
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 (N,)."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width, the same for all images."""
+
+    def __len__(self) -> int: ...
+
+    def select(self, indices: Tensor) -> Self:
+        """Return the images at these indices (n,)."""
+
+    def read(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Yield the uint8 images (n, 3, H, W) at each chunk of indices (n,)."""
+
+    def digest(self) -> str:
+        """Return a hash of pixels and labels."""
+
+    @property
+    def hashes(self) -> Sequence[bytes]:
+        """For each image a hash of what it shows, so that equal ones are found."""
+
+
+class Images:
+    """Labelled images in memory.
+
+    Args:
+        images: uint8 (N, 3, H, W).
+        labels: int64 (N,).
+        masks: bool (N, H, W), true on the object; None where the data have no masks.
+        rows: int64 (N,), which of ``images`` these are. They are read when they are asked for, so that processes share
+            the file that ``images`` may be a map of. None: all, in their order.
+
+    Raises:
+        ValueError: a tensor of another type or shape.
+    """
+
+    def __init__(
+        self, images: Tensor, labels: Tensor, masks: Tensor | None = None, *, rows: Tensor | None = None
+    ) -> None:
+        if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
+            raise ValueError(f"expected uint8 (N, 3, H, W) images, got {images.dtype} {tuple(images.shape)}")
+        count = len(images if rows is None else rows)
+        if labels.dtype != torch.int64 or labels.shape != (count,):
+            raise ValueError(
+                f"expected int64 labels, one for each of {count} images, got {labels.dtype} {tuple(labels.shape)}"
+            )
+        shape = (count, *images.shape[2:])
+        if masks is not None and (masks.dtype != torch.bool or masks.shape != shape):
+            raise ValueError(f"expected bool {shape} masks, got {masks.dtype} {tuple(masks.shape)}")
+        self.labels, self.masks = labels, masks
+        self._all, self._rows = images, rows
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def images(self) -> Tensor:
+        """uint8 (N, 3, H, W); a copy where these are some rows of a file."""
+        return self._all if self._rows is None else self._all[self._rows]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self._all.shape[2], self._all.shape[3]
+
+    def select(self, indices: Tensor) -> Self:
+        """Return the images at these indices (n,)."""
+        labels, masks = self.labels[indices], None if self.masks is None else self.masks[indices]
+        if self._rows is None:
+            return type(self)(self._all[indices], labels, masks)
+        return type(self)(self._all, labels, masks, rows=self._rows[indices])
+
+    def read(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Yield the uint8 images (n, 3, H, W) at each chunk of indices (n,)."""
+        for chunk in chunks:
+            yield self._all[chunk if self._rows is None else self._rows[chunk]]
+
+    def digest(self) -> str:
+        """Return a hash of pixels and labels."""
+        sha = hashlib.sha256(repr((len(self), *self._all.shape[1:])).encode())
+        for part in (*self._parts(), self.labels):
+            sha.update(part.contiguous().numpy().data)
+        return sha.hexdigest()
+
+    @property
+    def hashes(self) -> list[bytes]:
+        """For each image a hash of its pixels."""
+        return [hashlib.sha256(image.data).digest() for part in self._parts() for image in part.contiguous().numpy()]
+
+    def _parts(self) -> Iterator[Tensor]:
+        return self.read(torch.split(torch.arange(len(self)), 1024))

@@ -1,0 +1,70 @@
+"""Decoded images in the cache folder: decoded once on a machine, and mapped by every process that reads them.
+
+``decoded-KEY.bin`` holds the pixels as they lie in memory, then height and width (8 bytes each) and a SHA-256 of both.
+KEY is a hash of the encoded images, in their order, and of all else that the pixels depend on. A file that does not
+pass the check is written again. Any of these files may be deleted at any time.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import PIL
+import torch
+from torch import Tensor
+
+from saam._files import require_file, write_atomically
+from saam.data.cache import cache_folder
+
+__all__ = ["read_pixels", "write_pixels"]
+
+_VERSION = 1  # of decoding and of the file's layout: raise it when either changes
+_SHAPE, _CHECK = 16, 32  # bytes
+
+
+def read_pixels(hashes: Sequence[bytes], size: int | None) -> Tensor | None:
+    """Return decoded images, mapped into memory: processes share the file's pages until one writes to its own.
+
+    Args:
+        hashes: SHA-256 of each of the N encoded images.
+        size: as :func:`saam.data.encoded.decode` took it.
+
+    Returns:
+        uint8 (N, 3, H, W); None where there is no such file, or it is damaged.
+    """
+    file = _file(hashes, size)
+    try:
+        require_file(file)
+        content = np.memmap(file, np.uint8, "c")  # no write reaches the file
+    except (OSError, ValueError):  # of an empty file too
+        return None
+    end = max(0, len(content) - _SHAPE - _CHECK)
+    pixels, shape, check = content[:end], content[end:-_CHECK].tobytes(), content[-_CHECK:].tobytes()
+    if check != _digest(pixels.data, shape):
+        return None
+    height, width = (int(side) for side in np.frombuffer(shape, "<i8"))
+    return torch.from_numpy(pixels).view(len(hashes), 3, height, width)
+
+
+def write_pixels(hashes: Sequence[bytes], size: int | None, pixels: Tensor) -> None:
+    """Keep decoded images (N, 3, H, W) for :func:`read_pixels`; a folder that cannot be written keeps nothing."""
+    file, content = _file(hashes, size), pixels.contiguous().numpy().data.cast("B")
+    shape = np.array(pixels.shape[2:], "<i8").tobytes()
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically({file: [content, shape, _digest(content, shape)]})
+
+
+def _digest(pixels: memoryview, shape: bytes) -> bytes:
+    sha = hashlib.sha256(pixels)
+    sha.update(shape)
+    return sha.digest()
+
+
+def _file(hashes: Sequence[bytes], size: int | None) -> Path:
+    sha = hashlib.sha256(repr((_VERSION, PIL.__version__, size)).encode())
+    for content in hashes:
+        sha.update(content)
+    return cache_folder() / f"decoded-{sha.hexdigest()[:32]}.bin"
