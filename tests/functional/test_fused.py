@@ -302,6 +302,27 @@ def gradients_of(module, run, x):
     return [y.detach(), x.grad, *[p.grad.clone() for p in module.parameters()]]
 
 
+class Halved(saam.nn.Mean):
+    def forward(self, x):
+        return super().forward(x) / 2
+
+
+class Brightest(saam.ScorePool2d):
+    def scores(self, x):
+        return 3 * x.amax(1, keepdim=True).float()
+
+
+@pytest.mark.parametrize("squeeze", [Halved(), Brightest(8)], ids=["forward", "scores"])
+def test_subclasses_compute_what_they_say(squeeze):
+    module, x = module_and_input()
+    module.squeeze = squeeze
+    expected = x * module.respond(squeeze(x))[:, :, None, None]
+    torch.testing.assert_close(module(x), expected)
+    if isinstance(squeeze, saam.ScorePool2d):
+        weights = (3 * x.amax(1)).flatten(1).softmax(1)
+        torch.testing.assert_close(squeeze(x), torch.einsum("bn,bcn->bc", weights, x.flatten(2)))
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["saam", "se"])
 def test_compiles_without_a_break(name):

@@ -1,13 +1,13 @@
 """The grammar of channel attention: ``x * gate(excitation(squeeze(x)))``."""
 
-from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 
 from saam.functional import rescale, shift
 from saam.functional._check import require_map, without_autocast
 from saam.functional.backend import choose
-from saam.functional.fused import Pooling, attend
+from saam.functional.fused import attend
 
 __all__ = ["ChannelAttention"]
 
@@ -42,9 +42,9 @@ class ChannelAttention(nn.Module):
         """Attend to ``x``."""
         require_map(x)
         adds = getattr(self.gate, "adds", False)
-        pooling: Callable[[Tensor], Pooling] | None = getattr(self.squeeze, "pooling", None)
-        if pooling is not None and not _has_hooks(self.squeeze) and choose("auto", x) == "fused":
-            return attend(x, pooling(x), self.respond, adds=adds)
+        if _has_fused_form(self.squeeze) and not _has_hooks(self.squeeze) and choose("auto", x) == "fused":
+            squeeze: Any = self.squeeze
+            return attend(x, squeeze.pooling(x), self.respond, adds=adds)
         value = self.respond(self.squeeze(x))
         return shift(x, value) if adds else rescale(x, value)
 
@@ -63,6 +63,11 @@ class ChannelAttention(nn.Module):
         """Return the names of the parameters to train without weight decay, as the parts say (timm's name)."""
         parts = [(path, module) for path, module in self.named_modules() if path and hasattr(module, "no_weight_decay")]
         return {f"{path}.{name}" for path, module in parts for name in module.no_weight_decay()}
+
+
+def _has_fused_form(squeeze: nn.Module) -> bool:
+    """Whether the fused operation can do what a squeeze does: not where a subclass has a forward of its own."""
+    return getattr(type(squeeze), "fused_forward", None) is type(squeeze).forward
 
 
 def _has_hooks(module: nn.Module) -> bool:

@@ -161,7 +161,7 @@ class ScorePool2d(nn.Module):
 
     def pooling(self, x: Tensor) -> Pooling:
         """Return what the fused operation needs of this pool."""
-        if self.weight is None or self.kernel_size > 1:
+        if self.weight is None or self.kernel_size > 1 or type(self).scores is not ScorePool2d.scores:
             return Pooling(SCORES, self.scores(x), temperature=self.temperature)
         require_channels(self.channels, x)
         weight = self.weight.flatten(1)
@@ -179,6 +179,8 @@ class ScorePool2d(nn.Module):
         else:
             context = score_aggregate(x, self.scores(x), temperature=self.temperature)
         return context[:, :, None, None] if self.keepdim else context
+
+    fused_forward = forward
 
     def no_weight_decay(self) -> set[str]:
         """Return the names of the scorer's parameters, all of them: decay would draw the pooling back to the mean."""

@@ -31,6 +31,8 @@ class Mean(nn.Module):
         """Squeeze ``x``."""
         return channel_mean(x)
 
+    fused_forward = forward
+
 
 class Max(nn.Module):
     """The maximum over the pixels: (B, C, H, W) -> (B, C)."""
@@ -45,6 +47,8 @@ class Max(nn.Module):
         """Squeeze ``x``."""
         return channel_max(x)
 
+    fused_forward = forward
+
 
 class MeanMax(nn.Module):
     """Mean and maximum (CBAM): (B, C, H, W) -> (B, 2, C)."""
@@ -58,6 +62,8 @@ class MeanMax(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Squeeze ``x``."""
         return torch.stack((channel_mean(x), channel_max(x)), 1)
+
+    fused_forward = forward
 
 
 class MeanStd(nn.Module):
@@ -79,6 +85,8 @@ class MeanStd(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Squeeze ``x``."""
         return torch.stack((channel_mean(x), channel_std(x)), 1)
+
+    fused_forward = forward
 
 
 class L2(nn.Module):
