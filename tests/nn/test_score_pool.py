@@ -1,6 +1,7 @@
 """The score pool: its maps against numbers worked by hand, its start, and its options."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -248,6 +249,7 @@ def test_is_not_initialised_anew_with_the_convolutions_of_a_network():
         ({"kernel_size": 2}, "kernel_size must be odd, .*, got 2"),
         ({"temperature": 0}, "temperature must be above 0, or 'sqrt', got 0"),
         ({"temperature": math.nan}, "temperature must be above 0, or 'sqrt', got nan"),
+        ({"temperature": None}, "temperature must be above 0, or 'sqrt', got None"),
         ({"temperature": "root"}, "temperature must be above 0, or 'sqrt', got 'root'"),
         ({"scorer": Brightness, "heads": 2}, "heads, .* belong to the scorers 'pixel' and 'channel'"),
         ({"scorer": Brightness, "temperature": "sqrt"}, "temperature='sqrt' belong to the scorers"),
@@ -256,6 +258,13 @@ def test_is_not_initialised_anew_with_the_convolutions_of_a_network():
 def test_refuses_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         ScorePool2d(**{"channels": 6} | options)
+
+
+@pytest.mark.parametrize("options", [{"heads": 2.0}, {"heads": "2"}, {"kernel_size": (3, 3)}, {"heads": True}], ids=str)
+def test_counts_are_whole_numbers(options):
+    ((name, value),) = options.items()
+    with pytest.raises(TypeError, match=re.escape(f"{name} must be a whole number, got {value!r}")):
+        ScorePool2d(6, **options)
 
 
 def test_refuses_bad_input():

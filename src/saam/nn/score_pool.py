@@ -50,7 +50,8 @@ class ScorePool2d(nn.Module):
     Raises:
         ValueError: heads that do not divide the channels, an even kernel, an unknown scorer, a temperature not above 0,
             or an option of the convolution together with a scorer of your own.
-        TypeError: a scorer that is neither name nor module nor a function that builds one.
+        TypeError: a scorer that is neither name nor module nor a function that builds one, heads or a kernel size that
+            is no whole number.
 
     Example:
         >>> pool = ScorePool2d(64, heads=4)
@@ -78,6 +79,9 @@ class ScorePool2d(nn.Module):
     ) -> None:
         super().__init__()
         require_channels(channels)
+        for name, value in (("heads", heads), ("kernel_size", kernel_size)):
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise TypeError(f"{name} must be a whole number, got {value!r}")
         if not isinstance(scorer, str) and not callable(scorer):
             raise TypeError(
                 f"scorer must be {', '.join(map(repr, get_args(_Named)))}, a module, or a function of the channels "
@@ -102,7 +106,7 @@ class ScorePool2d(nn.Module):
         fan_in = (1 if scorer == "channel" else channels) * kernel_size**2
         if temperature == "sqrt":
             temperature = fan_in**0.5
-        if isinstance(temperature, str) or not temperature > 0:
+        if not isinstance(temperature, int | float) or not temperature > 0:
             raise ValueError(f"temperature must be above 0, or 'sqrt', got {temperature!r}")
         self.channels = channels
         self.heads = heads
