@@ -197,30 +197,20 @@ def _rescale_backward(ctx: Any, dy: Tensor) -> Any:
     return dy * as_map(slope, dy), dfactor, None, None, None
 
 
-class _Squeeze(torch.autograd.Function):
-    """saam::squeeze with the autograd that is registered for it below; a step takes a tenth of a millisecond less."""
+def _node(operation: Any, keep: Callable[..., None], backward: Callable[..., Any]) -> type[torch.autograd.Function]:
+    """Make the autograd function of an operation from what is registered for it below.
 
-    @staticmethod
+    Called by itself it spares a step the detour of torch.library, a tenth of a millisecond.
+    """
+
     def forward(ctx: Any, *inputs: Any) -> Any:
         with torch._C._AutoDispatchBelowAutograd():
-            output = torch.ops.saam.squeeze.default(*inputs)
-        _keep_squeeze(ctx, inputs, output)
+            output = operation(*inputs)
+        keep(ctx, inputs, output)
         return output
 
-    backward = staticmethod(_squeeze_backward)
-
-
-class _Rescale(torch.autograd.Function):
-    """The same of saam::rescale."""
-
-    @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Any:
-        with torch._C._AutoDispatchBelowAutograd():
-            output = torch.ops.saam.rescale.default(*inputs)
-        _keep_rescale(ctx, inputs, output)
-        return output
-
-    backward = staticmethod(_rescale_backward)
+    members = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
+    return type("Node", (torch.autograd.Function,), members)
 
 
 # ---- Registration ----------------------------------------------------------------------------------------------------
@@ -274,5 +264,7 @@ def _load() -> str | None:
 
 
 _register()
+_Squeeze = _node(torch.ops.saam.squeeze.default, _keep_squeeze, _squeeze_backward)
+_Rescale = _node(torch.ops.saam.rescale.default, _keep_rescale, _rescale_backward)
 missing: str | None = _load()
 """Why there is no CPU implementation, or None."""
