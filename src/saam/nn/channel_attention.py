@@ -8,6 +8,7 @@ from saam.functional import rescale, shift
 from saam.functional._check import require_map, without_autocast
 from saam.functional.backend import choose
 from saam.functional.fused import attend
+from saam.nn.weight_decay import no_weight_decay
 
 __all__ = ["ChannelAttention"]
 
@@ -61,8 +62,8 @@ class ChannelAttention(nn.Module):
 
     def no_weight_decay(self) -> set[str]:
         """Return the names of the parameters to train without weight decay, as the parts say (timm's name)."""
-        parts = [(path, module) for path, module in self.named_modules() if path and hasattr(module, "no_weight_decay")]
-        return {f"{path}.{name}" for path, module in parts for name in module.no_weight_decay()}
+        parts = self.named_children()
+        return {f"{path}.{name}" for path, part in parts for name in no_weight_decay(part)}
 
 
 def _has_fused_form(squeeze: nn.Module) -> bool:

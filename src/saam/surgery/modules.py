@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from saam.nn import no_weight_decay
 from saam.surgery.surgical import Attended, Surgical, original
 
 __all__ = ["refuse", "replace", "undone", "visible_modules"]
@@ -84,18 +85,15 @@ def _name_undecayed(model: nn.Module) -> None:
     }
     if not new:
         return
-    undecayed = set()
-    for path, module in model.named_modules(prefix=""):
-        exempt = getattr(type(module), "no_weight_decay", None)
-        if path and exempt is not None:
-            undecayed |= {id(module.get_parameter(name)) for name in exempt(module)} & new
+    parameters = dict(model.named_parameters())
+    undecayed = {id(parameters[name]) for name in no_weight_decay(model)} & new
     named: Any = getattr(model, "no_weight_decay", None)
     if named is not None:
         patterns = named()
         with undone(model):
             own = dict(model.named_parameters())
         undecayed |= {id(own[name]) for pattern in patterns for name in fnmatch.filter(own, pattern)}
-    names = frozenset(name for name, parameter in model.named_parameters() if id(parameter) in undecayed)
+    names = frozenset(name for name, parameter in parameters.items() if id(parameter) in undecayed)
     model.no_weight_decay = partial(set, names)  # type: ignore[assignment]  # plain values, so that networks pickle
 
 
