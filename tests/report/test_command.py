@@ -1,7 +1,7 @@
 import shlex
 
 from report.fakes import plan
-from saam._options import parse_options
+from saam._core.options import parse_options
 from saam.report.command import command
 from saam.training import create_recipe
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from saam._options import parse_options
+from saam._core.options import parse_options
 from saam.cli.numbers import Count, Whole
 from saam.cli.report import conclude
 from saam.cli.screen import screen, show_data, shown

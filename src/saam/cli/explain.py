@@ -5,8 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from saam._errors import printable
-from saam._files import write_atomically
+from saam._core.errors import printable
+from saam._core.files import write_atomically
 from saam.cli.numbers import Count
 from saam.cli.screen import screen
 from saam.data import load_kept_data

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from saam._errors import printable
+from saam._core.errors import printable
 from saam._version import __version__
 
 __all__ = ["app", "main"]

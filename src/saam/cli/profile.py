@@ -5,7 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.table import Table
 
-from saam._options import parse_options
+from saam._core.options import parse_options
 from saam.cli.numbers import Count
 from saam.cli.screen import screen
 from saam.comparison import PLAIN, Arm, measure_costs

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from saam._errors import printable
+from saam._core.errors import printable
 from saam.cli.screen import screen
 from saam.comparison import Comparison, load_comparison
 from saam.report import table, verdicts, write_report

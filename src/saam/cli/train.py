@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter, validators
 
-from saam._options import parse_options
+from saam._core.options import parse_options
 from saam.cli.screen import screen, show_data
 from saam.comparison.runner import score_observer
 from saam.data import load_data, resolve_name, score_batches, train_batches

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from saam._errors import unknown
+from saam._core.errors import unknown
 from saam.comparison.records import CostRecord
 from saam.measure import count_macs
 from saam.training import Recipe, parameter_groups, require_device

@@ -7,8 +7,8 @@ from typing import Any, Literal, Self
 
 import torch
 
-from saam._errors import printable, unknown
-from saam._options import parse_options
+from saam._core.errors import printable, unknown
+from saam._core.options import parse_options
 from saam._version import __version__
 from saam.data import kept_options, resolve_name
 from saam.models.from_file import check_attention, check_network

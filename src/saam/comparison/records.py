@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self, get_origin, get_type_hints
 
-from saam import _files
-from saam._errors import printable
+from saam._core import files as _files
+from saam._core.errors import printable
 
 __all__ = ["CostRecord", "RunRecord", "read_json"]
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from saam._errors import unknown
+from saam._core.errors import unknown
 from saam.comparison.records import RunRecord
 
 __all__ = [

@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import nn
 
-from saam._files import read_bytes, write_atomically
+from saam._core.files import read_bytes, write_atomically
 from saam.comparison.plan import Plan, check_plan
 from saam.comparison.records import CostRecord, RunRecord, read_json
 from saam.comparison.runner import build_model, without_fetching

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from saam._errors import unknown
+from saam._core.errors import unknown
 
 __all__ = ["augment", "cutout", "list_augmentations", "random_crop", "random_flip"]
 

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from saam._errors import unknown
+from saam._core.errors import unknown
 from saam.data.augmentation import augment, list_augmentations
 from saam.data.images import ImageSource
 from saam.data.splits import Splits

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
-from saam._errors import nearest
-from saam._plain import plain_options
+from saam._core.errors import nearest
+from saam._core.plain import plain_options
 from saam.data.cache import no_downloads
 from saam.data.splits import Pools, Splits, draw_splits
 

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from saam._files import read_bytes
+from saam._core.files import read_bytes
 from saam.data.images import Images
 from saam.data.pixel_cache import read_pixels, write_pixels
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow
 from pyarrow import compute, parquet, types
 
-from saam._files import require_file
+from saam._core.files import require_file
 from saam.data.cache import downloads_allowed
 from saam.data.encoded import load_encoded
 from saam.data.splits import Pools

@@ -15,7 +15,7 @@ import PIL
 import torch
 from torch import Tensor
 
-from saam._files import require_file, write_atomically
+from saam._core.files import require_file, write_atomically
 from saam.data.cache import cache_folder
 
 __all__ = ["read_pixels", "write_pixels"]

@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from saam._errors import printable
+from saam._core.errors import printable
 from saam.data.images import Images, ImageSource
 
 __all__ = ["Pools", "Splits", "build_splits", "complete_splits", "draw_splits", "limit_splits", "split_indices"]

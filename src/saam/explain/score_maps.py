@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from saam._core.modes import mode
 from saam.nn import ChannelAttention, ScorePool2d
 
 __all__ = ["has_scores", "score_maps"]
@@ -37,7 +37,7 @@ def score_maps(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     maps: dict[str, Tensor] = {}
     hooks = [module.register_forward_pre_hook(_keep(maps, site, pool)) for site, (module, pool) in pools.items()]
     try:
-        with _eval_mode(model), torch.no_grad():
+        with mode(model, training=False), torch.no_grad():
             model(x)
     finally:
         for hook in hooks:
@@ -80,15 +80,3 @@ def _keep(maps: dict[str, Tensor], site: str, pool: ScorePool2d) -> Callable[[nn
         maps[site] = pool.score_map(inputs[0])
 
     return hook
-
-
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    """Switch to eval mode; afterwards every module has its own former mode, also where they were mixed."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

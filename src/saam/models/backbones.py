@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from saam._errors import nearest
+from saam._core.errors import nearest
 from saam.models.cifar_densenet import DenseNetBC
 from saam.models.cifar_mobilenet import MobileNetV2
 from saam.models.cifar_preresnet import PreActivationResNet

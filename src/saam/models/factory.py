@@ -1,14 +1,12 @@
 """Networks by name, with attention put in."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import nn
 
-from saam._options import parse_options
+from saam._core.options import parse_options
+from saam._core.random import seeded
 from saam.models.backbones import build_backbone
 from saam.nn import ScorePool2d, parse_attention
 from saam.nn.registry import require_options
@@ -84,13 +82,13 @@ def create_model(
     chosen: dict[str, Any] = {}
     if isinstance(attention, str):
         attention, chosen = (None, {}) if attention == "none" else parse_attention(attention)
-    with _seeded(seed):
+    with seeded(seed):
         model = build_backbone(name, num_classes=num_classes, pretrained=pretrained, options=options)
     fresh = _replaced(model, name, options) if pretrained and num_classes is not None else ()
     card = ModelCard(name, num_classes, {**options, **_hidden_options(model)}, fresh)
     model.saam_card = card  # type: ignore[assignment]
     if attention is not None:
-        with _seeded(None if seed is None else seed + 2**31):
+        with seeded(None if seed is None else seed + 2**31):
             attach(model, attention, where=where, start=start or ("identity" if pretrained else "default"), **chosen)
     if head is not None and not isinstance(head, str):
         raise TypeError(f"head must be the name of a squeeze, as in 'score' or 'score,heads=4', or None, got {head!r}")
@@ -121,7 +119,7 @@ def untrained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def _replaced(model: nn.Module, name: str, options: dict[str, Any]) -> tuple[str, ...]:
     """Return the parameters that pretrained weights did not fill: their shapes differ in the network as published."""
-    with _seeded(0):
+    with seeded(0):
         published = build_backbone(name, num_classes=None, pretrained=False, options=options)
     shapes = {key: parameter.shape for key, parameter in published.named_parameters()}
     return tuple(key for key, value in model.named_parameters() if shapes.get(key, value.shape) != value.shape)
@@ -135,14 +133,3 @@ def _hidden_options(model: nn.Module) -> dict[str, Any]:
     """Return what pretrained weights of torchvision's inception networks decide and no state dict holds."""
     names = ("transform_input", "aux_logits")
     return {name: getattr(model, name) for name in names if isinstance(getattr(model, name, None), bool)}
-
-
-@contextmanager
-def _seeded(seed: int | None) -> Iterator[None]:
-    """Draw from a generator of this seed, and leave the global one as it was; with None, draw from the global one."""
-    if seed is None:
-        yield
-        return
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield

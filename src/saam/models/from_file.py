@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
-from saam._options import parse_options
-from saam._plain import plain_options, require_word
+from saam._core.options import parse_options
+from saam._core.plain import plain_options, require_word
+from saam._core.random import generators_kept
 
 __all__ = ["ARCHITECTURE", "check_attention", "check_network", "check_surgery", "room_for"]
 
@@ -136,7 +136,7 @@ def room_for(weights: Mapping[str, Tensor] | None) -> Iterator[None]:
         hooks.register_module_module_registration_hook(count),
     )
     try:
-        with torch.random.fork_rng(devices=[]):
+        with generators_kept():
             yield
     finally:
         for handle in handles:

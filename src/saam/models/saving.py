@@ -19,7 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saam._files import read_bytes, read_json, write_atomically
+from saam._core.files import read_bytes, read_json, write_atomically
+from saam._core.random import generators_kept
 from saam._version import __version__
 from saam.models.factory import create_model, model_card
 from saam.models.from_file import check_network, check_surgery, room_for
@@ -176,7 +177,7 @@ def _require_same(model: nn.Module, description: Mapping[str, Any]) -> None:
     """Raise unless a network that is built from the description takes the weights of this one."""
     requests = [module.request for module in model.modules() if isinstance(module, Attended)]
     functions = [request["attention"] for request in requests if not isinstance(request["attention"], str)]
-    with torch.random.fork_rng(devices=[]):
+    with generators_kept():
         built = rebuild(description, attention=next(iter(functions), None))
     saved, loaded = ({key: tuple(value.shape) for key, value in net.state_dict().items()} for net in (model, built))
     differing = [key for key in saved | loaded if saved.get(key) != loaded.get(key)]

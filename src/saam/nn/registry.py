@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from saam._errors import nearest, unknown
-from saam._options import parse_options
+from saam._core.errors import nearest, unknown
+from saam._core.options import parse_options
 from saam.nn.squeeze import MapSize
 
 __all__ = ["AttentionRecord", "attention_record", "create_attention", "list_attentions", "parse_attention", "register"]

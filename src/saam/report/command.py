@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from saam._options import parse_options
+from saam._core.options import parse_options
 from saam.comparison import Plan
 from saam.training import Recipe, create_recipe, recipes
 

@@ -12,7 +12,7 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from saam._files import write_atomically
+from saam._core.files import write_atomically
 from saam._version import __version__
 from saam.comparison import Comparison
 from saam.comparison.records import RunRecord

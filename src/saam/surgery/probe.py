@@ -8,6 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from saam._core.devices import device_of
+from saam._core.modes import mode
+from saam._core.random import generators_kept
+
 __all__ = ["at_rest", "call", "eager", "run"]
 
 Result = TypeVar("Result")
@@ -18,16 +22,8 @@ _SIZES = ((96, 128), (224, 224), (32, 32), (320, 320))  # stems divide by up to 
 @contextmanager
 def at_rest(model: nn.Module) -> Iterator[None]:
     """Evaluation without gradients or random draws; afterwards every module has its own former mode."""
-    modes = [(module, module.training) for module in model.modules()]
-    devices = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
-    for module, _ in modes:
-        module.training = False
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=list(devices)):
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
+    with mode(model, training=False), torch.no_grad(), generators_kept(device_of(model)):
+        yield
 
 
 @contextmanager

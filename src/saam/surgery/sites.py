@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from saam._errors import nearest, unknown
+from saam._core.errors import nearest, unknown
 from saam.surgery.finders import KINDS, find, module_sites
 from saam.surgery.graph import record
 from saam.surgery.modules import refuse, undone

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saam._errors import unknown
+from saam._core.errors import unknown
 from saam.nn import ScorePool2d, create_squeeze
 from saam.nn.registry import require_options
 from saam.nn.squeeze import Squeeze

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saam._files import read_bytes, read_json, write_atomically
+from saam._core.files import read_bytes, read_json, write_atomically
 from saam.training.records import EpochRecord
 
 __all__ = ["Checkpoint", "check_writable", "load_checkpoint", "save_checkpoint", "writable"]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from saam._files import read_bytes, write_atomically
+from saam._core.files import read_bytes, write_atomically
 from saam.training.evaluation import Loader, batches_of, evaluate, training_mode
 from saam.training.parameters import parameter_groups
 from saam.training.recipe import Recipe

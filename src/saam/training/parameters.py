@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from saam._errors import unknown
+from saam._core.errors import unknown
 
 __all__ = ["parameter_groups"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Self
 
-from saam._errors import unknown
+from saam._core.errors import unknown
 from saam.training.schedule import SCHEDULES
 
 __all__ = ["PRECISIONS", "Recipe", "create_recipe", "recipes"]

@@ -7,7 +7,7 @@ Progress and not step number is the argument: one schedule serves runs of any le
 import math
 from collections.abc import Sequence
 
-from saam._errors import unknown
+from saam._core.errors import unknown
 
 __all__ = ["SCHEDULES", "cosine", "one_cycle", "schedule_factor", "step"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from saam._errors import unknown
+from saam._core.errors import unknown
 from saam.nn._check import require_channels
 from saam.nn.registry import AttentionRecord, list_attentions
 

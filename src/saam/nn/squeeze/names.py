@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from saam._errors import unknown
+from saam._core.errors import unknown
 from saam.nn.score_pool import MeanScore, ScorePool2d
 from saam.nn.squeeze._size import MapSize
 from saam.nn.squeeze.covariance import Covariance

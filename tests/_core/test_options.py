@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from saam._options import _parts, parse_options
+from saam._core.options import _parts, parse_options
 
 
 def test_commas_within_brackets_do_not_split():

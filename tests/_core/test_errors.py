@@ -1,4 +1,4 @@
-from saam._errors import printable
+from saam._core.errors import printable
 
 
 def test_what_a_terminal_would_obey_is_spelled_out():

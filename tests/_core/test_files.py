@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from saam._files import write_atomically
+from saam._core.files import write_atomically
 
 
 def test_all_files_are_written_before_the_first_is_replaced(tmp_path, monkeypatch):

@@ -1,0 +1,1 @@
+"""What every room uses and none owns: errors, options, files written whole, random numbers, modes, devices."""

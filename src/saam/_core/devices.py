@@ -1,0 +1,49 @@
+"""Devices and threads: what a caller may name, what there is."""
+
+from itertools import chain
+
+import torch
+from torch import nn
+
+__all__ = ["Device", "best_device", "device_of", "require_device", "require_threads"]
+
+Device = torch.device | str | None
+
+_MOST_THREADS = 1024  # far more of them crash the process
+
+
+def best_device(device: Device = None) -> torch.device:
+    """Return the device of this name, or without one the accelerator that torch finds, or the CPU."""
+    if device is not None:
+        return torch.device(device)
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def require_device(device: Device = None) -> torch.device:
+    """Return the device of this name, or the best there is.
+
+    Raises:
+        ValueError: it is not there, or cannot compute.
+    """
+    try:
+        torch.zeros(1, device=best_device(device)).cpu()  # "meta" makes tensors and has no values
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device {str(device)!r} cannot be used here ({reason}): pass 'cpu' or None") from error
+    return best_device(device)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return where the first parameter or buffer of a network is; the CPU for one without any."""
+    tensor = next(chain(model.parameters(), model.buffers()), None)
+    return torch.device("cpu") if tensor is None else tensor.device
+
+
+def require_threads(threads: int) -> None:
+    """Raise unless this is a number of threads that a process can have.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not 1 <= threads <= _MOST_THREADS:
+        raise ValueError(f"threads={threads}: expected 1 to {_MOST_THREADS}, and no more than there are processors")

@@ -1,0 +1,43 @@
+"""The global generators of torch, borrowed and given back as they were."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+
+__all__ = ["generators_kept", "seeded"]
+
+_WITHOUT = ("cpu", "meta")  # no generator of their own beside the CPU's
+
+
+@contextmanager
+def generators_kept(device: torch.device | None = None) -> Iterator[None]:
+    """Give the global generators of the CPU and of a device back at the end as they were."""
+    with torch.random.fork_rng(devices=[]), nullcontext() if device is None else _device_kept(device):
+        yield
+
+
+@contextmanager
+def seeded(seed: int | None) -> Iterator[None]:
+    """Draw from generators of this seed, and leave the global ones as they were; with None draw from those.
+
+    CPU and torch's default device are meant; `torch.manual_seed` would seed every GPU, and nobody would put that back.
+    """
+    if seed is None:
+        yield
+        return
+    device = torch.get_default_device()
+    with generators_kept(device):
+        torch.default_generator.manual_seed(seed)
+        if device.type not in _WITHOUT:
+            getattr(torch, device.type).manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _device_kept(device: torch.device) -> Iterator[None]:
+    if device.type in _WITHOUT:
+        yield
+        return
+    with torch.random.fork_rng(devices=[device.index or 0], device_type=device.type):
+        yield
