@@ -139,7 +139,7 @@ def _arm(arm: str, ranks: NDArray[np.float64], differences: NDArray[np.float64],
 
 
 def _friedman(ranks: NDArray[np.float64]) -> float:
-    """The p-value of Iman and Davenport's F; 1 where all arms tie in all cells, 0 where all cells agree on the ranks."""
+    """The p-value of Iman and Davenport's F; 1 where all arms tie in all cells, 0 where all cells agree."""
     n, k = ranks.shape
     if min(n, k) < 2:
         return math.nan

@@ -29,7 +29,7 @@ class Metric:
         digits: after the decimal point, in print.
         low: least possible score.
         high: largest possible score.
-        label: the name in print; ``name`` if empty.
+        label: the name in print; ``name`` where none is given.
 
     Raises:
         ValueError: an empty name, an unknown direction, a spread or delta that is not positive, negative digits, or
@@ -62,6 +62,8 @@ class Metric:
                 raise ValueError(f"the {field} of metric {self.name!r} must be a number above 0, got {value}")
         if self.digits < 0:
             raise ValueError(f"the digits of metric {self.name!r} must be 0 or more, got {self.digits}")
+        if not self.label:
+            object.__setattr__(self, "label", self.name)
         if not self.low < self.high:
             raise ValueError(f"metric {self.name!r} must have low < high, got {self.low} and {self.high}")
 
@@ -73,8 +75,7 @@ class Metric:
     @property
     def title(self) -> str:
         """The name as it begins a line: "Accuracy"."""
-        name = self.label or self.name
-        return name[:1].upper() + name[1:]
+        return self.label[:1].upper() + self.label[1:]
 
     @property
     def difference_unit(self) -> str:
