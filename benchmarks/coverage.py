@@ -41,41 +41,43 @@ PAGE = """\
 
 # Do the intervals cover?
 
-A comparison has five to ten seeds, where textbook intervals can fail. These simulations say how often each 95 % interval
-holds the true difference, and how often a verdict is wrong.
+A comparison has five to ten seeds, where textbook intervals can fail. These simulations say how often each 95 %
+interval holds the true difference, and how often a verdict is wrong.
 
     python benchmarks/coverage.py    # {seconds} seconds on one core; the draws have fixed seeds
 
 ## A number of seeds that was fixed beforehand
 
-Coverage in % of the mean of paired differences. *t* is Student's t, *BCa* the bootstrap of Efron (JASA 1987), and *flip*
-the interval that agrees with the sign-flip test; tables and reports show flip. 10,000 trials for t, 4,000 for flip, 2,000
-for BCa; the standard errors are at most .3, .5 and 1.1 points.
+Coverage in % of the mean of paired differences. *t* is Student's t, *BCa* the bootstrap of Efron (JASA 1987), and
+*flip* the interval that agrees with the sign-flip test; tables and reports show flip. 10,000 trials for t, 4,000 for
+flip, 2,000 for BCa; the standard errors are at most .3, .5 and 1.1 points.
 
 {intervals}
 
 BCa is too short, whatever the distribution, and is not used. Student's t and flip hold the level for symmetric
-differences, also with heavy tails. Flip has no ends below six seeds, where no test of signs can reach p < .05; hence its
-100. For skewed differences both fall short. Two arms that are equally good could change places, so their differences are
-symmetric: the test is exact, and skewness costs coverage only where there is an effect.
+differences, also with heavy tails. Flip has no ends below six seeds, where no test of signs can reach p < .05; hence
+its 100. For skewed differences both fall short. Two arms that are equally good could change places, so their
+differences are symmetric: the test is exact, and skewness costs coverage only where there is an effect.
 
 ## Seeds added until something shows
 
-How often a null effect is called real by somebody who looks after every seed, up to {longest} seeds, in % of 10,000 trials:
-by a paired t-test that is repeated, and by the e-process at alpha = .05, where the real spread is half, once or twice the
-planned one. The coverage of the confidence sequence, at all numbers of seeds at once, is 100 minus the e-process' figure.
+How often a null effect is called real by somebody who looks after every seed, up to {longest} seeds, in % of 10,000
+trials: by a paired t-test that is repeated, and by the e-process at alpha = .05, where the real spread is half, once
+or twice the planned one. The coverage of the confidence sequence, at all numbers of seeds at once, is 100 minus the
+e-process' figure.
 
 | differences | t-test, repeated | e-process, half the spread | as planned | twice the spread |
 |---|---:|---:|---:|---:|
 {anytime}
 
-For symmetric differences the e-process keeps its promise at any spread. The mean of strongly skewed differences is not
-their centre of symmetry, and the confidence sequence misses it more often than in 5 %.
+For symmetric differences the e-process keeps its promise at any spread. The mean of strongly skewed differences is
+not their centre of symmetry, and the confidence sequence misses it more often than in 5 %.
 
 ## Seeds until a verdict
 
-Median number of seeds until a true effect is told (normal differences, one comparison, 4,000 trials). Effects are in real
-standard deviations. The last column is the time until two equal arms are called equivalent within one planned spread.
+Median number of seeds until a true effect is told (normal differences, one comparison, 4,000 trials). Effects are in
+real standard deviations. The last column is the time until two equal arms are called equivalent within one planned
+spread.
 
 | real spread / planned | effect .5 | 1 | 1.5 | 2 | no effect: equivalent |
 |---|---:|---:|---:|---:|---:|
