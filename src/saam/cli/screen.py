@@ -7,11 +7,13 @@ from contextlib import contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.table import Table
 
+from saam._core.errors import printable
 from saam.comparison import Comparison
 from saam.data import Splits
 from saam.report import table
-from saam.report.words import few_images
+from saam.report.words import duration, few_images
 
 __all__ = ["screen", "show_data", "shown"]
 
@@ -35,36 +37,29 @@ def show_data(console: Console, splits: Splits) -> None:
 
 @contextmanager
 def shown(console: Console) -> Iterator[Callable[[Comparison], None]]:
-    """Give a function that shows a comparison so far: on a terminal one table that fills, else a line for each run."""
-    started, had = time.monotonic(), None
-
-    def line(comparison: Comparison) -> str:
-        nonlocal had
-        finished, planned = len(comparison.records), len(comparison.plan.schedule())
-        had = finished if had is None else had
-        text = f"{finished} of {planned} runs"
-        if finished == planned:
-            return f"{text}, {_minutes(time.monotonic() - started)}"
-        if not comparison.costs:
-            return f"{text}; measuring what the arms cost"
-        if finished > had:
-            text += f", about {_minutes((time.monotonic() - started) / (finished - had) * (planned - finished))} to go"
-        return text
-
+    """Give a function that shows a comparison so far: on a terminal a view that fills, else a line for each run."""
+    pace = _Pace()
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
-            yield lambda comparison: live.update(Group(table(comparison), line(comparison)), refresh=True)
+            yield lambda comparison: live.update(
+                Group(table(comparison), *_under_way(comparison), pace.line(comparison)), refresh=True
+            )
         return
     latest: Comparison | None = None
 
     def tell(comparison: Comparison) -> None:
         nonlocal latest
-        known = {record.id for record in latest.records} if latest else {record.id for record in comparison.records}
-        for record in comparison.records:
-            if record.id not in known:
-                score = f"{record.test['accuracy']:.2f} % right, log-loss {record.test['loss']:.3f}"
-                console.print(f"{record.arm}, seed {record.seed}: {score}")
-        console.print(line(comparison))
+        before = comparison if latest is None else latest
+        line = pace.line(comparison)
+        for failure in comparison.failures[len(before.failures) :] if latest else comparison.failures:
+            console.print(f"{failure.arm}, seed {failure.seed}: failed, {printable(failure.error)}", soft_wrap=True)
+        known = {record.id for record in before.records}
+        new = [record for record in comparison.records if record.id not in known]
+        for record in new:
+            score = f"{record.test['accuracy']:.2f} % right, log-loss {record.test['loss']:.3f}"
+            console.print(f"{record.arm}, seed {record.seed}: {score}", soft_wrap=True)
+        if latest is None or new or len(comparison.failures) > len(before.failures):
+            console.print(line)
         latest = comparison
 
     yield tell
@@ -72,5 +67,35 @@ def shown(console: Console) -> Iterator[Callable[[Comparison], None]]:
         console.print(table(latest))
 
 
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
+class _Pace:
+    """How far a comparison is, and how long it will take, counted in epochs."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.had: float | None = None
+
+    def line(self, comparison: Comparison) -> str:
+        """Return one line: runs that are done, and the time that has passed or is left."""
+        finished, planned = len(comparison.records) + len(comparison.failures), len(comparison.plan.schedule())
+        done = finished + sum(run.epoch / run.epochs for run in comparison.progress)
+        self.had = done if self.had is None else self.had
+        passed = time.monotonic() - self.started
+        if finished == planned:
+            return f"{finished} of {planned} runs, {duration(passed)}"
+        if done <= self.had:
+            return f"{finished} of {planned} runs"
+        return f"{finished} of {planned} runs, about {duration(passed / (done - self.had) * (planned - done))} to go"
+
+
+def _under_way(comparison: Comparison) -> Iterator[Table]:
+    """Yield a table of the runs under way, if there are any."""
+    if not comparison.progress:
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    names = list(dict.fromkeys(name for run in comparison.progress for name in run.numbers))
+    for name in ("under way", "seed", "epoch", *names):
+        table.add_column(name.replace("_", " "), justify="left" if name == "under way" else "right", style="dim")
+    for run in comparison.progress:
+        numbers = (f"{run.numbers[name]:.4g}" if name in run.numbers else "" for name in names)
+        table.add_row(run.arm, str(run.seed), f"{run.epoch}/{run.epochs}", *numbers)
+    yield table

@@ -3,11 +3,11 @@
 The verdicts are in `saam.comparison.statistics`, which alone needs scipy.
 """
 
-from saam.comparison.compare import compare
-from saam.comparison.cost import measure_costs
+from saam.comparison.costs import measure_costs
+from saam.comparison.driver import compare
+from saam.comparison.job import Job, run
 from saam.comparison.plan import PLAIN, Arm, Plan
-from saam.comparison.records import CostRecord, RunRecord
-from saam.comparison.runner import run
+from saam.comparison.records import CostRecord, FailureRecord, RunRecord
 from saam.comparison.store import Comparison, load_comparison, load_model
 
 __all__ = [
@@ -15,6 +15,8 @@ __all__ = [
     "Arm",
     "Comparison",
     "CostRecord",
+    "FailureRecord",
+    "Job",
     "Plan",
     "RunRecord",
     "compare",

@@ -3,6 +3,10 @@
     OUT/plan.json                  the plan, and the id of each of its runs
     OUT/runs/<id>.json             one record for each finished run
     OUT/weights/<id>.safetensors   the network that it left
+    OUT/scores/<id>.safetensors    its log-loss on each test image (float16), and whether it was right there
+    OUT/failures/<id>.json         one record for each run that failed
+    OUT/states/<id>.pt             the state of a run that is not finished, after its last epoch; <id>.json says how far
+    OUT/leases/<id>.<n>            who is at work on a run
     OUT/costs.json                 what the arms cost
 
 Files are written whole or not at all, the weights of a run before its record.
@@ -10,7 +14,8 @@ Files are written whole or not at all, the weights of a run before its record.
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,20 +23,28 @@ from typing import Any
 from torch import nn
 
 from saam._core.files import read_bytes, write_atomically
+from saam.comparison.job import Finished, build_model, without_fetching
 from saam.comparison.plan import Plan, check_plan
-from saam.comparison.records import CostRecord, RunRecord, read_json
-from saam.comparison.runner import build_model, without_fetching
+from saam.comparison.records import CostRecord, FailureRecord, ProgressRecord, RunRecord, read_json
 from saam.models.from_file import room_for
+from saam.training import ImageScores
 
 __all__ = [
     "Comparison",
     "check_setting",
+    "forget_failure",
     "load_comparison",
     "load_model",
     "load_plan",
+    "make_states",
     "read_costs",
+    "read_failures",
+    "read_progress",
     "read_records",
+    "read_scores",
+    "state_file",
     "write_costs",
+    "write_failure",
     "write_plan",
     "write_run",
 ]
@@ -60,14 +73,18 @@ class Comparison:
     Attributes:
         plan: what is compared.
         records: the finished runs, in the order of ``plan.schedule()``.
-        costs: one record for the plain backbone and for every arm; empty until they are measured.
+        costs: one record for the plain backbone and for every arm that was measured.
         classes: of the data; None where that is not known.
+        failures: one record for each run that failed, in the order of ``plan.schedule()``.
+        progress: how far the runs under way are.
     """
 
     plan: Plan
     records: tuple[RunRecord, ...]
     costs: tuple[CostRecord, ...]
     classes: int | None = None
+    failures: tuple[FailureRecord, ...] = ()
+    progress: tuple[ProgressRecord, ...] = ()
 
 
 def load_comparison(out: str | Path) -> Comparison:
@@ -81,7 +98,8 @@ def load_comparison(out: str | Path) -> Comparison:
     plan, content = _read_plan(out)
     runs = dict(zip(plan.schedule(), content["runs"], strict=True))
     records, costs = read_records(out, runs), read_costs(out, content["costs"])
-    return Comparison(plan, tuple(records.values()), costs, content["classes"])
+    failures = read_failures(out, runs, records)
+    return Comparison(plan, tuple(records.values()), costs, content["classes"], tuple(failures.values()))
 
 
 def load_model(out: str | Path, arm: str, seed: int) -> nn.Module:
@@ -146,11 +164,59 @@ def write_plan(out: Path, plan: Plan, *, classes: int, runs: Sequence[str], cost
     write_atomically({out / "plan.json": _json(content)})
 
 
-def write_run(out: Path, record: RunRecord, weights: bytes) -> None:
-    """Keep a finished run: first its network, in safetensors' format, then its record."""
-    for folder in ("weights", "runs"):
+def write_run(out: Path, finished: Finished) -> None:
+    """Keep a finished run: first its network and its scores by image, then its record; its state is not needed now."""
+    record = finished.record
+    for folder in ("weights", "scores", "runs"):
         (out / folder).mkdir(exist_ok=True)
-    write_atomically({_weights(out, record.id): weights, _record(out, record.id): _json(record.to_json())})
+    write_atomically(
+        {
+            _weights(out, record.id): finished.weights,
+            _scores(out, record.id): finished.scores,
+            _record(out, record.id): _json(record.to_json()),
+        }
+    )
+    for folder in ("weights", "scores", "runs"):
+        _forget(out / folder, f".*{record.id}*")  # half-written, by a kill
+    forget_state(out, record.id)
+
+
+def write_failure(out: Path, failure: FailureRecord) -> None:
+    """Keep that a run failed; its state stays, so that it can go on from there."""
+    (out / "failures").mkdir(exist_ok=True)
+    write_atomically({_failure(out, failure.id): _json(failure.to_json())})
+
+
+def forget_failure(out: Path, run_id: str) -> None:
+    """Forget that a run failed, and where it stopped."""
+    _failure(out, run_id).unlink(missing_ok=True)
+    forget_state(out, run_id)
+
+
+def make_states(out: Path) -> None:
+    """Make the folder of the states; a worker that does not see it keeps none."""
+    (out / "states").mkdir(exist_ok=True)
+
+
+def state_file(out: Path, run_id: str) -> Path:
+    """Return where a run keeps its state after each epoch."""
+    return out / "states" / f"{run_id}.pt"
+
+
+def forget_state(out: Path, run_id: str) -> None:
+    """Remove the state of a run, and what a kill left half-written beside it."""
+    _forget(out / "states", f"*{run_id}*")
+    with suppress(OSError):  # other runs may have theirs in it
+        (out / "states").rmdir()
+
+
+def read_progress(out: Path, ids: Iterable[str]) -> tuple[ProgressRecord, ...]:
+    """Return how far these runs are, as far as they have told."""
+    found = []
+    for run_id in ids:
+        with suppress(OSError, ValueError):  # finished in this moment, or not begun
+            found.append(ProgressRecord.from_json(read_json(state_file(out, run_id).with_suffix(".json"))))
+    return tuple(found)
 
 
 def write_costs(out: Path, costs: Iterable[CostRecord], costs_id: str) -> None:
@@ -185,6 +251,45 @@ def read_records(out: Path, ids: Mapping[tuple[str, int], str]) -> dict[str, Run
                 raise ValueError(f"{file} is not the record of that run: {error}; delete it to run again") from None
             records[record.id] = record
     return records
+
+
+def read_failures(out: Path, ids: Mapping[tuple[str, int], str], records: Container[str]) -> dict[str, FailureRecord]:
+    """Return those of the runs that failed and have no record, by id.
+
+    Raises:
+        ValueError: a record is damaged; the error names the file.
+    """
+    failures = {}
+    for (arm, seed), run_id in ids.items():
+        file = _failure(out, run_id)
+        if run_id not in records and file.exists():
+            content = read_json(file)
+            try:
+                failure = FailureRecord.from_json(content)
+                if (failure.id, failure.arm, failure.seed) != (run_id, arm, seed):
+                    raise ValueError(f"it is that of {failure.arm!r:.80} with seed {failure.seed}")
+            except ValueError as error:
+                raise ValueError(f"{file} is not the failure of that run: {error}; delete it to run again") from None
+            failures[run_id] = failure
+    return failures
+
+
+def read_scores(out: Path, run_id: str) -> ImageScores:
+    """Return the scores of a finished run on each test image.
+
+    Raises:
+        FileNotFoundError: they are not there; comparisons of old have none.
+        ValueError: the file is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load as from_bytes
+
+    file = _scores(out, run_id)
+    try:
+        content = from_bytes(read_bytes(file))
+        return ImageScores(content["loss"].float().flatten(), content["correct"].bool().flatten())
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{file} does not hold scores by image ({error}); delete it and the run's record") from error
 
 
 def read_costs(out: Path, costs_id: str) -> tuple[CostRecord, ...]:
@@ -248,6 +353,19 @@ def _record(out: Path, run_id: str) -> Path:
 
 def _weights(out: Path, run_id: str) -> Path:
     return out / "weights" / f"{run_id}.safetensors"
+
+
+def _forget(folder: Path, pattern: str) -> None:
+    for file in folder.glob(pattern):
+        file.unlink(missing_ok=True)
+
+
+def _scores(out: Path, run_id: str) -> Path:
+    return out / "scores" / f"{run_id}.safetensors"
+
+
+def _failure(out: Path, run_id: str) -> Path:
+    return out / "failures" / f"{run_id}.json"
 
 
 def _json(values: object) -> bytes:

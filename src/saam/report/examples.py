@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from saam.comparison import Arm, Comparison, load_comparison, load_model
-from saam.comparison.runner import load_splits
+from saam.comparison.job import load_splits
 from saam.data import Images, Splits, normalise
 from saam.explain.localisation import relative_mass
 from saam.explain.overlay import ScoreMapStrip, strip
