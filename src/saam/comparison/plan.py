@@ -10,6 +10,7 @@ import torch
 from saam._core.errors import printable, unknown
 from saam._core.options import parse_options
 from saam._version import __version__
+from saam.comparison.metrics import ACCURACY, LOSS, Metric
 from saam.data import kept_options, resolve_name
 from saam.models.from_file import check_attention, check_network
 from saam.nn import parse_attention
@@ -150,6 +151,11 @@ class Plan:
             values[name] = _plain(name, getattr(self, name))
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What is compared; the first is the primary one, which the headline is about."""
+        return ACCURACY, LOSS
 
     def schedule(self) -> tuple[tuple[str, int], ...]:
         """Return (arm, seed) of every run: all arms of the first seed, then of the next, so that pairs fill up."""

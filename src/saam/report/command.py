@@ -12,11 +12,13 @@ __all__ = ["command"]
 
 
 def command(plan: Plan) -> str:
-    """Return what to type to run a plan again.
+    """Return what to type to run a plan again; nothing for a plan that trains no classifier by a recipe.
 
     Where words cannot say it (seeds that are not 0, 1, 2 and so on, or text with commas among the options), the command
     reads the plan that the comparison left in its folder.
     """
+    if any(getattr(plan, name, None) is None for name in ("recipe", "model", "data")):
+        return ""
     recipe = min((_recipe(name, plan.recipe) for name in recipes()), key=len)
     data, model = _spelled(plan.data, plan.data_options), _spelled(plan.model, plan.model_options)
     exact = _says(data, plan.data, plan.data_options) and _says(model, plan.model, plan.model_options)
