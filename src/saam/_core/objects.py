@@ -33,8 +33,8 @@ def resolve(reference: str) -> Any:
         found: Any = importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"cannot import {reference!r} ({error}): run in the folder of the module, or install it; in Python define it "
-            "in a file that is imported, not in a notebook"
+            f"cannot import {reference!r} ({error}): run in the folder of the module, or install it; in Python define "
+            "it in a file that is imported, not in a notebook"
         ) from error
     for part in path.split("."):
         if not hasattr(found, part):

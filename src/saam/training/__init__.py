@@ -9,7 +9,7 @@ from saam.training.parameters import parameter_groups
 from saam.training.recipe import Recipe, create_recipe, recipes
 from saam.training.records import EpochRecord, ImageScores, Result, Scores
 from saam.training.schedule import schedule_factor
-from saam.training.step import Stepper
+from saam.training.step import Stepper, require_precision
 
 __all__ = [
     "Checkpoint",
@@ -29,6 +29,7 @@ __all__ = [
     "load_checkpoint",
     "parameter_groups",
     "recipes",
+    "require_precision",
     "save_checkpoint",
     "schedule_factor",
     "score_images",
