@@ -19,6 +19,7 @@ app = App(
 )
 for _name, _help in {
     "compare": "Compare attentions: train each with the same seeds, and say what helps, by how much, at what cost.",
+    "study": "Run a grid of comparisons: models x data sets x arms x seeds.",
     "train": "Train one network, from scratch or fine-tuned, and save it.",
     "report": "Write the report of a comparison anew, from its records.",
     "explain": "Show where a trained network's score maps look.",
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     With ``SAAM_TRACEBACK=1`` in the environment a failure shows its whole traceback.
     """
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # for classes and functions of the user's own, as python -m has it
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:

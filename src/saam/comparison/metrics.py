@@ -6,10 +6,10 @@ afterwards.
 """
 
 import math
-from dataclasses import KW_ONLY, dataclass
-from typing import Literal, get_args
+from dataclasses import KW_ONLY, asdict, dataclass, fields
+from typing import Any, Literal, Self, get_args
 
-from saam._core.errors import unknown
+from saam._core.errors import printable, unknown
 
 __all__ = ["ACCURACY", "LOSS", "Better", "Metric"]
 
@@ -66,6 +66,30 @@ class Metric:
             object.__setattr__(self, "label", self.name)
         if not self.low < self.high:
             raise ValueError(f"metric {self.name!r} must have low < high, got {self.low} and {self.high}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values; infinite limits are None."""
+        return {name: value if value not in (math.inf, -math.inf) else None for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: object) -> Self:
+        """Return the metric that `to_json` wrote.
+
+        Raises:
+            ValueError: fields are missing, unknown, of another type or out of their range.
+        """
+        if not isinstance(values, dict) or values.keys() != {entry.name for entry in fields(cls)}:
+            raise ValueError(f"expected the fields of a metric, got {values!r:.200}")
+        limits = {"low": -math.inf, "high": math.inf}
+        values = {name: limits[name] if value is None and name in limits else value for name, value in values.items()}
+        read: dict[str, Any] = {}
+        for entry in fields(cls):
+            kind = {"digits": int, "spread": float, "delta": float, "low": float, "high": float}.get(entry.name, str)
+            value = values[entry.name]
+            if not isinstance(value, int | float if kind is float else kind) or isinstance(value, bool):
+                raise ValueError(f"the {entry.name} of a metric is {value!r:.80}")
+            read[entry.name] = printable(value) if isinstance(value, str) else value
+        return cls(**read)
 
     @property
     def sign(self) -> int:

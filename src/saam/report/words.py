@@ -8,8 +8,8 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from saam.comparison.anytime import MOST_SEEDS_AHEAD
+from saam.comparison.arm import PLAIN
 from saam.comparison.metrics import Metric
-from saam.comparison.plan import PLAIN
 from saam.comparison.statistics import Difference
 
 __all__ = [
