@@ -253,12 +253,11 @@ def _loader(record: DataRecord) -> Callable[..., Pools]:
     if not isinstance(record.loader, str):
         return record.loader
     try:
-        loader: Callable[..., Pools] = pkgutil.resolve_name(record.loader)
+        return pkgutil.resolve_name(record.loader)
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"{record.name} data need {error.name}: pip install 'saam[data]'", name=error.name
         ) from error
-    return loader
 
 
 _Parameters = dict[str, inspect.Parameter]

@@ -91,8 +91,7 @@ def _timm(name: str, num_classes: int | None, pretrained: bool, options: dict[st
         raise _unknown_elsewhere("timm", name, timm.list_models())
     if num_classes is not None:
         options = {**options, "num_classes": num_classes}
-    model: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
-    return model
+    return timm.create_model(name, pretrained=pretrained, **options)
 
 
 def _torchvision(name: str, num_classes: int | None, pretrained: bool, options: dict[str, Any]) -> nn.Module:
@@ -106,8 +105,7 @@ def _torchvision(name: str, num_classes: int | None, pretrained: bool, options: 
         classes = {} if num_classes is None else {"num_classes": num_classes}
         if "weights_backbone" in inspect.signature(models.get_model_builder(name)).parameters:
             options = {"weights_backbone": None, **options}  # the builder downloads them unless told
-        model: nn.Module = models.get_model(name, **classes, **options)
-        return model
+        return models.get_model(name, **classes, **options)
     model = models.get_model(name, weights="DEFAULT", **options)
     if num_classes is not None:
         _replace_classifiers(model, num_classes)

@@ -71,5 +71,4 @@ class DenseNetBC(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (B, num_classes)."""
-        logits: Tensor = self.fc(self.pool(self.features(x)))
-        return logits
+        return self.fc(self.pool(self.features(x)))

@@ -32,7 +32,7 @@ class PreActivationBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels_in, H, W) -> (B, channels, H / stride, W / stride)."""
         active = self.bn1(x).relu()
-        branch: Tensor = self.conv2(self.dropout(self.bn2(self.conv1(active)).relu()))
+        branch = self.conv2(self.dropout(self.bn2(self.conv1(active)).relu()))
         return branch + (x if self.shortcut is None else self.shortcut(active))
 
 
@@ -88,5 +88,4 @@ class PreActivationResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (B, num_classes)."""
         x = self.layer3(self.layer2(self.layer1(self.conv1(x))))
-        logits: Tensor = self.fc(self.pool(self.norm(x).relu()))
-        return logits
+        return self.fc(self.pool(self.norm(x).relu()))

@@ -57,8 +57,7 @@ class ChannelAttention(nn.Module):
         """
         parameter = next(self.excitation.parameters(), statistics)
         with without_autocast(statistics):
-            value: Tensor = self.gate(self.excitation(statistics.to(parameter.dtype)))
-        return value
+            return self.gate(self.excitation(statistics.to(parameter.dtype)))
 
     def no_weight_decay(self) -> set[str]:
         """Return the names of the parameters to train without weight decay, as the parts say (timm's name)."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from saam._core.devices import Device
 from saam.functional import channel_mean, score_aggregate, score_weights
 from saam.functional._check import accumulator, require_map, without_autocast
 from saam.functional.backend import choose
@@ -74,7 +75,7 @@ class ScorePool2d(nn.Module):
         temperature: float | Literal["sqrt"] = 1.0,
         keepdim: bool = False,
         bias: bool = False,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
@@ -157,7 +158,7 @@ class ScorePool2d(nn.Module):
                 f"the scorer {type(self.scorer).__name__} must give scores (B, G, H, W) = ({batch}, G, "
                 f"{', '.join(map(str, size))}), where G divides the {channels} channels; it gave {got}"
             )
-        return scores.to(accumulator(scores.dtype))  # type: ignore[no-any-return]
+        return scores.to(accumulator(scores.dtype))
 
     def score_map(self, x: Tensor) -> Tensor:
         """Return the pooling weights: (B, C, H, W) -> (B, G, H, W) in float32 or wider; each map sums to one."""
@@ -224,7 +225,7 @@ class ScorePool(nn.Module):
         heads: int = 1,
         scorer: Scorer = "pixel",
         temperature: float | Literal["sqrt"] = 1.0,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
@@ -237,8 +238,7 @@ class ScorePool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``x``."""
-        context: Tensor = self.pool(self._as_map(x))
-        return context
+        return self.pool(self._as_map(x))
 
     def score_map(self, x: Tensor) -> Tensor:
         """Return the pooling weights (B, G, positions...) in float32 or wider; those of a head sum to one."""

@@ -33,8 +33,7 @@ class FadedIn(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend to ``x`` as far as the scale says."""
-        attended: Tensor = self.attention(x)
-        return x + self.scale.to(x.dtype) * (attended - x)
+        return x + self.scale.to(x.dtype) * (self.attention(x) - x)
 
     def no_weight_decay(self) -> set[str]:
         """Name the scale: decay would draw it back to the identity."""
@@ -58,5 +57,5 @@ def start_as_identity(attention: nn.Module, channels: int) -> nn.Module:
 def _at_zero(attention: ChannelAttention, channels: int) -> float | None:
     """Return what the gate gives for logits of zero, or None if that differs from channel to channel."""
     with torch.no_grad():
-        values: Tensor = attention.gate(torch.zeros(1, channels, device="cpu")).flatten()
+        values = attention.gate(torch.zeros(1, channels, device="cpu")).flatten()
     return float(values[0]) if bool((values == values[0]).all()) else None

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from saam._core.devices import Device
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import BottleneckMLP
 from saam.nn.registry import AttentionRecord
@@ -21,7 +22,7 @@ def fca(
     frequencies: int | None = None,
     size: MapSize | None = None,
     squeeze: Squeeze = "dct",
-    device: torch.device | str | None = None,
+    device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> ChannelAttention:
     """Build Frequency Channel Attention: ``x * sigmoid(fc2(relu(fc1(dct(x)))))`` (Qin et al., arXiv:2012.11879).

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from saam._core.devices import Device
 from saam.nn._check import require_channels
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import RowTransform
@@ -17,7 +18,7 @@ def gsop(
     *,
     rd_channels: int | None = None,
     squeeze: Squeeze = "covariance",
-    device: torch.device | str | None = None,
+    device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> ChannelAttention:
     """Build the channel attention of Global Second-order Pooling (Gao et al., arXiv:1811.12006).

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import torch
 
+from saam._core.devices import Device
 from saam.nn.attentions.se import se
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.registry import AttentionRecord
@@ -51,7 +52,7 @@ class SAAM(ChannelAttention):
         kernel_size: int = 1,
         temperature: float | Literal["sqrt"] = 1.0,
         squeeze: Squeeze = "score",
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         scoring: dict[str, Any] = {

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from saam._core.devices import Device
 from saam._core.errors import unknown
 from saam.nn.score_pool import MeanScore, ScorePool2d
 from saam.nn.squeeze._size import MapSize
@@ -40,7 +41,7 @@ def create_squeeze(
     channels: int,
     *,
     size: MapSize | None = None,
-    device: torch.device | str | None = None,
+    device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> nn.Module:
     """Return the squeeze that was asked for.
@@ -95,5 +96,4 @@ def statistics_of(squeeze: nn.Module, channels: int) -> int:
             f"this excitation takes statistics of all {channels} channels, and the squeeze gives those of {width}; "
             "leave out its 'reduced', or use 'gsop'"
         )
-    count: int = getattr(squeeze, "statistics", 1)
-    return count
+    return getattr(squeeze, "statistics", 1)

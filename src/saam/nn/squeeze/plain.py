@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from saam._core.devices import Device
 from saam.functional import (
     channel_gem,
     channel_l2,
@@ -114,9 +115,7 @@ class GeM(nn.Module):
 
     statistics = 1
 
-    def __init__(
-        self, exponent: float = 3.0, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> None:
+    def __init__(self, exponent: float = 3.0, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         if not exponent > 0:
             raise ValueError(f"exponent must be above 0, got {exponent}")
