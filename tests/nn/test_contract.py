@@ -216,7 +216,7 @@ def test_exports(name):
     module = built(name).eval()
     axes = {0: Dim("batch")}
     size = SIZE
-    if not attention_record(name).fixed_size:
+    if "size" not in attention_record(name).needs:
         axes |= {2: Dim("height", min=7), 3: Dim("width", min=7)}
         size = (8, 12)
     program = torch.export.export(module, (draw(),), dynamic_shapes=(axes,))
@@ -295,7 +295,7 @@ def test_refuses_other_inputs(name):
         module(torch.ones(2, CHANNELS, *SIZE, dtype=torch.long))
     with pytest.raises(ValueError, match=r"channels.*above 0"):
         create(name, 0)
-    if attention_record(name).fixed_size:
+    if "size" in attention_record(name).needs:
         with pytest.raises(ValueError, match=rf"{SIZE[0]}.*{SIZE[1]}"):
             module(draw(size=(12, 13)))
 

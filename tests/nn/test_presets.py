@@ -93,7 +93,7 @@ class TestSqueeze:
     @every
     @pytest.mark.parametrize("squeeze", list_squeezes())
     def test_any_in_any(self, name, squeeze):
-        if squeeze == "depthwise-conv" and not attention_record(name).fixed_size:
+        if squeeze == "depthwise-conv" and "size" not in attention_record(name).needs:
             squeeze = partial(DepthwiseConv, size=SIZE)
         module = randomise(create(name, squeeze=squeeze)).double()
         x = torch.randn(3, 16, *SIZE, dtype=torch.float64, requires_grad=True)

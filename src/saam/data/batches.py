@@ -7,8 +7,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from saam._core.errors import unknown
-from saam.data.augmentation import augment, list_augmentations
+from saam.data.augmentation import augment, require_augmentation
 from saam.data.images import ImageSource
 from saam.data.splits import Splits
 
@@ -53,8 +52,7 @@ class Batches:
         if len(images) < (batch_size if drop_last else 1):
             raise ValueError(f"{len(images)} images make no batch of {batch_size}; take more images or a smaller batch")
         for name in augmentation:
-            if name not in list_augmentations():
-                raise unknown("augmentation", name, list_augmentations())
+            require_augmentation(name)
         self.images, self.batch_size, self.mean, self.std = images, batch_size, tuple(mean), tuple(std)
         self.augmentation, self.seed, self.shuffle, self.drop_last = tuple(augmentation), seed, shuffle, drop_last
 

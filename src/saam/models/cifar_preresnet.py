@@ -57,8 +57,8 @@ class PreActivationResNet(nn.Module):
     def __init__(
         self,
         depth: int,
-        *,
         widen: int = 1,
+        *,
         num_classes: int = 10,
         dropout: float = 0.0,
         stem_stride: int = 1,

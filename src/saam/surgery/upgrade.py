@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from saam._core.errors import unknown
+from saam._core.options import require_options
 from saam.nn import ScorePool2d, create_squeeze
-from saam.nn.registry import require_options
 from saam.nn.squeeze import Squeeze
 from saam.surgery.adapters import Adapter, Upgraded, UpgradedPool, adapter
 from saam.surgery.finders import head_pool
