@@ -1,13 +1,12 @@
 """The grammar of channel attention: ``x * gate(excitation(squeeze(x)))``."""
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from saam.functional import rescale, shift
 from saam.functional._check import require_map, without_autocast
 from saam.functional.backend import choose
 from saam.functional.fused import attend
+from saam.nn.protocol import adds, pooling_of
 from saam.nn.weight_decay import no_weight_decay
 
 __all__ = ["ChannelAttention"]
@@ -21,6 +20,8 @@ class ChannelAttention(nn.Module):
         excitation: statistics -> logits (B, C), see :mod:`saam.nn.excitation`.
         gate: logits -> factor (B, C), any elementwise module, see :mod:`saam.nn.gate`; one that has ``adds = True``
             gives an addend instead.
+
+    What a part may declare beside its forward: :mod:`saam.nn.protocol`.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W), in the dtype and memory layout of the input.
@@ -42,12 +43,11 @@ class ChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Attend to ``x``."""
         require_map(x)
-        adds = getattr(self.gate, "adds", False)
-        if _has_fused_form(self.squeeze) and not _has_hooks(self.squeeze) and choose("auto", x) == "fused":
-            squeeze: Any = self.squeeze
-            return attend(x, squeeze.pooling(x), self.respond, adds=adds)
+        pooling = pooling_of(self.squeeze)
+        if pooling and not _has_hooks(self.squeeze) and choose("auto", x) == "fused":
+            return attend(x, pooling(x), self.respond, adds=adds(self.gate))
         value = self.respond(self.squeeze(x))
-        return shift(x, value) if adds else rescale(x, value)
+        return shift(x, value) if adds(self.gate) else rescale(x, value)
 
     def respond(self, statistics: Tensor) -> Tensor:
         """Return the value of every channel (B, C) for statistics (B, C) or (B, K, C).
@@ -63,11 +63,6 @@ class ChannelAttention(nn.Module):
         """Return the names of the parameters to train without weight decay, as the parts say (timm's name)."""
         parts = self.named_children()
         return {f"{path}.{name}" for path, part in parts for name in no_weight_decay(part)}
-
-
-def _has_fused_form(squeeze: nn.Module) -> bool:
-    """Whether the fused operation can do what a squeeze does: not where a subclass has a forward of its own."""
-    return getattr(type(squeeze), "fused_forward", None) is type(squeeze).forward
 
 
 def _has_hooks(module: nn.Module) -> bool:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saam._core.devices import Device
+from saam._core.options import given
 from saam.functional import channel_mean, score_aggregate, score_weights
 from saam.functional._check import accumulator, require_map, without_autocast
 from saam.functional.backend import choose
@@ -32,11 +33,11 @@ class ScorePool2d(nn.Module):
 
     Args:
         channels: C.
-        heads: G, the number of score maps of a "pixel" scorer; divides C.
+        heads: G, the number of score maps of a "pixel" scorer; divides C; 1 by default.
         scorer: "pixel", "channel", or a scorer of your own: a module (B, C, H, W) -> (B, G, H, W), where G divides C,
             or a function of the channels that builds one. It starts as it is built: with a last layer at zero the
             pooling starts as the mean. In a :class:`ScorePool` it sees (B, C, N, 1), all N positions in a row.
-        kernel_size: side of the scorer's convolution, odd.
+        kernel_size: side of the scorer's convolution, odd; 1 by default.
         temperature: divides the scores; above 0. "sqrt" takes the square root of the convolution's fan-in, as scaled
             dot-product attention does: ``sqrt(C) * kernel_size`` for "pixel", ``kernel_size`` for "channel". Under
             plain SGD from the zero start, a temperature T moves the scores as a learning rate 1 / T^2 as large does.
@@ -69,9 +70,9 @@ class ScorePool2d(nn.Module):
         self,
         channels: int,
         *,
-        heads: int = 1,
+        heads: int | None = None,
         scorer: Scorer = "pixel",
-        kernel_size: int = 1,
+        kernel_size: int | None = None,
         temperature: float | Literal["sqrt"] = 1.0,
         keepdim: bool = False,
         bias: bool = False,
@@ -80,7 +81,8 @@ class ScorePool2d(nn.Module):
     ) -> None:
         super().__init__()
         require_channels(channels)
-        for name, value in (("heads", heads), ("kernel_size", kernel_size)):
+        convolved = given(heads=heads, kernel_size=kernel_size)
+        for name, value in convolved.items():
             if not isinstance(value, int) or isinstance(value, bool):
                 raise TypeError(f"{name} must be a whole number, got {value!r}")
         if not isinstance(scorer, str) and not callable(scorer):
@@ -91,15 +93,16 @@ class ScorePool2d(nn.Module):
         if isinstance(scorer, str):
             if scorer not in get_args(_Named):
                 raise ValueError(f"scorer must be one of {', '.join(get_args(_Named))}, or a module, got {scorer!r}")
-        elif (heads, kernel_size, bias, temperature == "sqrt") != (1, 1, False, False):
+        elif convolved or bias or temperature == "sqrt":
             raise ValueError(
                 "heads, kernel_size, bias and temperature='sqrt' belong to the scorers 'pixel' and 'channel'; leave "
                 "them out with a scorer of your own"
             )
         if scorer == "channel":
-            if heads not in (1, channels):
+            if heads not in (None, 1, channels):
                 raise ValueError(f"a 'channel' scorer has one head per channel: leave heads out, got heads={heads}")
             heads = channels
+        heads, kernel_size = (1 if value is None else value for value in (heads, kernel_size))
         if heads < 1 or channels % heads:
             raise ValueError(f"heads must divide the channels, got heads={heads} for channels={channels}")
         if kernel_size < 1 or kernel_size % 2 == 0:
@@ -185,8 +188,6 @@ class ScorePool2d(nn.Module):
             context = score_aggregate(x, self.scores(x), temperature=self.temperature)
         return context[:, :, None, None] if self.keepdim else context
 
-    fused_forward = forward
-
     def no_weight_decay(self) -> set[str]:
         """Return the names of the scorer's parameters, all of them: decay would draw the pooling back to the mean."""
         return {name for name, _ in self.named_parameters()}
@@ -222,9 +223,9 @@ class ScorePool(nn.Module):
         channels: int,
         *,
         dim: int = 1,
-        heads: int = 1,
-        scorer: Scorer = "pixel",
-        temperature: float | Literal["sqrt"] = 1.0,
+        heads: int | None = None,
+        scorer: Scorer | None = None,
+        temperature: float | Literal["sqrt"] | None = None,
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -232,9 +233,8 @@ class ScorePool(nn.Module):
         if dim not in (1, -1):
             raise ValueError(f"dim must be 1 for (B, C, positions...) or -1 for (B, positions..., C), got {dim!r}")
         self.dim = dim
-        self.pool = ScorePool2d(
-            channels, heads=heads, scorer=scorer, temperature=temperature, device=device, dtype=dtype
-        )
+        options = given(heads=heads, scorer=scorer, temperature=temperature)
+        self.pool = ScorePool2d(channels, **options, device=device, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``x``."""

@@ -8,12 +8,11 @@ Each gives x * 1 or x + 0, bit for bit, as long as the attention's own numbers a
 reach the last layer, or the scale, in the first step and everything else from the second.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from saam.nn import ChannelAttention, Doubled
+from saam.nn.protocol import adds, zeroing_of
 
 __all__ = ["FadedIn", "start_as_identity"]
 
@@ -42,10 +41,9 @@ class FadedIn(nn.Module):
 
 def start_as_identity(attention: nn.Module, channels: int) -> nn.Module:
     """Return attention that computes the identity at first: the module itself, changed in place, or one around it."""
-    if isinstance(attention, ChannelAttention) and hasattr(attention.excitation, "zero_last_"):
-        zero_logits: Any = attention.excitation.zero_last_
+    if isinstance(attention, ChannelAttention) and (zero_logits := zeroing_of(attention.excitation)):
         gate = _at_zero(attention, channels)
-        neutral = 0.0 if getattr(attention.gate, "adds", False) else 1.0
+        neutral = 0.0 if adds(attention.gate) else 1.0
         if gate in (neutral, neutral / 2):
             zero_logits()
             if gate != neutral:

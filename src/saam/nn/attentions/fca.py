@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from saam._core.devices import Device
+from saam._core.options import given
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import BottleneckMLP
 from saam.nn.registry import AttentionRecord
@@ -34,7 +35,7 @@ def fca(
     hidden = reduced(channels, rd_ratio, rd_channels, rd_divisor)
     pool: nn.Module
     if squeeze == "dct":
-        pool = DCT(channels, frequencies=16 if frequencies is None else frequencies, size=size, device=device)
+        pool = DCT(channels, **given(frequencies=frequencies, size=size), device=device)
     elif frequencies is not None or size is not None:
         raise ValueError(f"frequencies and size belong to squeeze='dct'; leave them out with squeeze={squeeze!r}")
     else:

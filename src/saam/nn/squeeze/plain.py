@@ -32,8 +32,6 @@ class Mean(nn.Module):
         """Squeeze ``x``."""
         return channel_mean(x)
 
-    fused_forward = forward
-
 
 class Max(nn.Module):
     """The maximum over the pixels: (B, C, H, W) -> (B, C)."""
@@ -48,8 +46,6 @@ class Max(nn.Module):
         """Squeeze ``x``."""
         return channel_max(x)
 
-    fused_forward = forward
-
 
 class MeanMax(nn.Module):
     """Mean and maximum (CBAM): (B, C, H, W) -> (B, 2, C)."""
@@ -63,8 +59,6 @@ class MeanMax(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Squeeze ``x``."""
         return torch.stack((channel_mean(x), channel_max(x)), 1)
-
-    fused_forward = forward
 
 
 class MeanStd(nn.Module):
@@ -86,8 +80,6 @@ class MeanStd(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Squeeze ``x``."""
         return torch.stack((channel_mean(x), channel_std(x)), 1)
-
-    fused_forward = forward
 
 
 class L2(nn.Module):
