@@ -85,7 +85,7 @@ RECORDS = (
         source="this project; only the paper's abstract is public, the details are our reconstruction",
         formula="2Cp + p + C + C",
         weight_decay="on the excitation's weights, not on the scorer",
-        notes="Starts as an se: the scorer is zero. Unless heads, scorer, kernel_size or temperature is given, it has one "
-        "head, the 'pixel' scorer, kernel size 1 and temperature 1.",
+        notes="Starts as an se: the scorer is zero. Unless heads, scorer, kernel_size or temperature is given, it has "
+        "one head, the 'pixel' scorer, kernel size 1 and temperature 1.",
     ),
 )
