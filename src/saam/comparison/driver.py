@@ -40,6 +40,7 @@ from saam.comparison.store import (
     read_progress,
     read_records,
     state_file,
+    tidy_states,
     write_costs,
     write_failure,
     write_plan,
@@ -50,7 +51,7 @@ from saam.data import Splits, load_data, train_batches
 from saam.executors import Processes
 from saam.training import check_writable, require_precision
 
-__all__ = ["drive"]
+__all__ = ["default_workers", "drive"]
 
 _GLANCE = 1.0  # seconds between two looks at how far the runs are
 _LIVES = 3  # a run whose worker died so often failed
@@ -140,7 +141,7 @@ def drive(
             forget_failure(out, run_id)
         folder.read()
     tell(folder.comparison())
-    own = Processes(workers or (len(devices) if len(devices) > 1 else _default_workers(threads, place)))
+    own = Processes(workers or (len(devices) if len(devices) > 1 else default_workers(threads, place)))
     with own if executor is None else nullcontext(executor) as pool, _written(out):
         while True:
             slots = own.workers if executor is None else len(folder.ids)
@@ -290,6 +291,7 @@ def _results(
     finally:
         for future in pending:
             future.cancel()
+        tidy_states(folder.out)
 
 
 def _result(
@@ -351,7 +353,8 @@ def _checked(plan: Plan | TaskPlan, device: torch.device, on_data: Callable[[Spl
     return _Setting(splits.fingerprint, len(splits.classes), splits.train.shape, len(splits.train))
 
 
-def _default_workers(threads: int, device: torch.device) -> int:
+def default_workers(threads: int, device: torch.device) -> int:
+    """Return how many runs this machine does side by side."""
     if device.type != "cpu":
         return 1
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -47,6 +47,7 @@ __all__ = [
     "read_records",
     "read_scores",
     "state_file",
+    "tidy_states",
     "write_costs",
     "write_failure",
     "write_plan",
@@ -226,6 +227,12 @@ def make_states(out: Path) -> None:
     (out / "states").mkdir(exist_ok=True)
 
 
+def tidy_states(out: Path) -> None:
+    """Remove the folder of the states if it is empty."""
+    with suppress(OSError):
+        (out / "states").rmdir()
+
+
 def state_file(out: Path, run_id: str) -> Path:
     """Return where a run keeps its state after each epoch."""
     return out / "states" / f"{run_id}.pt"
@@ -235,8 +242,6 @@ def forget_state(out: Path, run_id: str) -> None:
     """Remove the state of a run, and what a kill left half-written beside it."""
     _forget(out / "states", f"*{run_id}*")
     rmtree(state_file(out, run_id).with_suffix(""), ignore_errors=True)  # what a task of the user's kept
-    with suppress(OSError):  # other runs may have theirs in it
-        (out / "states").rmdir()
 
 
 def read_progress(out: Path, ids: Iterable[str]) -> tuple[ProgressRecord, ...]:
