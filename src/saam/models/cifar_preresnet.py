@@ -64,10 +64,10 @@ class PreActivationResNet(nn.Module):
         widen: int = 1,
         *,
         num_classes: int = 10,
-        width: int | Sequence[int] = 16,
         dropout: float = 0.0,
         stem_stride: int = 1,
         in_channels: int = 3,
+        width: int | Sequence[int] = 16,
     ) -> None:
         super().__init__()
         if depth < 8 or depth % 6 not in (2, 4) or widen < 1:
