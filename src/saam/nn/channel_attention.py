@@ -25,6 +25,9 @@ class ChannelAttention(nn.Module):
     Shape:
         (B, C, H, W) -> (B, C, H, W), in the dtype and memory layout of the input.
 
+    Raises:
+        RuntimeError: :func:`saam.use_backend` insists on "fused", which cannot compute here or has no such squeeze.
+
     Example:
         >>> import torch
         >>> from saam.nn import BottleneckMLP, ScorePool2d
@@ -43,7 +46,7 @@ class ChannelAttention(nn.Module):
         """Attend to ``x``."""
         require_map(x)
         adds = getattr(self.gate, "adds", False)
-        if _has_fused_form(self.squeeze) and not _has_hooks(self.squeeze) and choose("auto", x) == "fused":
+        if choose(None, x, _obstacle(self.squeeze)) == "fused":
             squeeze: Any = self.squeeze
             return attend(x, squeeze.pooling(x), self.respond, adds=adds)
         value = self.respond(self.squeeze(x))
@@ -66,13 +69,15 @@ class ChannelAttention(nn.Module):
         return {f"{path}.{name}" for path, part in parts for name in no_weight_decay(part)}
 
 
-def _has_fused_form(squeeze: nn.Module) -> bool:
-    """Whether the fused operation can do what a squeeze does: not where a subclass has a forward of its own."""
-    return getattr(type(squeeze), "fused_forward", None) is type(squeeze).forward
+def _obstacle(squeeze: nn.Module) -> str | None:
+    """Return why the fused operation cannot do what a squeeze does, or None.
 
-
-def _has_hooks(module: nn.Module) -> bool:
-    """Whether someone wants to see the module called, which the fused operation does not do."""
-    return bool(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-    )
+    It can where the class's forward is the one that its fused form stands for, and where nobody wants to see it called.
+    """
+    name = type(squeeze).__name__
+    if getattr(type(squeeze), "fused_forward", None) is not type(squeeze).forward:
+        return f"it takes squeezes that have a fused form, got {name}, which has none; take another squeeze"
+    hooks = (squeeze._forward_hooks, squeeze._forward_pre_hooks, squeeze._backward_hooks, squeeze._backward_pre_hooks)
+    if any(hooks):
+        return f"it takes squeezes that nobody watches, got {name} with hooks; remove them"
+    return None
