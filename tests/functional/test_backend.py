@@ -1,8 +1,8 @@
 """Which backend computes: what is asked for, what is there, and what surrounds the call."""
 
 import sys
-import threading
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -307,12 +307,8 @@ def test_the_argument_of_a_function_wins(monkeypatch):
 
 @needs_native
 def test_other_threads_have_their_own():
-    seen = []
-    with saam.use_backend("eager"):
-        thread = threading.Thread(target=lambda: seen.append(chosen()))
-        thread.start()
-        thread.join()
-        assert [*seen, chosen()] == ["fused", "eager"]
+    with saam.use_backend("eager"), ThreadPoolExecutor(1) as fresh:
+        assert [fresh.submit(chosen).result(), chosen()] == ["fused", "eager"]
 
 
 def traced(call):
@@ -333,13 +329,16 @@ def test_compiled_functions_are_traced_again_for_another_backend():
     module, x = module_and_input()
     compiled, graphs = traced(module)
     expected = module(x)
-    for wish in ("auto", "eager", "auto", "eager"):
-        with saam.use_backend(wish):
-            torch.testing.assert_close(compiled(x), expected)
-    assert ["saam.squeeze.default" in graph for graph in graphs] == [True, False]
-    with saam.use_backend("fused"):
-        compiled(x)
-    assert "saam.squeeze.default" in graphs[-1]
+
+    def take_turns():  # in a thread that has entered no block before
+        torch.testing.assert_close(compiled(x), expected)
+        for wish in ("eager", "auto", "eager", "fused"):
+            with saam.use_backend(wish):
+                torch.testing.assert_close(compiled(x), expected)
+        assert ["saam.squeeze.default" in graph for graph in graphs] == [True, False, True]
+
+    with ThreadPoolExecutor(1) as fresh:
+        fresh.submit(take_turns).result()
 
 
 @needs_native
