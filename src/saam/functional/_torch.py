@@ -11,11 +11,11 @@ __all__ = ["below_autograd", "transform"]
 def transform() -> str | None:
     """Name what looks into every operation that runs now, or return None: there the fused operations have no part.
 
-    There are no public questions for two of the four. ``torch._C._are_functorch_transforms_active`` is true under
-    torch.vmap, the transforms of torch.func and batched gradients, and torch.compile can trace it.
-    ``forward_ad._current_level`` is -1 outside ``forward_ad.dual_level()``.
+    ``_is_exporting_flag`` is what ``torch.compiler.is_exporting()`` returns; torch.compile of torch 2.10 takes the
+    call itself for true. ``_are_functorch_transforms_active`` is true under torch.vmap, the transforms of torch.func
+    and batched gradients, and torch.compile can trace it. ``_current_level`` is -1 outside ``forward_ad.dual_level()``.
     """
-    if torch.compiler.is_exporting():
+    if torch.compiler._is_exporting_flag:
         return "torch.export"
     if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         return "torch.jit.trace"
