@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 import saam
-from saam.comparison.cost import peak_memory
+from saam.measure import peak_memory
 from saam.nn import attention_record
 
 REFERENCE = "se:timm"

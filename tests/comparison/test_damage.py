@@ -14,8 +14,8 @@ from safetensors.torch import save as to_bytes
 
 from mutations import mutate
 from saam.comparison import Comparison, Plan, load_comparison, load_model
+from saam.comparison.job import build_model
 from saam.comparison.records import CostRecord
-from saam.comparison.runner import build_model
 from saam.comparison.store import write_costs, write_plan, write_run
 from saam.report import table, verdicts
 from saam.report.charts import _by_epoch, charts

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save
 
 from saam.comparison import Plan, RunRecord, load_comparison, load_model
-from saam.comparison.runner import build_model, load_splits
+from saam.comparison.job import build_model, load_splits
 from saam.comparison.store import load_plan, write_plan, write_run
 from saam.data import cache_folder, load_kept_data
 from saam.report.examples import comparison_strip

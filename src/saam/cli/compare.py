@@ -1,17 +1,20 @@
 """``saam compare``: the main job."""
 
+from dataclasses import replace
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from saam._core.options import parse_options
-from saam.cli.numbers import Count, Whole
+from saam.cli.numbers import Count, Whole, seconds
+from saam.cli.outputs import default_out
 from saam.cli.report import conclude
 from saam.cli.screen import screen, show_data, shown
-from saam.comparison import Plan, compare
-from saam.comparison.plan import MOST_SEEDS
+from saam.comparison import ACCURACY, LOSS, Plan, compare
+from saam.comparison.schedule import MOST_SEEDS
 from saam.comparison.store import load_plan
 from saam.training import create_recipe
 
@@ -23,23 +26,32 @@ def command(
     data: str = "photo-digits,train=8500,digit_size=(20,28),distractors=0",
     model: str = "resnet8,stem_stride=2",
     arms: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ("none", "se", "cbam-channel", "saam"),
-    seeds: Whole = 7,
+    seeds: Whole | None = None,
     recipe: str = "demo",
     where: str = "residual",
     start: Literal["default", "identity"] = "identity",
     reference: str = "",
     focus: str = "",
     plan: Path | None = None,
-    out: Path = Path("saam-comparison"),
+    out: Path | None = None,
     workers: Count | None = None,
     threads: Count = 1,
-    device: str | None = None,
+    device: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    jobs_per_device: Count = 1,
+    costs: bool = True,
+    retry: bool = False,
+    until_told: bool = False,
+    max_seeds: Count = 40,
+    budget: str = "",
+    delta: float = 0.5,
+    quiet: bool = False,
 ) -> None:
     """Compare attentions on images, and write a report.
 
     Every arm is trained with every seed. For one seed all arms share the backbone's initial weights, the order of the
-    images and every augmentation draw; the test set is opened once, after the last epoch. What is finished is kept: the
-    same command goes on where it was stopped. Options of a name follow it as in "resnet20,width=32".
+    images and every augmentation draw; the test set is opened once, after the last epoch. The same command goes on
+    where it was stopped, in the middle of a run too, and several machines that see the folder share the work. Options
+    of a name follow it as in "resnet20,width=32".
 
     Parameters
     ----------
@@ -50,7 +62,7 @@ def command(
     arms
         Attentions (saam list), "none" for the plain backbone; with options as in "eca,squeeze=score".
     seeds
-        Number of seeds, from 0 up. Six can tell two arms apart at best, seven can tell four, corrected for three tests.
+        Number of seeds, from 0 up; 7.
     recipe
         Training recipe (saam list recipes), with changes as in "cifar,epochs=30".
     where
@@ -63,27 +75,61 @@ def command(
     focus
         Arm that the verdicts are about; the first score-based one, or else the last.
     plan
-        plan.json of an earlier comparison, in place of all options above.
+        plan.json of an earlier comparison, in place of all options above but the number of seeds.
     out
-        Folder for records, networks and report.html; other arms and seeds join those in it, another setting is refused.
+        Folder for records, networks and report.html, named after the data and the model unless told; other arms and
+        seeds join those in it, another setting is refused.
     workers
-        Processes side by side; one for each processor.
+        Runs side by side; one for each processor, or for each device.
     threads
         Threads of each.
     device
-        As torch names it; the best there is.
+        As torch names it, or several, which the runs share out; the best there is.
+    jobs_per_device
+        Runs at a time on each device.
+    costs
+        Measure what the arms cost, after the runs.
+    retry
+        Try again what failed before.
+    until_told
+        Add seeds to the arms that cannot be told from the reference yet, until all are told. The verdict holds whenever
+        that ends.
+    max_seeds
+        Add no more seeds than up to this number.
+    budget
+        Add no seed after this time, as in "90m" or "2h".
+    delta
+        Arms that differ by less are equivalent, in points of accuracy.
+    quiet
+        Print the table and the verdicts alone.
     """
-    chosen = load_plan(plan) if plan else _plan(data, model, arms, seeds, recipe, where, start, reference, focus)
+    count = 7 if seeds is None else seeds
+    if count < 1:
+        raise ValueError(f"a comparison needs seeds: expected a number of 1 or more, got {count}")
+    if count > MOST_SEEDS:
+        raise ValueError(f"expected at most {MOST_SEEDS:,} seeds, got {count}")
+    if plan:
+        chosen = load_plan(plan)
+        chosen = replace(chosen, seeds=tuple(range(seeds))) if seeds else chosen
+    else:
+        chosen = _plan(data, model, arms, count, recipe, where, start, reference, focus)
+        chosen = replace(chosen, metrics=(replace(ACCURACY, delta=delta), LOSS))
+    out = out or _default_out(chosen)
+    limit = seconds(budget) if budget else inf
     console = screen()
 
-    with shown(console) as show:
+    with shown(console, quiet=quiet) as show:
         comparison = compare(
             chosen,
             out,
             workers=workers,
             threads=threads,
-            device=device,
-            on_data=partial(show_data, console),
+            device=[name for name in device for _ in range(jobs_per_device)] or None,
+            costs=costs,
+            retry=retry,
+            max_seeds=max_seeds if until_told else None,
+            budget=limit,
+            on_data=None if quiet else partial(show_data, console),
             on_progress=show,
         )
     console.print()
@@ -101,10 +147,6 @@ def _plan(
     reference: str,
     focus: str,
 ) -> Plan:
-    if seeds < 1:
-        raise ValueError(f"a comparison needs seeds: expected a number of 1 or more, got {seeds}")
-    if seeds > MOST_SEEDS:
-        raise ValueError(f"expected at most {MOST_SEEDS:,} seeds, got {seeds}")
     (data, data_options), (model, model_options) = parse_options(data), parse_options(model)
     recipe, changes = parse_options(recipe)
     return Plan(
@@ -120,3 +162,10 @@ def _plan(
         reference=reference,
         focus=focus,
     )
+
+
+def _default_out(plan: Plan) -> Path:
+    """Other arms and seeds of the same setting go into the same folder."""
+    free = ("arms", "seeds", "reference", "focus")
+    setting = {key: value for key, value in plan.to_json().items() if key not in free}
+    return default_out(plan.data, plan.model, setting)

@@ -8,6 +8,7 @@ from cyclopts import Parameter, validators
 from saam._core.errors import printable
 from saam._core.files import write_atomically
 from saam.cli.numbers import Count
+from saam.cli.outputs import newest
 from saam.cli.screen import screen
 from saam.data import load_kept_data
 from saam.models import load
@@ -18,7 +19,7 @@ __all__ = ["command"]
 
 
 def command(
-    folder: Path = Path("saam-comparison"),
+    folder: Path | None = None,
     /,
     *,
     images: Count = 10,
@@ -29,12 +30,13 @@ def command(
     Parameters
     ----------
     folder
-        What saam compare or saam train wrote; of a comparison the best score-based arm is drawn.
+        What saam compare or saam train wrote, the newest here; of a comparison the best score-based arm is drawn.
     images
         How many.
     out
         The picture, a PNG file.
     """
+    folder = folder or newest("plan.json", "config.json")
     if (folder / "plan.json").exists():
         drawn = comparison_strip(folder, images=images)
         if drawn is None:

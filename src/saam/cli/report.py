@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from saam._core.errors import printable
+from saam.cli.outputs import newest
 from saam.cli.screen import screen
 from saam.comparison import Comparison, load_comparison
 from saam.report import table, verdicts, write_report
@@ -13,14 +14,15 @@ from saam.report.examples import comparison_strip
 __all__ = ["command", "conclude"]
 
 
-def command(folder: Path = Path("saam-comparison"), /) -> None:
+def command(folder: Path | None = None, /) -> None:
     """Print the table of a comparison, finished or not, and write its report.html anew.
 
     Parameters
     ----------
     folder
-        Where saam compare kept the comparison.
+        Where saam compare kept the comparison; the newest here.
     """
+    folder = folder or newest("plan.json")
     comparison = load_comparison(folder)
     console = screen()
     console.print(table(comparison))

@@ -7,11 +7,13 @@ from contextlib import contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.table import Table
 
+from saam._core.errors import printable
 from saam.comparison import Comparison
 from saam.data import Splits
 from saam.report import table
-from saam.report.words import few_images
+from saam.report.words import duration, few_images
 
 __all__ = ["screen", "show_data", "shown"]
 
@@ -34,43 +36,74 @@ def show_data(console: Console, splits: Splits) -> None:
 
 
 @contextmanager
-def shown(console: Console) -> Iterator[Callable[[Comparison], None]]:
-    """Give a function that shows a comparison so far: on a terminal one table that fills, else a line for each run."""
-    started, had = time.monotonic(), None
+def shown(console: Console, *, quiet: bool = False) -> Iterator[Callable[[Comparison], None]]:
+    """Give a function that shows a comparison so far, and at the end its table.
 
-    def line(comparison: Comparison) -> str:
-        nonlocal had
-        finished, planned = len(comparison.records), len(comparison.plan.schedule())
-        had = finished if had is None else had
-        text = f"{finished} of {planned} runs"
-        if finished == planned:
-            return f"{text}, {_minutes(time.monotonic() - started)}"
-        if not comparison.costs:
-            return f"{text}; measuring what the arms cost"
-        if finished > had:
-            text += f", about {_minutes((time.monotonic() - started) / (finished - had) * (planned - finished))} to go"
-        return text
-
-    if console.is_terminal:
+    On a terminal a view fills, elsewhere each run that ends is a line, and ``quiet`` leaves that out.
+    """
+    pace = _Pace()
+    if console.is_terminal and not quiet:
         with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
-            yield lambda comparison: live.update(Group(table(comparison), line(comparison)), refresh=True)
+            yield lambda comparison: live.update(
+                Group(table(comparison), *_under_way(comparison), pace.line(comparison)), refresh=True
+            )
         return
-    latest: Comparison | None = None
+    seen: list[Comparison] = []
 
     def tell(comparison: Comparison) -> None:
-        nonlocal latest
-        known = {record.id for record in latest.records} if latest else {record.id for record in comparison.records}
-        for record in comparison.records:
-            if record.id not in known:
-                score = f"{record.test['accuracy']:.2f} % right, log-loss {record.test['loss']:.3f}"
-                console.print(f"{record.arm}, seed {record.seed}: {score}")
-        console.print(line(comparison))
-        latest = comparison
+        before = seen[-1] if seen else comparison
+        for line in () if quiet else _news(before, comparison, pace.line(comparison), first=not seen):
+            console.print(line, soft_wrap=True)
+        seen[:] = [comparison]
 
     yield tell
-    if latest:
-        console.print(table(latest))
+    if seen:
+        console.print(table(seen[-1]))
 
 
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
+def _news(before: Comparison, now: Comparison, line: str, *, first: bool) -> Iterator[str]:
+    """Yield a line for each run that has ended since, and then one on all of them."""
+    failed = now.failures if first else now.failures[len(before.failures) :]
+    known = {record.id for record in before.records}
+    new = [record for record in now.records if record.id not in known]
+    for failure in failed:
+        yield f"{failure.arm}, seed {failure.seed}: failed, {printable(failure.error)}"
+    for record in new:
+        scores = (f"{metric.label} {record.test[metric.name]:.{metric.digits}f}" for metric in now.plan.metrics)
+        yield f"{record.arm}, seed {record.seed}: {', '.join(scores)}"
+    if first or new or failed:
+        yield line
+
+
+class _Pace:
+    """How far a comparison is, and how long it will take, counted in epochs."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.had: float | None = None
+
+    def line(self, comparison: Comparison) -> str:
+        """Return one line: runs that are done, and the time that has passed or is left."""
+        finished, planned = len(comparison.records) + len(comparison.failures), len(comparison.plan.schedule())
+        done = finished + sum(run.epoch / run.epochs for run in comparison.progress)
+        self.had = done if self.had is None else self.had
+        passed = time.monotonic() - self.started
+        if finished == planned:
+            return f"{finished} of {planned} runs, {duration(passed)}"
+        if done <= self.had:
+            return f"{finished} of {planned} runs"
+        return f"{finished} of {planned} runs, about {duration(passed / (done - self.had) * (planned - done))} to go"
+
+
+def _under_way(comparison: Comparison) -> Iterator[Table]:
+    """Yield a table of the runs under way, if there are any."""
+    if not comparison.progress:
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    names = list(dict.fromkeys(name for run in comparison.progress for name in run.numbers))
+    for name in ("under way", "seed", "epoch", *names):
+        table.add_column(name.replace("_", " "), justify="left" if name == "under way" else "right", style="dim")
+    for run in comparison.progress:
+        numbers = (f"{run.numbers[name]:.4g}" if name in run.numbers else "" for name in names)
+        table.add_row(run.arm, str(run.seed), f"{run.epoch}/{run.epochs}", *numbers)
+    yield table

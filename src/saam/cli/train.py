@@ -3,17 +3,21 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
 
 from saam._core.options import parse_options
+from saam.cli.numbers import Count
+from saam.cli.outputs import default_out
 from saam.cli.screen import screen, show_data
-from saam.comparison.runner import score_observer
-from saam.data import load_data, resolve_name, score_batches, train_batches
+from saam.comparison import Arm
+from saam.comparison.job import threads_set
+from saam.data import load_data, resolve_name
+from saam.explain import observe
 from saam.models import create_model, describe, untrained_parameters
 from saam.report.words import share_range
-from saam.training import EpochRecord, create_recipe, evaluate, save_checkpoint, train, writable
+from saam.training import EpochRecord, create_recipe, fit, save_checkpoint, together, writable
 
 __all__ = ["command"]
 
@@ -23,18 +27,21 @@ def command(
     data: str = "photo-digits",
     model: str = "resnet8,stem_stride=2",
     pretrained: bool = False,
-    attach: str = "none",
+    attention: str = "none",
     where: str = "residual",
+    start: Literal["default", "identity"] = "identity",
     recipe: str = "",
     seed: Annotated[int, Parameter(validator=validators.Number(gte=0, lt=2**63))] = 0,
-    out: Path = Path("saam-training"),
+    out: Path | None = None,
+    threads: Count | None = None,
     device: str | None = None,
+    again: bool = False,
 ) -> None:
     """Train a network, and save it with its settings, its learning curve and its test score.
 
-    A pretrained network starts with attention that changes nothing ("identity"), and what is new in it (attention and
-    classifier) learns faster than what is not, by the recipe's new_parameters_factor. Training that was interrupted
-    goes on from its last epoch.
+    In a pretrained network what is new (attention and classifier) learns faster than what is not, by the recipe's
+    new_parameters_factor. Training that was interrupted goes on from its last epoch. Under torchrun several processes
+    share out each batch.
 
     Parameters
     ----------
@@ -45,30 +52,39 @@ def command(
         Network (saam list models), with options as in "resnet20,width=32".
     pretrained
         Start from the weights that timm or torchvision publish.
-    attach
-        Attention to put in (saam list), with options as in "eca,squeeze=score".
+    attention
+        Attention to put in (saam list), "none", or with options as in "eca,squeeze=score" or "none,head=score".
     where
         Placement of the attention.
+    start
+        "identity": the attention changes nothing at first; or "default": as the papers have it.
     recipe
         Training recipe (saam list recipes), with changes as in "cifar,epochs=30"; "finetune" for a pretrained network,
         else "demo".
     seed
         Of everything that is drawn.
     out
-        Folder for weights, settings and learning curve.
+        Folder for weights, settings and learning curve, named after the data and the model unless told.
+    threads
+        Threads on the CPU; torch's own number.
     device
         As torch names it; the best there is.
+    again
+        Train again what is finished.
     """
     name, changes = parse_options(recipe or ("finetune" if pretrained else "demo"))
     chosen = create_recipe(name, **changes)
     (data_name, data_options), (model_name, model_options) = parse_options(data), parse_options(model)
+    arm = Arm(attention)
     splits = load_data(data_name, **data_options)
     network = create_model(
         model_name,
-        attention=attach,
+        attention=arm.attention,
+        head=arm.head,
         num_classes=len(splits.classes),
         pretrained=pretrained,
         where=where,
+        start=start,
         seed=seed,
         **model_options,
     )
@@ -87,38 +103,45 @@ def command(
         "seed": seed,
     }
     identity = _identity(json.loads(json.dumps(settings)))
-    _refuse_another(out, identity)
+    out = out or default_out(data_name, model_name, identity)
     console = screen()
-    show_data(console, splits)
+    if not again and _finished(out, identity):
+        console.print(f"{out} holds this training, finished; --again trains it again", soft_wrap=True)
+        return
+    with together(device) as group, threads_set(threads), writable(out):
+        console.quiet = group.rank > 0
+        show_data(console, splits)
 
-    def show(epoch: EpochRecord) -> None:
-        console.print(
-            f"epoch {epoch.epoch}/{chosen.epochs}  train {epoch.train_loss:.3f} nats, {epoch.train_accuracy:.2f} %  "
-            f"validation {epoch.validation_loss:.3f} nats, {epoch.validation_accuracy:.2f} %  {epoch.seconds:.1f} s"
-            f"{_scores(epoch)}",
-            soft_wrap=True,
-        )
+        def show(epoch: EpochRecord) -> None:
+            console.print(
+                f"epoch {epoch.epoch}/{chosen.epochs}  "
+                f"train {epoch.train_loss:.3f} nats, {epoch.train_accuracy:.2f} %  "
+                f"validation {epoch.validation_loss:.3f} nats, {epoch.validation_accuracy:.2f} %  "
+                f"{epoch.seconds:.1f} s{_scores(epoch)}",
+                soft_wrap=True,
+            )
 
-    state = out / "state.pt"
-    with writable(out):
-        result = train(
+        state = out / "state.pt"
+        fitted = fit(
             network,
-            train_batches(splits, batch_size=chosen.batch_size, seed=seed, augmentation=chosen.augmentation),
-            score_batches(splits, "validation", batch_size=chosen.batch_size),
+            splits,
             chosen,
             seed=seed,
-            on_epoch=show,
-            observe=score_observer(network, splits),
-            device=device,
+            device=group.device,
             new_parameters=untrained_parameters(network) if pretrained else (),
+            observe=observe,
+            on_epoch=show,
             state=state,
             identity=identity,
         )
-        test = evaluate(network, score_batches(splits, "test", batch_size=chosen.batch_size))
-        save_checkpoint(out, network, {**settings, "test": asdict(test)}, result.curve)
-    state.unlink(missing_ok=True)
-    console.print(f"test: {test.accuracy:.2f} % of {test.count} images, log-loss {test.loss:.3f} nats", soft_wrap=True)
-    console.print(f"saved: {out}", soft_wrap=True)
+        test = fitted.test.mean()
+        if group.rank == 0:
+            save_checkpoint(out, network, {**settings, "test": asdict(test)}, fitted.result.curve)
+            state.unlink(missing_ok=True)
+        console.print(
+            f"test: {test.accuracy:.2f} % of {test.count} images, log-loss {test.loss:.3f} nats", soft_wrap=True
+        )
+        console.print(f"saved: {out}", soft_wrap=True)
 
 
 def _scores(epoch: EpochRecord) -> str:
@@ -133,14 +156,19 @@ def _identity(settings: dict[str, Any]) -> dict[str, Any]:
     return {**same, "data": settings["data"]["fingerprint"]}
 
 
-def _refuse_another(out: Path, identity: dict[str, Any]) -> None:
-    """Refuse a folder that holds a finished training with other settings, or a network from elsewhere."""
+def _finished(out: Path, identity: dict[str, Any]) -> bool:
+    """Whether a folder holds this training, finished.
+
+    Raises:
+        ValueError: it holds one with other settings, or a network from elsewhere.
+    """
     file = out / "config.json"
     if not file.is_file():
-        return
+        return False
     try:
         kept = _identity(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError):
         kept = {}
     if kept != identity:
         raise ValueError(f"{out} holds a finished training with other settings: choose another --out or remove it")
+    return True

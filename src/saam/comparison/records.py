@@ -1,15 +1,15 @@
-"""What a comparison leaves behind: one small JSON file for each run, and one for all costs."""
+"""What a comparison leaves behind: one small JSON file for each run, or for its failure, and one for all costs."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self, get_origin, get_type_hints
 
-from saam._core import files as _files
+from saam._core import files
 from saam._core.errors import printable
 
-__all__ = ["CostRecord", "RunRecord", "read_json"]
+__all__ = ["CostRecord", "FailureRecord", "ProgressRecord", "RunRecord", "read_json"]
 
 _LARGEST = 1e18
 _ROUNDING = 1e-3  # a mean of logarithms can end a little below 0
@@ -78,6 +78,71 @@ class RunRecord:
 
 
 @dataclass(frozen=True)
+class FailureRecord:
+    """A run that failed: it has no result, the other runs went on.
+
+    Attributes:
+        id: of the run, see `RunRecord`; ``arm`` and ``seed`` are its.
+        error: kind and message of what went wrong.
+        trace: where, as Python tells it.
+        environment: versions, machine and threads.
+        finished: UTC time, ISO 8601.
+    """
+
+    id: str
+    arm: str
+    seed: int
+    error: str
+    trace: str
+    environment: dict[str, Any]
+    finished: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: object) -> Self:
+        """Return the record that `to_json` wrote.
+
+        Raises:
+            ValueError: fields are missing, unknown or of another type.
+        """
+        return cls(**_checked(cls, values))
+
+
+@dataclass(frozen=True)
+class ProgressRecord:
+    """How far a run is.
+
+    Attributes:
+        arm: of the run, and ``seed``.
+        epoch: the last one that is finished, of so many ``epochs``.
+        numbers: of that epoch, such as losses, by name.
+    """
+
+    arm: str
+    seed: int
+    epoch: int
+    epochs: int
+    numbers: dict[str, float]
+
+    @classmethod
+    def from_json(cls, values: object) -> Self:
+        """Return the record of these values.
+
+        Raises:
+            ValueError: fields are missing, unknown, of another type or out of their range.
+        """
+        record = _checked(cls, values)
+        if not record["epoch"] <= record["epochs"] or not all(
+            _usual(value, None) for value in record["numbers"].values()
+        ):
+            raise ValueError(f"expected epochs and numbers by name, got {record!r:.200}")
+        return cls(**record)
+
+
+@dataclass(frozen=True)
 class CostRecord:
     """What one arm costs, against the plain backbone measured beside it in the same process.
 
@@ -87,7 +152,8 @@ class CostRecord:
         macs: multiply-accumulates of one forward pass of one image (what counts as one: `saam.functional.arithmetic`).
         train_step_ms: median time of forward, loss, backward and optimizer step on one batch; inference_ms: of a
             forward pass without gradient. Their ``spread`` is the interquartile range, their ``ratio`` the median over
-            rounds of the time divided by the plain backbone's time in the same round.
+            rounds of the time divided by the plain backbone's time in the same round, and their ``ratio_spread`` the
+            interquartile range of that; None in records of old.
         peak_memory_mb: most memory (10^6 bytes) that tensors held at once during a training step: weights, gradients,
             optimizer state and activations.
         batch_size: images in the batch; ``image_size`` is their (height, width).
@@ -112,6 +178,8 @@ class CostRecord:
     image_size: tuple[int, int]
     threads: int
     device: str
+    train_step_ratio_spread: float | None = None
+    inference_ratio_spread: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON values."""
@@ -135,7 +203,7 @@ def read_json(path: Path) -> Any:
         FileNotFoundError: there is no such file.
     """
     try:
-        return _files.read_json(path)
+        return files.read_json(path)
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are both
         raise ValueError(f"{path} is not a JSON file of saam ({error}); delete it, and it will be made again") from None
 
@@ -153,13 +221,16 @@ def _checked(cls: type[Any], values: object) -> dict[str, Any]:
     """Return the fields of a record after a check of names and types; lists become tuples where the field is one."""
     if not isinstance(values, dict):
         raise ValueError(f"expected the fields of a {cls.__name__}, got {type(values).__name__}")
-    names = [field.name for field in fields(cls)]
-    missing, unknown = [name for name in names if name not in values], sorted(values.keys() - set(names))
+    names = {field.name: field.default is MISSING for field in fields(cls)}
+    missing = [name for name, required in names.items() if required and name not in values]
+    unknown = sorted(values.keys() - set(names))
     if missing or unknown:
         raise ValueError(f"fields of {cls.__name__}: missing {missing}, unknown {unknown}")
     record = {}
     for name, hint in get_type_hints(cls).items():
-        kind = get_origin(hint) or hint
+        if values.get(name) is None and not names[name]:
+            continue
+        kind = float if hint == float | None else get_origin(hint) or hint
         value = tuple(values[name]) if kind is tuple and isinstance(values[name], list) else values[name]
         if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool):
             raise ValueError(f"field {name!r} must be {hint}, got {value!r:.80}")

@@ -3,6 +3,10 @@
     OUT/plan.json                  the plan, and the id of each of its runs
     OUT/runs/<id>.json             one record for each finished run
     OUT/weights/<id>.safetensors   the network that it left
+    OUT/scores/<id>.safetensors    its log-loss on each test image (float16), and whether it was right there
+    OUT/failures/<id>.json         one record for each run that failed
+    OUT/states/<id>.pt             the state of a run that is not finished, after its last epoch; <id>.json says how far
+    OUT/leases/<id>.<n>            who is at work on a run
     OUT/costs.json                 what the arms cost
 
 Files are written whole or not at all, the weights of a run before its record.
@@ -10,33 +14,47 @@ Files are written whole or not at all, the weights of a run before its record.
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from torch import nn
 
 from saam._core.files import read_bytes, write_atomically
+from saam._core.objects import is_reference
+from saam.comparison.job import Finished, build_model, without_fetching
 from saam.comparison.plan import Plan, check_plan
-from saam.comparison.records import CostRecord, RunRecord, read_json
-from saam.comparison.runner import build_model, without_fetching
+from saam.comparison.records import CostRecord, FailureRecord, ProgressRecord, RunRecord, read_json
+from saam.comparison.task import TaskPlan
 from saam.models.from_file import room_for
+from saam.training import ImageScores
 
 __all__ = [
     "Comparison",
     "check_setting",
+    "forget_failure",
+    "kept_aliases",
     "load_comparison",
     "load_model",
     "load_plan",
+    "make_states",
     "read_costs",
+    "read_failures",
+    "read_progress",
     "read_records",
+    "read_scores",
+    "state_file",
     "write_costs",
+    "write_failure",
     "write_plan",
     "write_run",
 ]
 
 
+_SIDES = ("arms", "seeds", "reference", "focus", "aliases", "stopped")  # fields in which plans of a folder may differ
 _RUN_ID = re.compile(r"[0-9a-f]{16}")
 _MOST_CLASSES = 1_000_000
 
@@ -60,14 +78,18 @@ class Comparison:
     Attributes:
         plan: what is compared.
         records: the finished runs, in the order of ``plan.schedule()``.
-        costs: one record for the plain backbone and for every arm; empty until they are measured.
+        costs: one record for the plain backbone and for every arm that was measured.
         classes: of the data; None where that is not known.
+        failures: one record for each run that failed, in the order of ``plan.schedule()``.
+        progress: how far the runs under way are.
     """
 
-    plan: Plan
+    plan: Plan | TaskPlan
     records: tuple[RunRecord, ...]
     costs: tuple[CostRecord, ...]
     classes: int | None = None
+    failures: tuple[FailureRecord, ...] = ()
+    progress: tuple[ProgressRecord, ...] = ()
 
 
 def load_comparison(out: str | Path) -> Comparison:
@@ -81,7 +103,8 @@ def load_comparison(out: str | Path) -> Comparison:
     plan, content = _read_plan(out)
     runs = dict(zip(plan.schedule(), content["runs"], strict=True))
     records, costs = read_records(out, runs), read_costs(out, content["costs"])
-    return Comparison(plan, tuple(records.values()), costs, content["classes"])
+    failures = read_failures(out, runs, records)
+    return Comparison(plan, tuple(records.values()), costs, content["classes"], tuple(failures.values()))
 
 
 def load_model(out: str | Path, arm: str, seed: int) -> nn.Module:
@@ -98,6 +121,11 @@ def load_model(out: str | Path, arm: str, seed: int) -> nn.Module:
 
     out = Path(out)
     plan, content = _read_plan(out)
+    if isinstance(plan, TaskPlan):
+        raise ValueError(
+            f"{out} holds a comparison of the function {plan.task}, which alone can build its networks: build one, and "
+            "load the weights from the folder's weights/ with safetensors"
+        )
     run_id = dict(zip(plan.schedule(), content["runs"], strict=True)).get((arm, seed), "")
     file, record = _weights(out, run_id), _record(out, run_id)
     again = f"saam compare --plan {out / 'plan.json'} --out {out}"
@@ -122,7 +150,16 @@ def load_model(out: str | Path, arm: str, seed: int) -> nn.Module:
     return model.eval()
 
 
-def check_setting(out: Path, plan: Plan, fingerprint: str) -> None:
+def kept_aliases(out: Path) -> dict[str, str]:
+    """Return what the labels of arms stand for in a folder; nothing where it holds no comparison.
+
+    Raises:
+        ValueError: the plan in the folder is damaged.
+    """
+    return dict(_read_plan(out)[0].aliases) if (out / "plan.json").is_file() else {}
+
+
+def check_setting(out: Path, plan: Plan | TaskPlan, fingerprint: str) -> None:
     """Refuse a folder that holds a comparison of another setting; other arms and seeds of the same are welcome.
 
     Raises:
@@ -131,26 +168,84 @@ def check_setting(out: Path, plan: Plan, fingerprint: str) -> None:
     if not (out / "plan.json").is_file():
         return
     kept, content = _read_plan(out)
-    same = replace(plan, **{name: getattr(kept, name) for name in ("arms", "seeds", "reference", "focus")})
-    if [same.run_id(*run, fingerprint=fingerprint) for run in same.schedule()] != content["runs"]:
-        others = [entry.name for entry in fields(Plan) if getattr(same, entry.name) != getattr(kept, entry.name)]
-        raise ValueError(
-            f"{out} holds another comparison ({kept.model} on {kept.data}, arms {', '.join(kept.arms)}; it differs in "
-            f"{', '.join(others) or 'the images or the version of saam or torch'}): choose another --out or remove it"
-        )
+    what = f"{kept.model} on {kept.data}" if isinstance(kept, Plan) else f"the function {kept.task}"
+    others = ["what is compared"] if type(kept) is not type(plan) else []
+    if not others:
+        same = replace(plan, **{name: getattr(kept, name) for name in _SIDES})
+        others = [entry.name for entry in fields(plan) if getattr(same, entry.name) != getattr(kept, entry.name)]
+        known = {plan.arm(arm).name for arm in plan.arms}  # code that only the folder names is not imported
+        runs = [
+            (same.run_id(*run, fingerprint=fingerprint), kept_id)
+            for run, kept_id in zip(same.schedule(), content["runs"], strict=True)
+            if (name := same.arm(run[0]).name) in known or not is_reference(name)
+        ]
+        if not others and all(own == kept_id for own, kept_id in runs):
+            return
+    raise ValueError(
+        f"{out} holds another comparison ({what}, arms {', '.join(kept.arms)}; it differs in "
+        f"{', '.join(others) or 'the images, the code or the version of saam or torch'}): choose another --out or "
+        "remove it"
+    )
 
 
-def write_plan(out: Path, plan: Plan, *, classes: int, runs: Sequence[str], costs: str) -> None:
+def write_plan(out: Path, plan: Plan | TaskPlan, *, classes: int, runs: Sequence[str], costs: str) -> None:
     """Keep the plan with what it takes to find its results: the ids of its runs in order, and that of its costs."""
     content = {"plan": plan.to_json(), "classes": classes, "runs": list(runs), "costs": costs}
     write_atomically({out / "plan.json": _json(content)})
 
 
-def write_run(out: Path, record: RunRecord, weights: bytes) -> None:
-    """Keep a finished run: first its network, in safetensors' format, then its record."""
-    for folder in ("weights", "runs"):
+def write_run(out: Path, finished: Finished) -> None:
+    """Keep a finished run: first its network and its scores by image, then its record; its state is not needed now."""
+    record = finished.record
+    for folder in ("weights", "scores", "runs"):
         (out / folder).mkdir(exist_ok=True)
-    write_atomically({_weights(out, record.id): weights, _record(out, record.id): _json(record.to_json())})
+    files = {_weights(out, record.id): finished.weights, _scores(out, record.id): finished.scores}
+    write_atomically(
+        {path: content for path, content in files.items() if content}
+        | {_record(out, record.id): _json(record.to_json())}
+    )
+    for folder in ("weights", "scores", "runs"):
+        _forget(out / folder, f".*{record.id}*")  # half-written, by a kill
+    forget_state(out, record.id)
+
+
+def write_failure(out: Path, failure: FailureRecord) -> None:
+    """Keep that a run failed; its state stays, so that it can go on from there."""
+    (out / "failures").mkdir(exist_ok=True)
+    write_atomically({_failure(out, failure.id): _json(failure.to_json())})
+
+
+def forget_failure(out: Path, run_id: str) -> None:
+    """Forget that a run failed, and where it stopped."""
+    _failure(out, run_id).unlink(missing_ok=True)
+    forget_state(out, run_id)
+
+
+def make_states(out: Path) -> None:
+    """Make the folder of the states; a worker that does not see it keeps none."""
+    (out / "states").mkdir(exist_ok=True)
+
+
+def state_file(out: Path, run_id: str) -> Path:
+    """Return where a run keeps its state after each epoch."""
+    return out / "states" / f"{run_id}.pt"
+
+
+def forget_state(out: Path, run_id: str) -> None:
+    """Remove the state of a run, and what a kill left half-written beside it."""
+    _forget(out / "states", f"*{run_id}*")
+    rmtree(state_file(out, run_id).with_suffix(""), ignore_errors=True)  # what a task of the user's kept
+    with suppress(OSError):  # other runs may have theirs in it
+        (out / "states").rmdir()
+
+
+def read_progress(out: Path, ids: Iterable[str]) -> tuple[ProgressRecord, ...]:
+    """Return how far these runs are, as far as they have told."""
+    found = []
+    for run_id in ids:
+        with suppress(OSError, ValueError):  # finished in this moment, or not begun
+            found.append(ProgressRecord.from_json(read_json(state_file(out, run_id).with_suffix(".json"))))
+    return tuple(found)
 
 
 def write_costs(out: Path, costs: Iterable[CostRecord], costs_id: str) -> None:
@@ -187,6 +282,45 @@ def read_records(out: Path, ids: Mapping[tuple[str, int], str]) -> dict[str, Run
     return records
 
 
+def read_failures(out: Path, ids: Mapping[tuple[str, int], str], records: Container[str]) -> dict[str, FailureRecord]:
+    """Return those of the runs that failed and have no record, by id.
+
+    Raises:
+        ValueError: a record is damaged; the error names the file.
+    """
+    failures = {}
+    for (arm, seed), run_id in ids.items():
+        file = _failure(out, run_id)
+        if run_id not in records and file.exists():
+            content = read_json(file)
+            try:
+                failure = FailureRecord.from_json(content)
+                if (failure.id, failure.arm, failure.seed) != (run_id, arm, seed):
+                    raise ValueError(f"it is that of {failure.arm!r:.80} with seed {failure.seed}")
+            except ValueError as error:
+                raise ValueError(f"{file} is not the failure of that run: {error}; delete it to run again") from None
+            failures[run_id] = failure
+    return failures
+
+
+def read_scores(out: Path, run_id: str) -> ImageScores:
+    """Return the scores of a finished run on each test image.
+
+    Raises:
+        FileNotFoundError: they are not there; comparisons of old have none.
+        ValueError: the file is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load as from_bytes
+
+    file = _scores(out, run_id)
+    try:
+        content = from_bytes(read_bytes(file))
+        return ImageScores(content["loss"].float().flatten(), content["correct"].bool().flatten())
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{file} does not hold scores by image ({error}); delete it and the run's record") from error
+
+
 def read_costs(out: Path, costs_id: str) -> tuple[CostRecord, ...]:
     """Return the costs if those with this id are kept, otherwise none.
 
@@ -203,7 +337,7 @@ def read_costs(out: Path, costs_id: str) -> tuple[CostRecord, ...]:
         raise ValueError(f"{file} does not hold costs: {error}; delete it to measure again") from None
 
 
-def _read_plan(out: Path) -> tuple[Plan, dict[str, Any]]:
+def _read_plan(out: Path) -> tuple[Plan | TaskPlan, dict[str, Any]]:
     file = out / "plan.json"
     if not file.exists():
         raise FileNotFoundError(f"{out} holds no comparison: expected {file.name} in it; run the comparison first")
@@ -212,8 +346,10 @@ def _read_plan(out: Path) -> tuple[Plan, dict[str, Any]]:
         for name, kind in {"plan": dict, "classes": int, "runs": list, "costs": str}.items():
             if not isinstance(content, dict) or not isinstance(content.get(name), kind):
                 raise ValueError(f"expected an object whose {name!r} is of type {kind.__name__}")
-        plan, runs = Plan.from_json(content["plan"]), content["runs"]
-        if isinstance(content["classes"], bool) or not 0 < content["classes"] <= _MOST_CLASSES:
+        of_task = "task" in content["plan"]
+        plan = TaskPlan.from_json(content["plan"]) if of_task else Plan.from_json(content["plan"])
+        runs = content["runs"]
+        if isinstance(content["classes"], bool) or not (not of_task) <= content["classes"] <= _MOST_CLASSES:
             raise ValueError(f"expected the number of classes, 1 to {_MOST_CLASSES}, got {content['classes']!r:.80}")
         expected = len(plan.schedule())
         if len(runs) != expected or not all(isinstance(run, str) and _RUN_ID.fullmatch(run) for run in runs):
@@ -238,6 +374,8 @@ def load_plan(path: str | Path) -> Plan:
     """
     path = Path(path)
     plan, _ = _read_plan(path.parent if path.suffix == ".json" else path)
+    if isinstance(plan, TaskPlan):
+        raise ValueError(f"{path} calls {plan.task}, and code is not taken from a file: run it from Python")
     check_plan(plan)
     return plan
 
@@ -248,6 +386,20 @@ def _record(out: Path, run_id: str) -> Path:
 
 def _weights(out: Path, run_id: str) -> Path:
     return out / "weights" / f"{run_id}.safetensors"
+
+
+def _forget(folder: Path, pattern: str) -> None:
+    for file in folder.glob(pattern):
+        if not file.is_dir():
+            file.unlink(missing_ok=True)
+
+
+def _scores(out: Path, run_id: str) -> Path:
+    return out / "scores" / f"{run_id}.safetensors"
+
+
+def _failure(out: Path, run_id: str) -> Path:
+    return out / "failures" / f"{run_id}.json"
 
 
 def _json(values: object) -> bytes:

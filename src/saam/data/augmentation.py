@@ -1,17 +1,20 @@
 """Batched augmentation: every image of a batch gets its own draw, from a generator that is passed.
 
 (The transforms of torchvision draw once for a whole batch.) All functions take uint8 or float images (B, C, H, W) and
-return new ones of the same shape and type. Crop: He et al., arXiv 1512.03385. Cutout: DeVries & Taylor, arXiv
-1708.04552.
+return new ones of the same shape and type; "trivial-augment" and "rand-augment" take uint8 images alone. Crop: He et
+al., arXiv 1512.03385. Cutout: DeVries & Taylor, arXiv 1708.04552. RandAugment: Cubuk et al., arXiv 1909.13719.
+TrivialAugment: Müller & Hutter, arXiv 2103.10158.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from saam._core.errors import unknown
+from saam._core.random import seeded
 
 __all__ = ["augment", "cutout", "list_augmentations", "random_crop", "random_flip"]
 
@@ -72,10 +75,21 @@ def cutout(x: Tensor, generator: Generator, *, length: int | None = None) -> Ten
     return torch.where((in_rows[:, :, None] & in_columns[:, None, :])[:, None], colour, x)
 
 
+def _of_torchvision(name: str, x: Tensor, generator: Generator) -> Tensor:
+    """Apply a transform of torchvision to each image by itself, so that each has its own draws."""
+    from torchvision.transforms import v2
+
+    transform = getattr(v2, name)()
+    with seeded(int(torch.randint(2**31, (), generator=generator))):  # it draws from the global generator
+        return torch.stack([transform(image) for image in x])
+
+
 _AUGMENTATIONS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
     "crop": random_crop,
     "flip": random_flip,
     "cutout": cutout,
+    "trivial-augment": partial(_of_torchvision, "TrivialAugmentWide"),
+    "rand-augment": partial(_of_torchvision, "RandAugment"),
 }
 
 

@@ -1,11 +1,13 @@
 """Batches of normalised images, in an order and with augmentation that depend on seed and epoch alone."""
 
 import hashlib
+import random
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
 from torch import Generator, Tensor
+from torch.nn.functional import one_hot
 
 from saam._core.errors import unknown
 from saam.data.augmentation import augment, list_augmentations
@@ -31,9 +33,12 @@ class Batches:
         seed: of order and augmentation.
         shuffle: a new order for each epoch.
         drop_last: leave out a last batch that is smaller.
+        mixup: alpha of mixup (Zhang et al., arXiv 1710.09412), which blends each image, and its label, with another one
+            of the batch; the share of the first is drawn from Beta(alpha, alpha) once a batch. 0: off.
+        classes: number of classes; read by mixup alone.
 
     Raises:
-        ValueError: no images, no batch, or an unknown augmentation.
+        ValueError: no images, no batch, an unknown augmentation, or mixup below 0 or without classes.
     """
 
     def __init__(
@@ -47,6 +52,8 @@ class Batches:
         seed: int = 0,
         shuffle: bool = False,
         drop_last: bool = False,
+        mixup: float = 0.0,
+        classes: int = 0,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}: expected at least 1")
@@ -55,6 +62,9 @@ class Batches:
         for name in augmentation:
             if name not in list_augmentations():
                 raise unknown("augmentation", name, list_augmentations())
+        if mixup < 0 or (mixup and classes < 1):
+            raise ValueError(f"mixup={mixup} with classes={classes}: expected 0 or above, and the number of classes")
+        self.mixup, self.classes = mixup, classes
         self.images, self.batch_size, self.mean, self.std = images, batch_size, tuple(mean), tuple(std)
         self.augmentation, self.seed, self.shuffle, self.drop_last = tuple(augmentation), seed, shuffle, drop_last
 
@@ -66,23 +76,31 @@ class Batches:
         return self.epoch(0)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield normalised float32 images (B, 3, H, W) and int64 labels (B,)."""
+        """Yield normalised float32 images (B, 3, H, W) and int64 labels (B,); with mixup probabilities (B, classes)."""
         order = torch.arange(len(self.images))
         if self.shuffle:
             order = torch.randperm(len(order), generator=self._generator("order", epoch))
         chunks = torch.split(order, self.batch_size)[: len(self)]
         generators = [self._generator(name, epoch) for name in self.augmentation]
+        shares = random.Random(f"{self.seed}/{epoch}/mixup")
         for chunk, x in zip(chunks, self.images.read(chunks), strict=True):
             for name, generator in zip(self.augmentation, generators, strict=True):
                 x = augment(x, name, generator)
-            yield normalise(x, self.mean, self.std), self.images.labels[chunk]
+            x, y = normalise(x, self.mean, self.std), self.images.labels[chunk]
+            if self.mixup:
+                share = shares.betavariate(self.mixup, self.mixup)
+                y = one_hot(y, self.classes).float()
+                x, y = share * x + (1 - share) * x.flip(0), share * y + (1 - share) * y.flip(0)
+            yield x, y
 
     def _generator(self, purpose: str, epoch: int) -> Generator:
         key = hashlib.sha256(f"{self.seed}/{epoch}/{purpose}".encode()).digest()
         return Generator().manual_seed(int.from_bytes(key[:4], "little"))
 
 
-def train_batches(splits: Splits, *, batch_size: int, seed: int, augmentation: Sequence[str] | None = None) -> Batches:
+def train_batches(
+    splits: Splits, *, batch_size: int, seed: int, augmentation: Sequence[str] | None = None, mixup: float = 0.0
+) -> Batches:
     """Return a data set's train images as one trains on them: in a new order each epoch, augmented.
 
     A last batch of a single image is left out, since a batch norm cannot train on it.
@@ -92,6 +110,7 @@ def train_batches(splits: Splits, *, batch_size: int, seed: int, augmentation: S
         batch_size: B.
         seed: of order and augmentation.
         augmentation: names; None: what is usual for these images.
+        mixup: as `Batches` has it.
     """
     return Batches(
         splits.train,
@@ -102,6 +121,8 @@ def train_batches(splits: Splits, *, batch_size: int, seed: int, augmentation: S
         seed=seed,
         shuffle=True,
         drop_last=len(splits.train) % batch_size == 1,
+        mixup=mixup,
+        classes=len(splits.classes),
     )
 
 

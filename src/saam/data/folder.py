@@ -20,7 +20,7 @@ _LIKE_SPLITS = {
     *("val", "valid", "validation", "validate", "dev", "eval", "evaluation", "holdout", "unlabeled", "unlabelled"),
 }
 _OWN = ("plan.json", "model.safetensors", "state.pt", "curves.json")  # what saam compare and saam train write
-_OUTPUTS = ("saam-comparison", "saam-training")
+_OUTPUT = "saam-"  # how the folders for results begin where none is named
 _PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 
 
@@ -113,5 +113,5 @@ def _subfolders(path: Path) -> list[str]:
 def _is_output(folder: Path) -> bool:
     """Whether saam wrote this folder: results among the images are no class."""
     return any((folder / name).exists() for name in _OWN) or (
-        folder.name in _OUTPUTS and not any(file.suffix.lower() in _SUFFIXES for file in folder.iterdir())
+        folder.name.startswith(_OUTPUT) and not any(file.suffix.lower() in _SUFFIXES for file in folder.iterdir())
     )

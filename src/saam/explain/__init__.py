@@ -6,13 +6,14 @@ Pictures of a whole data set or comparison are in :mod:`saam.report.examples`, w
 from saam.explain.localisation import area_share, mass_share, pointing_game, relative_mass
 from saam.explain.overlay import ScoreMapStrip, overlay, strip
 from saam.explain.score_maps import score_maps
-from saam.explain.score_use import ScoreUse, score_use
+from saam.explain.score_use import ScoreUse, observe, score_use
 
 __all__ = [
     "ScoreMapStrip",
     "ScoreUse",
     "area_share",
     "mass_share",
+    "observe",
     "overlay",
     "pointing_game",
     "relative_mass",

@@ -1,14 +1,15 @@
 """How much a network uses its scores: a score squeeze that stays near the mean is one that has not been learned."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
 
-from saam.explain.score_maps import score_maps
+from saam._core.devices import device_of
+from saam.explain.score_maps import has_scores, score_maps
 
-__all__ = ["ScoreUse", "score_use"]
+__all__ = ["ScoreUse", "observe", "score_use"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def score_use(model: nn.Module, batches: Tensor | Iterable[Tensor | tuple[Tensor
         >>> score_use(create_model("resnet8", attention="saam"), torch.randn(4, 3, 32, 32))["layer1.0.bn2"]
         ScoreUse(share=1.0, lift=1.0)
     """
-    device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+    device = device_of(model)
     shares: dict[str, list[Tensor]] = {}
     lifts: dict[str, list[Tensor]] = {}
     for batch in [batches] if isinstance(batches, Tensor) else batches:
@@ -70,3 +71,14 @@ def score_use(model: nn.Module, batches: Tensor | Iterable[Tensor | tuple[Tensor
 
 def _mean(values: list[Tensor]) -> float:
     return round(float(torch.cat(values).mean()), 6)
+
+
+def observe(model: nn.Module, x: Tensor) -> dict[str, dict[str, dict[str, float]]]:
+    """Return in plain values how much a network uses its scores on images (B, C, H, W); nothing if it has none.
+
+    Returns:
+        {"score_use": {site: {"share": ..., "lift": ...}}}, or {}.
+    """
+    if not has_scores(model):
+        return {}
+    return {"score_use": {site: asdict(use) for site, use in score_use(model, x).items()}}

@@ -1,29 +1,39 @@
 """Train any image classifier by a recipe, score it, keep it. Knows nothing of attention."""
 
 from saam.training.checkpoint import Checkpoint, check_writable, load_checkpoint, save_checkpoint, writable
-from saam.training.evaluation import Loader, evaluate
-from saam.training.loop import require_device, train
+from saam.training.distributed import Group, together
+from saam.training.evaluation import Loader, evaluate, score_images
+from saam.training.fit import Fit, fit
+from saam.training.loop import train
 from saam.training.parameters import parameter_groups
 from saam.training.recipe import Recipe, create_recipe, recipes
-from saam.training.records import EpochRecord, Result, Scores
+from saam.training.records import EpochRecord, ImageScores, Result, Scores
 from saam.training.schedule import schedule_factor
+from saam.training.step import Stepper, require_precision
 
 __all__ = [
     "Checkpoint",
     "EpochRecord",
+    "Fit",
+    "Group",
+    "ImageScores",
     "Loader",
     "Recipe",
     "Result",
     "Scores",
+    "Stepper",
     "check_writable",
     "create_recipe",
     "evaluate",
+    "fit",
     "load_checkpoint",
     "parameter_groups",
     "recipes",
-    "require_device",
+    "require_precision",
     "save_checkpoint",
     "schedule_factor",
+    "score_images",
+    "together",
     "train",
     "writable",
 ]

@@ -1,17 +1,18 @@
 """Score a model on labelled images."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import chain
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saam.training.records import Scores
+from saam._core.devices import device_of
+from saam._core.modes import mode
+from saam._core.random import generators_kept
+from saam.training.records import ImageScores, Scores
 
-__all__ = ["Loader", "batches_of", "evaluate", "training_mode"]
+__all__ = ["Loader", "batches_of", "evaluate", "score_images"]
 
 
 class Loader(Protocol):
@@ -43,38 +44,29 @@ def evaluate(model: nn.Module, batches: Loader) -> Scores:
     Raises:
         ValueError: There are no images.
     """
-    tensor = next(chain(model.parameters(), model.buffers()), None)
-    device = torch.device("cpu") if tensor is None else tensor.device
-    losses, hits, count = [], [], 0
-    with torch.inference_mode(), training_mode(model, training=False), torch.random.fork_rng(devices=[]):
+    return score_images(model, batches).mean()
+
+
+def score_images(model: nn.Module, batches: Loader) -> ImageScores:
+    """Score a model on each image, as `evaluate` does on all.
+
+    Raises:
+        ValueError: There are no images.
+    """
+    device = device_of(model)
+    losses, hits = [], []
+    with torch.inference_mode(), mode(model, training=False), generators_kept(device):
         for x, y in batches_of(batches, epoch=0):
             x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
             logits = model(x)
-            losses.append(F.cross_entropy(logits.float(), y, reduction="sum"))
-            hits.append((logits.argmax(1) == y).sum())
-            count += len(y)
-        if count == 0:
+            losses.append(F.cross_entropy(logits.float(), y, reduction="none"))
+            hits.append(logits.argmax(1) == y)
+        if not sum(map(len, losses)):
             raise ValueError("expected images to score, got none: pass batches of at least one image")
-        return Scores(
-            accuracy=100 * torch.stack(hits).sum().item() / count,
-            loss=torch.stack(losses).cpu().double().sum().item() / count,
-            count=count,
-        )
+        return ImageScores(torch.cat(losses).cpu(), torch.cat(hits).cpu())
 
 
 def batches_of(batches: Loader, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Iterate over the batches of an epoch (from 0)."""
     by_epoch = getattr(batches, "epoch", None)
     return iter(batches if by_epoch is None else by_epoch(epoch))
-
-
-@contextmanager
-def training_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Switch a model to training or evaluation, and at the end every module of it back to what it was in."""
-    before = [(module, module.training) for module in model.modules()]
-    model.train(training)
-    try:
-        yield
-    finally:
-        for module, mode in before:
-            module.training = mode

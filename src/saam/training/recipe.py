@@ -11,21 +11,24 @@ from typing import Any, Self
 from saam._core.errors import unknown
 from saam.training.schedule import SCHEDULES
 
-__all__ = ["PRECISIONS", "Recipe", "create_recipe", "recipes"]
+__all__ = ["OPTIMIZERS", "PRECISIONS", "Recipe", "create_recipe", "recipes"]
 
 PRECISIONS = ("no", "bf16", "fp16")
+OPTIMIZERS = ("sgd", "adamw")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Settings of a training run by stochastic gradient descent with momentum; checked when made.
+    """Settings of a training run; checked when made.
 
     Args:
         epochs: Passes over the training images.
         batch_size: Images a step, over all processes. Read by whoever makes the batches.
+        optimizer: "sgd", with momentum, or "adamw" (Loshchilov & Hutter, arXiv 1711.05101).
         learning_rate: Highest learning rate of the run.
-        momentum: In [0, 1).
-        nesterov: Nesterov's momentum instead of the classical.
+        momentum: In [0, 1); of AdamW the decay of the first moment.
+        beta2: Decay of AdamW's second moment, in [0, 1); SGD has none.
+        nesterov: Nesterov's momentum instead of the classical; SGD alone.
         weight_decay: On weight matrices and kernels only (`parameter_groups`).
         schedule: "one-cycle", "step" or "cosine" (module `schedule`).
         milestones: Shares of the run, rising in (0, 1), at which the "step" schedule drops tenfold.
@@ -35,6 +38,7 @@ class Recipe:
         clip: Highest norm of the gradient over all parameters; 0: off.
         precision: "no" (float32), "bf16", or "fp16" (not on a CPU): automatic mixed precision of the training steps.
         channels_last: Keep images and kernels in channels-last memory order.
+        mixup: Alpha of mixup (Zhang et al., arXiv 1710.09412); 0: off. Read by whoever makes the batches.
         new_parameters_factor: Factor on the learning rate of the parameters that `train` is told are new.
         augmentation: Names of augmentations, or None for those of the data. Read by whoever makes the batches.
 
@@ -49,8 +53,10 @@ class Recipe:
 
     epochs: int
     batch_size: int = 128
+    optimizer: str = "sgd"
     learning_rate: float = 0.1
     momentum: float = 0.9
+    beta2: float = 0.999
     nesterov: bool = False
     weight_decay: float = 5e-4
     schedule: str = "one-cycle"
@@ -61,6 +67,7 @@ class Recipe:
     clip: float = 0.0
     precision: str = "no"
     channels_last: bool = False
+    mixup: float = 0.0
     new_parameters_factor: float = 1.0
     augmentation: tuple[str, ...] | None = None
 
@@ -73,11 +80,13 @@ class Recipe:
             if not accepts(value):
                 raise ValueError(f"recipe: {field.name} must be {expected}, got {value!r}")
             object.__setattr__(self, field.name, value)
-        for name, value, choices in (("schedule", self.schedule, SCHEDULES), ("precision", self.precision, PRECISIONS)):
-            if value not in choices:
+        for name, choices in (("schedule", SCHEDULES), ("precision", PRECISIONS), ("optimizer", OPTIMIZERS)):
+            if (value := getattr(self, name)) not in choices:
                 raise unknown(f"recipe {name}", value, choices)
         if self.milestones and self.schedule != "step":
             raise ValueError(f"recipe: schedule {self.schedule!r} has no milestones: pass milestones=()")
+        if self.nesterov and self.optimizer == "adamw":
+            raise ValueError("recipe: adamw has no nesterov: pass nesterov=False or optimizer='sgd'")
         if self.nesterov and self.momentum == 0:
             raise ValueError("recipe: nesterov needs a momentum above 0: pass momentum=0.9 or nesterov=False")
 
@@ -161,8 +170,10 @@ _SWITCH: _Check = (bool, lambda value: True, "True or False")
 _CHECKS: dict[str, _Check] = {
     "epochs": _COUNT,
     "batch_size": _COUNT,
+    "optimizer": (str, lambda value: True, f"one of {', '.join(OPTIMIZERS)}"),
     "learning_rate": _POSITIVE,
     "momentum": _BELOW_ONE,
+    "beta2": _BELOW_ONE,
     "nesterov": _SWITCH,
     "weight_decay": _NOT_NEGATIVE,
     "schedule": (str, lambda value: True, f"one of {', '.join(SCHEDULES)}"),
@@ -180,6 +191,7 @@ _CHECKS: dict[str, _Check] = {
     "clip": _NOT_NEGATIVE,
     "precision": (str, lambda value: True, f"one of {', '.join(PRECISIONS)}"),
     "channels_last": _SWITCH,
+    "mixup": _NOT_NEGATIVE,
     "new_parameters_factor": _POSITIVE,
     "augmentation": (
         tuple,
@@ -213,6 +225,22 @@ _RECIPES: dict[str, tuple[str, Recipe]] = {
     "cifar-short": (
         "CIFAR ResNets in a fifth of the epochs: one cycle",
         Recipe(epochs=30, nesterov=True),
+    ),
+    "modern": (
+        "ConvNeXt and its kin from scratch: AdamW, mixup, TrivialAugment, averaged weights",
+        Recipe(
+            epochs=100,
+            optimizer="adamw",
+            learning_rate=1e-3,
+            weight_decay=0.05,
+            schedule="cosine",
+            warmup_fraction=0.05,
+            label_smoothing=0.1,
+            mixup=0.2,
+            ema=0.999,
+            clip=1.0,
+            augmentation=("crop", "flip", "trivial-augment"),
+        ),
     ),
     "finetune": (
         "a pretrained network with new parts: a low learning rate, ten times that for what is new",

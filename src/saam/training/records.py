@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["EpochRecord", "Result", "Scores"]
+from torch import Tensor
+
+__all__ = ["EpochRecord", "ImageScores", "Result", "Scores"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,28 @@ class Scores:
     accuracy: float
     loss: float
     count: int
+
+
+@dataclass(frozen=True, eq=False)
+class ImageScores:
+    """Scores of a model on each of N labelled images.
+
+    Args:
+        losses: (N,) negative log-likelihood of the label, in nats.
+        correct: (N,) whether the label has the highest logit.
+    """
+
+    losses: Tensor
+    correct: Tensor
+
+    def mean(self) -> Scores:
+        """Return the scores over all images."""
+        count = len(self.losses)
+        return Scores(
+            accuracy=100 * self.correct.sum().item() / count,
+            loss=self.losses.double().sum().item() / count,
+            count=count,
+        )
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 
 import pytest
 import torch
+from saam.comparison.pool import processes, results
 
 from saam.comparison import compare, load_comparison
-from saam.comparison.pool import processes, results
 from saam.training import Recipe
 
 

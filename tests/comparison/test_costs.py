@@ -1,9 +1,9 @@
 import pytest
 import torch
+from saam.comparison.cost import best_device, measure_costs, peak_memory
 from torch import nn
 
 from saam.comparison import cost as cost_module
-from saam.comparison.cost import best_device, measure_costs, peak_memory
 from saam.models import create_model
 from saam.training import Recipe
 

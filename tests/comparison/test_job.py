@@ -4,8 +4,8 @@ import json
 import pytest
 import torch
 
-from saam.comparison import RunRecord, runner
-from saam.comparison.runner import build_model, environment, load_splits, run
+from saam.comparison import RunRecord, job
+from saam.comparison.job import build_model, environment, load_splits, run
 from saam.data import Images, normalise
 from saam.explain import score_use
 from saam.models import create_model
@@ -18,7 +18,7 @@ UNTIMED = {"seconds": 0.0, "finished": "", "curve": ()}
 def seen(monkeypatch):
     """What each run hands to the training: initial weights, the batches of the first epoch, the loader, the seed."""
     handed = []
-    train = runner.train
+    train = job.train
 
     def watched(model, batches, *rest, **settings):
         weights = {name: value.clone() for name, value in model.state_dict().items()}
@@ -153,7 +153,7 @@ def test_what_is_new_in_a_pretrained_network_is_told_to_the_training(make_plan, 
         told.append(set(new_parameters))
         return genuine(*rest, **settings)
 
-    genuine = runner.train
+    genuine = job.train
     monkeypatch.setattr(runner, "create_model", create)
     monkeypatch.setattr(runner, "train", train)
     for pretrained in (True, False):
@@ -173,7 +173,7 @@ def test_arms_with_a_score_squeeze_say_after_each_epoch_how_much_it_is_used(make
         record, model = run(plan, arm, 0)
         used = [epoch["observed"].get("score_use", {}) for epoch in record.curve]
         assert [list(each) for each in used] == [expected, expected]
-        assert runner.RunRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
+        assert job.RunRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
         if expected:
             assert all(use["share"] <= 1 <= use["lift"] for use in used[-1].values())
             assert arm == "none,head=score" or any(use["lift"] > 1.001 for use in used[-1].values())

@@ -1,0 +1,36 @@
+"""Folders for results where none is named: the name says what is compared or trained."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+__all__ = ["default_out", "newest"]
+
+
+def default_out(data: str, model: str, settings: Any) -> Path:
+    """Return a folder for results, the same for the same settings and another for others.
+
+    Args:
+        data: Name or path of the data set.
+        model: Name of the network.
+        settings: All that the name must tell apart, in plain values.
+    """
+    digits = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:4]
+    words = (Path(data).resolve().name if data in (".", "..") else Path(data).name, model.rpartition(":")[2], digits)
+    return Path("-".join(["saam", *words]))
+
+
+def newest(*files: str) -> Path:
+    """Return the folder here that saam wrote last.
+
+    Args:
+        files: A folder of saam has one of these.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    found = [file for name in files for file in Path().glob(f"*/{name}")]
+    if not found:
+        raise FileNotFoundError("no results in this folder: name the folder that saam compare or saam train wrote")
+    return max(found, key=lambda file: file.stat().st_mtime).parent

@@ -1,0 +1,186 @@
+"""What an arm costs, against the plain backbone: parameters, arithmetic, time and memory.
+
+Times are taken in one process in which the models take turns. The training step is the very one of `saam.training`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from saam._core.devices import Device, require_device, require_threads
+from saam._core.errors import unknown
+from saam._core.modes import mode
+from saam._core.random import generators_kept
+from saam.comparison.arm import PLAIN
+from saam.comparison.job import build_model, threads_set
+from saam.comparison.plan import Plan
+from saam.comparison.records import CostRecord
+from saam.measure import count_macs, median_ratio, peak_memory, spread, take_turns
+from saam.training import Group, Recipe, Stepper
+
+__all__ = ["arm_costs", "measure_costs"]
+
+_LEARNING_RATE = 1e-4  # the measured weights hardly move
+
+
+def arm_costs(
+    executor: Executor, plan: Plan, arms: Sequence[str], known: Sequence[CostRecord] = (), **settings: Any
+) -> tuple[CostRecord, ...]:
+    """Measure what some arms of a plan cost, in one worker; nothing else should run meanwhile.
+
+    Args:
+        executor: has the work done.
+        plan: what is compared.
+        arms: labels of those to measure; the plain backbone is measured beside them.
+        known: costs that are known already.
+        settings: classes and image_size of the data; threads and device of `measure_costs`.
+
+    Returns:
+        The costs that were not known.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    future = executor.submit(_measure, plan, tuple(dict.fromkeys((PLAIN, *arms))), **settings)
+    if error := future.exception():
+        raise RuntimeError(
+            f"the measurement of the costs failed: {type(error).__name__}: {error}; the runs are kept, and --no-costs "
+            "(costs=False) leaves it out"
+        ) from error
+    names = {cost.arm for cost in known}
+    return tuple(cost for cost in future.result() if cost.arm not in names)
+
+
+def measure_costs(
+    models: Mapping[str, nn.Module],
+    recipe: Recipe,
+    *,
+    image_size: tuple[int, int],
+    baseline: str = "none",
+    threads: int = 1,
+    device: Device = None,
+    rounds: int = 30,
+    seconds: float = 15.0,
+) -> tuple[CostRecord, ...]:
+    """Measure models beside each other, each against the baseline among them.
+
+    In every round each model makes one training step, as `saam.training` makes them, on the same random batch; so it
+    goes with inference.
+
+    Args:
+        models: label -> model; they are trained by the measurement, so give fresh ones.
+        recipe: decides batch size, optimizer, precision, clipping, averaging and memory order.
+        image_size: (H, W) of the images, which have three channels.
+        baseline: label of the plain backbone.
+        threads: of torch on the CPU; set back at the end.
+        device: as torch names it, or None for the best there is.
+        rounds: at most, but five at least.
+        seconds: once this time has passed no further round begins, but five are made at least.
+
+    Returns:
+        One record for each model, in their order.
+
+    Raises:
+        ValueError: the baseline is not among the models, MACs cannot be counted, the network does not take images of
+            this size, the device is not there or cannot do the precision, or the threads are too many.
+    """
+    if baseline not in models:
+        raise unknown("baseline", baseline, models)
+    require_threads(threads)
+    place = require_device(device)
+    try:
+        macs = {label: count_macs(model, image_size) for label, model in models.items()}
+    except AssertionError as error:  # what timm's transformers raise for another size than theirs
+        size = "x".join(map(str, image_size))
+        raise ValueError(f"the network does not take images of {size} ({error}): choose the size it is for") from error
+    with threads_set(threads), generators_kept(place):
+        trials = {label: _Trial(model, recipe, image_size, place) for label, model in models.items()}
+        memory = {label: peak_memory(trial.step, trial.tensors()) for label, trial in trials.items()}
+        turns: dict[str, Any] = {"rounds": rounds, "seconds": seconds / 2, "device": place}
+        steps = take_turns({label: trial.step for label, trial in trials.items()}, **turns)
+        inferences = take_turns({label: trial.rest() for label, trial in trials.items()}, **turns)
+    records = []
+    for label, model in models.items():
+        step_ratio, step_ratio_spread = median_ratio(steps[label], steps[baseline])
+        inference_ratio, inference_ratio_spread = median_ratio(inferences[label], inferences[baseline])
+        records.append(
+            CostRecord(
+                arm=label,
+                parameters=_trainable(model),
+                extra_parameters=_trainable(model) - _trainable(models[baseline]),
+                macs=macs[label],
+                macs_ratio=macs[label] / macs[baseline],
+                train_step_ms=1e3 * median(steps[label]),
+                train_step_spread_ms=1e3 * spread(steps[label]),
+                train_step_ratio=step_ratio,
+                inference_ms=1e3 * median(inferences[label]),
+                inference_spread_ms=1e3 * spread(inferences[label]),
+                inference_ratio=inference_ratio,
+                peak_memory_mb=memory[label] / 1e6,
+                peak_memory_ratio=memory[label] / memory[baseline],
+                batch_size=recipe.batch_size,
+                image_size=image_size,
+                threads=threads,
+                device=str(place),
+                train_step_ratio_spread=step_ratio_spread,
+                inference_ratio_spread=inference_ratio_spread,
+            )
+        )
+    return tuple(records)
+
+
+class _Trial:
+    """A model with a batch, for training steps and inferences."""
+
+    def __init__(self, model: nn.Module, recipe: Recipe, image_size: tuple[int, int], device: torch.device) -> None:
+        recipe = recipe.replace(learning_rate=_LEARNING_RATE)
+        generator = torch.Generator().manual_seed(0)
+        self.stepper = Stepper(model, recipe, Group(0, 1, device))
+        x = torch.randn(recipe.batch_size, 3, *image_size, generator=generator)
+        self.x = x.to(device, memory_format=self.stepper.memory_format)
+        with mode(model, training=False):
+            classes = self.infer().shape[1]
+        self.y = torch.randint(classes, (recipe.batch_size,), generator=generator).to(device)
+        model.train()
+        self.step()
+
+    def step(self) -> None:
+        self.stepper.step(self.x, self.y, 0.5)
+
+    def infer(self) -> Tensor:
+        with torch.inference_mode(), self.stepper.autocast():
+            logits: Tensor = self.stepper.model(self.x)
+        return logits
+
+    def rest(self) -> Callable[[], Tensor]:
+        """Put the model into evaluation mode, and return what infers."""
+        self.stepper.model.eval()
+        return self.infer
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Yield everything that is held between two steps, and keep no hold on it."""
+        stepper = self.stepper
+        yield from stepper.model.parameters()
+        yield from (parameter.grad for parameter in stepper.model.parameters() if parameter.grad is not None)
+        yield from (entry for entry in tree_leaves(dict(stepper.optimizer.state)) if isinstance(entry, Tensor))
+        yield from stepper.model.buffers()
+        if stepper.average is not None:
+            yield from stepper.average.state_dict().values()
+        yield from (self.x, self.y)
+
+
+def _measure(
+    plan: Plan, arms: Sequence[str], *, classes: int, image_size: tuple[int, int], images: int, **settings: Any
+) -> tuple[CostRecord, ...]:
+    models = {arm: build_model(plan, arm, seed=0, classes=classes) for arm in arms}
+    recipe = plan.recipe.replace(batch_size=min(plan.recipe.batch_size, images))
+    return measure_costs(models, recipe, image_size=image_size, **settings)
+
+
+def _trainable(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -1,0 +1,368 @@
+"""A whole comparison: every arm with every seed, several runs at a time, kept in a folder.
+
+A run whose record is there is not repeated, and one that was interrupted goes on from its last epoch: a comparison that
+was stopped, in whatever way, ends with the same records as one that never was. One with other arms or seeds than before
+keeps all that was run. A folder holds one setting (model, data, recipe, placement, start); another one is refused.
+Several drivers, on several machines that see the folder, share the work.
+"""
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from saam._core.devices import best_device, require_threads
+from saam._core.objects import is_reference, resolve
+from saam.comparison.arm import WIDER, WIDER_TIME
+from saam.comparison.controls import with_controls
+from saam.comparison.costs import arm_costs
+from saam.comparison.job import Finished, Job, build_model, environment, failure, work
+from saam.comparison.leases import Leases
+from saam.comparison.plan import Plan
+from saam.comparison.records import FailureRecord, RunRecord
+from saam.comparison.statistics import undecided
+from saam.comparison.store import (
+    Comparison,
+    check_setting,
+    forget_failure,
+    kept_aliases,
+    make_states,
+    read_costs,
+    read_failures,
+    read_progress,
+    read_records,
+    state_file,
+    write_costs,
+    write_failure,
+    write_plan,
+    write_run,
+)
+from saam.comparison.task import TaskPlan
+from saam.data import Splits, load_data, train_batches
+from saam.executors import Processes
+from saam.training import check_writable, require_precision
+
+__all__ = ["drive"]
+
+_GLANCE = 1.0  # seconds between two looks at how far the runs are
+_LIVES = 3  # a run whose worker died so often failed
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What a comparison needs to know of its data, and whether costs can be measured on them."""
+
+    fingerprint: str = ""
+    classes: int = 0
+    image_size: tuple[int, int] = (0, 0)
+    images: int = 0
+
+
+def drive(
+    plan: Plan | TaskPlan,
+    out: str | Path,
+    *,
+    workers: int | None = None,
+    threads: int = 1,
+    executor: Executor | None = None,
+    device: str | Sequence[str] | None = None,
+    costs: bool = True,
+    retry: bool = False,
+    max_seeds: int | None = None,
+    budget: float = math.inf,
+    on_data: Callable[[Splits], object] | None = None,
+    on_record: Callable[[RunRecord], object] | None = None,
+    on_progress: Callable[[Comparison], object] | None = None,
+) -> Comparison:
+    """Run what a plan asks for and its folder does not hold yet.
+
+    The runs go seed by seed. Costs are measured afterwards, when nothing else runs. A run that fails is recorded as
+    failed, with its error, and the others go on. A script that calls this without an executor needs
+    ``if __name__ == "__main__":``, as always with processes.
+
+    Args:
+        plan: what is compared.
+        out: folder of the results, made if need be; the layout is that of `saam.comparison.store`.
+        workers: runs side by side; None: one for each processor at hand, or for each device.
+        threads: of torch in each run, and where costs are measured.
+        executor: does the runs in place of processes on this machine; it is not shut down.
+        device: as torch names it, or several, which the runs share out among them; None for the best there is.
+        costs: False leaves out the measurement. Those of a task of the user's own are never measured.
+        retry: True tries again what failed before.
+        max_seeds: where the plan's seeds leave arms undecided, more are added, one after the other up to this number,
+            to those arms and the reference. The verdict holds whenever that ends. None adds none.
+        budget: seconds after which no seed is added any more.
+        on_data: called with the data, once they are loaded.
+        on_record: called with the record of each run that finishes.
+        on_progress: called with the comparison so far: at the start, about every second, and after each run.
+
+    Returns:
+        The comparison; what failed is among its failures.
+
+    Raises:
+        ValueError: a model, a data set or an option that does not exist, a folder that holds another comparison, or a
+            damaged file in it.
+        OSError: the folder cannot be written.
+        RuntimeError: the workers have other data or versions, or the costs cannot be measured.
+    """
+    if threads < 1 or (workers is not None and workers < 1):
+        raise ValueError(f"expected at least one worker with one thread, got workers={workers} and threads={threads}")
+    require_threads(threads)
+    begun = time.monotonic()
+    out, devices = Path(out), [device] if device is None or isinstance(device, str) else list(device)
+    place = best_device(devices[0])
+    setting = _checked(plan, place, on_data)
+    tell = on_progress or (lambda comparison: None)
+    if isinstance(plan, Plan):
+        plan = with_controls(
+            plan,
+            known=kept_aliases(out),
+            classes=setting.classes,
+            image_size=setting.image_size,
+            images=setting.images,
+            threads=threads,
+            device=place,
+        )
+    check_setting(out, plan, setting.fingerprint)
+    check_writable(out)
+    costs_id = "" if isinstance(plan, TaskPlan) else _costs_id(plan, setting, threads, place)
+    folder = _Folder(out, plan, setting, costs_id)
+    if retry:
+        for run_id in folder.failures:
+            forget_failure(out, run_id)
+        folder.read()
+    tell(folder.comparison())
+    own = Processes(workers or (len(devices) if len(devices) > 1 else _default_workers(threads, place)))
+    with own if executor is None else nullcontext(executor) as pool, _written(out):
+        while True:
+            slots = own.workers if executor is None else len(folder.ids)
+            places = [devices[slot % len(devices)] for slot in range(slots)]
+            for finished in _results(pool, folder, places, threads, tell):
+                folder.add(finished)
+                if isinstance(finished, Finished) and on_record is not None:
+                    on_record(finished.record)
+                tell(folder.comparison())
+            if max_seeds is None or time.monotonic() - begun > budget or not folder.add_seed(max_seeds):
+                break
+            tell(folder.comparison())
+        if costs and not isinstance(plan, TaskPlan) and (unpriced := folder.unpriced()):
+            folder.costs += arm_costs(
+                pool,
+                plan,
+                unpriced,
+                folder.costs,
+                classes=setting.classes,
+                image_size=setting.image_size,
+                images=setting.images,
+                threads=threads,
+                device=devices[0],
+            )
+            write_costs(out, folder.costs, costs_id)
+            tell(folder.comparison())
+    return folder.comparison()
+
+
+class _Folder:
+    """What the folder of a comparison holds, kept in step with it."""
+
+    def __init__(self, out: Path, plan: Plan | TaskPlan, setting: _Setting, costs_id: str) -> None:
+        self.out, self.setting, self.costs_id = out, setting, costs_id
+        self.costs = read_costs(out, costs_id)
+        self.records: dict[str, RunRecord] = {}
+        self.failures: dict[str, FailureRecord] = {}
+        self.under_way: list[str] = []
+        self._follow(plan)
+
+    def _follow(self, plan: Plan | TaskPlan) -> None:
+        self.plan = plan
+        fingerprint = self.setting.fingerprint
+        self.ids = {(arm, seed): plan.run_id(arm, seed, fingerprint=fingerprint) for arm, seed in plan.schedule()}
+        self.read()
+        write_plan(self.out, plan, classes=self.setting.classes, runs=list(self.ids.values()), costs=self.costs_id)
+
+    def add_seed(self, most: int) -> bool:
+        """Add a seed to the arms that are not told apart from the reference; False if there is no need, or no more."""
+        plan = self.plan
+        if len(plan.seeds) >= most or self.failures:
+            return False
+        untold = {*undecided(self.records.values(), plan.reference, plan.metrics[:1]), plan.reference}
+        if len(untold) == 1:
+            return False
+        stopped = {arm: plan.stopped.get(arm, len(plan.seeds)) for arm in plan.arms if arm not in untold}
+        self._follow(replace(plan, seeds=(*plan.seeds, max(plan.seeds) + 1), stopped=stopped))
+        return True
+
+    def unpriced(self) -> list[str]:
+        """Return the arms whose costs are not known."""
+        return [arm for arm in self.plan.arms if arm not in {cost.arm for cost in self.costs}]
+
+    def read(self) -> None:
+        """Read what is new, be it from this driver or from another."""
+        open_runs = {run: run_id for run, run_id in self.ids.items() if run_id not in self.records}
+        self.records |= read_records(self.out, open_runs)
+        self.failures = read_failures(self.out, open_runs, self.records)
+
+    def missing(self) -> dict[str, tuple[str, int]]:
+        """Return arm and seed of the runs that have neither a record nor failed, by id."""
+        done = self.records.keys() | self.failures.keys()
+        return {run_id: run for run, run_id in self.ids.items() if run_id not in done}
+
+    def add(self, result: Finished | FailureRecord) -> None:
+        """Keep what a worker sent.
+
+        Raises:
+            RuntimeError: it is of other data or versions.
+        """
+        if isinstance(result, FailureRecord):
+            write_failure(self.out, result)
+            self.failures[result.id] = result
+            return
+        record = result.record
+        if record.id != self.ids[record.arm, record.seed]:
+            raise RuntimeError(
+                f"the run of arm {record.arm!r} with seed {record.seed} had other data or other versions than this "
+                "process; give the workers the same and start again"
+            )
+        write_run(self.out, result)
+        self.records[record.id] = record
+
+    def comparison(self) -> Comparison:
+        """Return the comparison so far."""
+        in_order = self.ids.values()
+        return Comparison(
+            self.plan,
+            tuple(self.records[run_id] for run_id in in_order if run_id in self.records),
+            self.costs,
+            self.setting.classes,
+            tuple(self.failures[run_id] for run_id in in_order if run_id in self.failures),
+            read_progress(self.out, self.under_way),
+        )
+
+
+def _results(
+    pool: Executor,
+    folder: _Folder,
+    devices: Sequence[str | None],
+    threads: int,
+    tell: Callable[[Comparison], object],
+) -> Iterator[Finished | FailureRecord]:
+    """Yield what comes of each run that is missing, as it comes; runs that other drivers do are waited for."""
+    free, deaths = list(reversed(devices)), dict.fromkeys(folder.ids.values(), 0)
+    pending: dict[Future[Finished | FailureRecord], Job] = {}
+    alive = False
+    make_states(folder.out)
+    try:
+        with Leases(folder.out / "leases") as leases:
+            while missing := folder.missing():
+                for run_id, (arm, seed) in missing.items():
+                    if free and run_id not in folder.under_way and leases.take(run_id):
+                        folder.read()  # what another driver has finished meanwhile
+                        if run_id not in folder.missing():
+                            leases.release(run_id)
+                            continue
+                        state = state_file(folder.out, run_id)
+                        job = Job(folder.plan, arm, seed, run_id, threads, free.pop(), state)
+                        pending[pool.submit(work, job)] = job
+                        folder.under_way.append(run_id)
+                if not pending:
+                    time.sleep(_GLANCE)
+                    folder.read()
+                done, _ = wait(pending, timeout=_GLANCE, return_when=FIRST_COMPLETED)
+                for future in [future for future in pending if future in done]:
+                    job = pending.pop(future)
+                    free.append(job.device)
+                    folder.under_way.remove(job.id)
+                    result = _result(future, job, deaths, alive=alive)
+                    alive = alive or result is not None
+                    if result is not None and (leases.holds(job.id) or job.id in folder.missing()):
+                        yield result
+                    leases.release(job.id)
+                if not done:
+                    tell(folder.comparison())
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def _result(
+    future: Future[Finished | FailureRecord], job: Job, deaths: dict[str, int], *, alive: bool
+) -> Finished | FailureRecord | None:
+    """Return what a worker sent; None where it died and the run is to be tried again.
+
+    Raises:
+        OSError: the state of the run could not be written.
+        RuntimeError: workers die, and none has ever sent anything.
+    """
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, OSError):
+        raise error
+    deaths[job.id] += 1
+    if deaths[job.id] < _LIVES:
+        return None
+    reason = f"its worker died {_LIVES} times ({type(error).__name__}: {error}); is the memory full?"
+    if not alive:
+        raise RuntimeError(
+            f"the run of arm {job.arm!r} with seed {job.seed} failed: {reason} Take fewer workers or a smaller batch. "
+            "Does a script lack 'if __name__ == \"__main__\":'?"
+        ) from error
+    return failure(job, reason)
+
+
+@contextmanager
+def _written(out: Path) -> Iterator[None]:
+    """Say in one line where a folder cannot be written any more."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(
+            f"cannot write to {out} ({error.strerror}): free some room or make it writable, and start again; what is "
+            "finished is kept"
+        ) from error
+
+
+def _checked(plan: Plan | TaskPlan, device: torch.device, on_data: Callable[[Splits], object] | None) -> _Setting:
+    """Load the data, so that the workers find them in the cache, and build every network: what is wrong shows here."""
+    if isinstance(plan, TaskPlan):
+        for name in (plan.task, *(plan.arm(arm).name for arm in plan.arms)):
+            if is_reference(name):
+                resolve(name)
+        return _Setting()
+    recipe = plan.recipe
+    require_precision(recipe, device)
+    splits = load_data(plan.data, **plan.data_options)
+    train_batches(splits, batch_size=recipe.batch_size, seed=0, augmentation=recipe.augmentation, mixup=recipe.mixup)
+    for arm in plan.arms:
+        if plan.arm(arm).name not in (WIDER, WIDER_TIME):
+            build_model(plan, arm, seed=0, classes=len(splits.classes))
+    if on_data is not None:
+        on_data(splits)
+    return _Setting(splits.fingerprint, len(splits.classes), splits.train.shape, len(splits.train))
+
+
+def _default_workers(threads: int, device: torch.device) -> int:
+    if device.type != "cpu":
+        return 1
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, processors // threads)
+
+
+def _costs_id(plan: Plan, setting: _Setting, threads: int, device: torch.device) -> str:
+    """Hash of all that the cost of an arm depends on, this machine included."""
+    content = {
+        "environment": {**environment(device), "threads": threads},
+        "model": [plan.model, plan.model_options, setting.classes, plan.where, plan.start],
+        "batch": [setting.image_size, setting.images, plan.recipe.to_dict()],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,366 @@
+"""One job of a comparison: one arm, one seed, from initial weights to the test set.
+
+Common random numbers: for one seed the backbone's initial weights, the order of the images and every augmentation draw
+are the same in all arms; the attention's weights come from a generator of their own.
+"""
+
+import errno
+import json
+import platform
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from saam._core.devices import Device, device_of, require_device
+from saam._core.files import write_atomically
+from saam._core.objects import is_reference, resolve
+from saam._core.random import generators_kept
+from saam._version import __version__
+from saam.comparison.arm import WIDER, WIDER_TIME
+from saam.comparison.plan import Plan, check_plan
+from saam.comparison.records import FailureRecord, ProgressRecord, RunRecord
+from saam.comparison.task import Context, Outcome, TaskPlan, attention_of
+from saam.data import Splits, kept_options, load_data
+from saam.data.cache import no_downloads
+from saam.explain import observe
+from saam.functional.backend import backends
+from saam.models import create_model, untrained_parameters
+from saam.training import EpochRecord, ImageScores, fit
+
+__all__ = [
+    "Finished",
+    "Job",
+    "Run",
+    "build_model",
+    "environment",
+    "failure",
+    "load_splits",
+    "run",
+    "threads_set",
+    "without_fetching",
+    "work",
+]
+
+# What published weights decide of networks of torchvision, beside their values.
+_PUBLISHED: dict[str, dict[str, Any]] = {
+    "torchvision:googlenet": {"transform_input": True, "aux_logits": False},
+    "torchvision:inception_v3": {"transform_input": True},
+}
+Tell = Callable[[int, int, dict[str, float]], object]  # epoch, epochs, numbers
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker needs to train one arm with one seed, wherever it runs.
+
+    Attributes:
+        plan: what is compared.
+        arm: label of one of the plan's arms.
+        seed: of the initial weights, the batch order and every draw.
+        id: of the run, see `Plan.run_id`.
+        threads: of torch on the CPU; None leaves the worker's own.
+        device: as torch names it, or None for the best that the worker has.
+        state: file in which the job keeps its state after each epoch, and from which it goes on if the file is there;
+            None, or a file whose folder the worker does not see, keeps none.
+    """
+
+    plan: Plan | TaskPlan
+    arm: str
+    seed: int
+    id: str
+    threads: int | None = None
+    device: str | None = None
+    state: Path | None = None
+
+
+class Run(NamedTuple):
+    """What a run leaves: its record, the trained network, and the scores on each test image."""
+
+    record: RunRecord
+    model: nn.Module
+    scores: ImageScores
+
+
+class Finished(NamedTuple):
+    """What a worker sends back: the record, and in safetensors' format the weights and the scores by image."""
+
+    record: RunRecord
+    weights: bytes
+    scores: bytes
+
+
+def work(job: Job) -> Finished | FailureRecord:
+    """Do a job in this process; what goes wrong in it comes back as a record.
+
+    Raises:
+        OSError: the state cannot be written (no room, no right), which is nothing that the run did.
+    """
+    state = job.state if job.state is not None and job.state.parent.is_dir() else None
+
+    def tell(epoch: int, epochs: int, numbers: dict[str, float]) -> None:
+        if state is not None:
+            progress = ProgressRecord(job.arm, job.seed, epoch, epochs, numbers)
+            write_atomically({state.with_suffix(".json"): json.dumps(asdict(progress)).encode()})
+
+    try:
+        with threads_set(job.threads):
+            if isinstance(job.plan, TaskPlan):
+                return _of_task(job, job.plan, state, tell)
+            return _of_plan(job, job.plan, state, tell)
+    except Exception as error:  # whatever a model, a data set or the device raises: the other runs go on
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise
+        return failure(job, f"{type(error).__name__}: {error}", trace="".join(traceback.format_exception(error)))
+
+
+def _of_plan(job: Job, plan: Plan, state: Path | None, tell: Tell) -> Finished:
+    def on_epoch(epoch: EpochRecord) -> None:
+        numbers = {name: getattr(epoch, name) for name in ("train_loss", "validation_accuracy", "seconds")}
+        tell(epoch.epoch, plan.recipe.epochs, numbers)
+
+    done = run(plan, job.arm, job.seed, device=job.device, on_epoch=on_epoch, state=state)
+    return Finished(
+        done.record, _weights(done.model), _bytes({"loss": done.scores.losses.half(), "correct": done.scores.correct})
+    )
+
+
+def _of_task(job: Job, plan: TaskPlan, state: Path | None, tell: Tell) -> Finished:
+    curve: list[dict[str, Any]] = []
+    start = time.perf_counter()
+
+    def on_report(epoch: int, epochs: int, numbers: dict[str, float]) -> None:
+        curve.append({"epoch": epoch, **numbers})
+        tell(epoch, epochs, numbers)
+
+    folder = None if state is None else state.with_suffix("")
+    if folder is not None:
+        folder.mkdir(exist_ok=True)
+    device = require_device(job.device)
+    side = plan.arm(job.arm)
+    context = Context(side, job.seed, device, folder, plan.options, on_report)
+    with generators_kept(device):
+        torch.manual_seed(job.seed)
+        returned = resolve(plan.task)(job.arm, job.seed, context)
+    outcome = returned if isinstance(returned, Outcome) else Outcome(returned)
+    test = {name: float(score) for name, score in outcome.metrics.items()}
+    if missing := [metric.name for metric in plan.metrics if metric.name not in test]:
+        raise ValueError(f"the task {plan.title} returned no score of {', '.join(missing)}: it returned {sorted(test)}")
+    model = outcome.model
+    record = RunRecord(
+        id=job.id,
+        arm=job.arm,
+        model=plan.title,
+        model_options=plan.options,
+        data="",
+        data_options={},
+        recipe={},
+        where="",
+        start="",
+        seed=job.seed,
+        test=test,
+        validation={},
+        curve=tuple(curve),
+        parameters=0 if model is None else sum(p.numel() for p in model.parameters() if p.requires_grad),
+        seconds=time.perf_counter() - start,
+        environment=environment(device),
+        finished=_now(),
+    )
+    scores = {name: torch.as_tensor(values).flatten().half() for name, values in outcome.values.items()}
+    record = RunRecord.from_json(json.loads(json.dumps(record.to_json())))
+    return Finished(record, b"" if model is None else _weights(model), _bytes(scores))
+
+
+def _weights(model: nn.Module) -> bytes:
+    return _bytes({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()})
+
+
+def _bytes(tensors: dict[str, Tensor]) -> bytes:
+    from safetensors.torch import save
+
+    content: bytes = save(tensors)
+    return content
+
+
+def failure(job: Job, error: str, *, trace: str = "") -> FailureRecord:
+    """Return the record of a job that failed."""
+    where = {**environment(torch.device("cpu")), "device": job.device or ""}
+    return FailureRecord(job.id, job.arm, job.seed, error, trace, where, _now())
+
+
+def run(
+    plan: Plan,
+    arm: str,
+    seed: int,
+    *,
+    splits: Splits | None = None,
+    device: Device = None,
+    on_epoch: Callable[[EpochRecord], object] | None = None,
+    state: Path | None = None,
+) -> Run:
+    """Train one arm with one seed, then open the test set, once.
+
+    Args:
+        plan: what is compared.
+        arm: label of one of the plan's arms.
+        seed: of the initial weights, the batch order and every draw.
+        splits: the plan's data, if they are at hand; else they are loaded.
+        device: as torch names it, or None for the best there is.
+        on_epoch: called with each epoch's record.
+        state: file in which the run is saved after each epoch, and from which it goes on if the file is there.
+
+    Returns:
+        The record, the trained network, and the scores on each test image.
+
+    Raises:
+        FloatingPointError: the loss is not finite any more.
+        ValueError: the state is damaged or that of another run.
+    """
+    splits = _load(plan.data, _json(plan.data_options)) if splits is None else splits
+    run_id = plan.run_id(arm, seed, fingerprint=splits.fingerprint)
+    model = build_model(plan, arm, seed=seed, classes=len(splits.classes))
+    fitted = fit(
+        model,
+        splits,
+        plan.recipe,
+        seed=seed,
+        device=device,
+        new_parameters=untrained_parameters(model) if plan.model_options.get("pretrained") else (),
+        observe=observe,
+        on_epoch=on_epoch,
+        state=state,
+        identity={"run": run_id},
+    )
+    curve = fitted.result.curve
+    record = RunRecord(
+        id=run_id,
+        arm=arm,
+        model=plan.model,
+        model_options=plan.model_options,
+        data=splits.label,
+        data_options=plan.data_options,
+        recipe=plan.recipe.to_dict(),
+        where="" if plan.arm(arm).plain else plan.where,
+        start="" if plan.arm(arm).plain else plan.start,
+        seed=seed,
+        test=asdict(fitted.test.mean()),
+        validation={
+            "accuracy": curve[-1].validation_accuracy,
+            "loss": curve[-1].validation_loss,
+            "count": len(splits.validation),
+        },
+        curve=tuple(asdict(epoch) for epoch in curve),
+        parameters=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+        seconds=fitted.result.seconds,
+        environment=environment(device_of(model)),
+        finished=_now(),
+    )
+    return Run(RunRecord.from_json(json.loads(json.dumps(record.to_json()))), model, fitted.test)
+
+
+def build_model(plan: Plan, arm: str, *, seed: int, classes: int) -> nn.Module:
+    """Return the network of an arm as it is before the training with this seed.
+
+    Raises:
+        ValueError: no such model, or an option out of its range.
+        TypeError: an option that the model or the attention does not have.
+    """
+    side = plan.arm(arm)
+    if side.name in (WIDER, WIDER_TIME):
+        raise ValueError(
+            f"the width of the control {arm!r} is not known: compare() finds it, see saam.comparison.controls"
+        )
+    return create_model(
+        resolve(plan.model) if is_reference(plan.model) else plan.model,
+        attention=attention_of(side)[0] if is_reference(side.name) else side.attention,
+        head=side.head,
+        num_classes=classes,
+        where=plan.where,
+        start=plan.start,
+        seed=seed,
+        **{**plan.model_options, **(side.options if side.plain else {})},
+    )
+
+
+def load_splits(plan: Plan) -> Splits:
+    """Load the data of a plan that may come from a stranger: from this machine alone, see `saam.data.load_kept_data`.
+
+    Those loaded last stay in memory, for runs in the same process too.
+
+    Raises:
+        ValueError: an option that is not taken from a file.
+        FileNotFoundError: the data are not on this machine.
+    """
+    options = kept_options(plan.data, plan.data_options)
+    with no_downloads():
+        return _load(plan.data, _json(options))
+
+
+def without_fetching(plan: Plan) -> Plan:
+    """Return the plan with networks as its runs had them, but without published weights, after a check of a stranger's.
+
+    Raises:
+        ValueError: the name or an option of the network is not taken from a file.
+    """
+    check_plan(plan)
+    options = dict(plan.model_options)
+    if options.pop("pretrained", False):
+        options = {**_PUBLISHED.get(plan.model, {}), **options}
+    return replace(plan, model_options=options)
+
+
+@contextmanager
+def threads_set(threads: int | None) -> Iterator[None]:
+    """Give torch this many threads, and at the end as many as before."""
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def environment(device: torch.device) -> dict[str, str | int]:
+    """Return what a result may depend on beyond its plan: versions, machine, device and threads."""
+    return {
+        "saam": __version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _processor(),
+        "threads": torch.get_num_threads(),
+        "fused": backends()["fused"],
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _json(options: dict[str, Any]) -> str:
+    return json.dumps(options, sort_keys=True)
+
+
+@lru_cache(maxsize=1)
+def _load(name: str, options: str) -> Splits:
+    return load_data(name, **json.loads(options))
+
+
+@lru_cache
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()

@@ -1,0 +1,148 @@
+"""Leases: several drivers share one folder, also one that several machines see, and no job is done twice.
+
+A lease is a file ``<job>.<n>`` that only one process can create. The one with the highest n holds. Its holder touches
+the file every few seconds; who has seen it unchanged for long creates the next n, which again only one process can.
+Clocks of different machines are never compared. Where the holder ran on this machine and is gone, nobody waits.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+__all__ = ["Leases"]
+
+_BEAT = 5.0  # seconds between two touches
+_STALE = 60.0  # seconds without a touch after which a holder counts as dead
+
+
+class Leases:
+    """The leases that this process holds on the jobs in a folder, for use in a ``with`` block.
+
+    Args:
+        folder: Where the files are; made when needed.
+        beat: Seconds between two touches.
+        stale: Seconds without a touch after which a holder counts as dead.
+    """
+
+    def __init__(self, folder: Path, *, beat: float = _BEAT, stale: float = _STALE) -> None:
+        self._folder, self._beat, self._stale = folder, beat, stale
+        self._held: dict[str, Path] = {}
+        self._seen: dict[Path, tuple[int, float]] = {}  # lease -> its time of change, and when it was first seen so
+        self._lock, self._end = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._touch, daemon=True)
+
+    def take(self, job: str) -> bool:
+        """Take the lease on a job, unless somebody who lives holds it.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        if job in self._held:
+            return True
+        taken = sorted(self._taken(job))
+        if taken and self._lives(taken[-1][1]):
+            return False
+        self._folder.mkdir(exist_ok=True)
+        path = self._folder / f"{job}.{taken[-1][0] + 1 if taken else 1}"
+        try:
+            with path.open("x") as file:
+                json.dump(_process(), file)
+        except FileExistsError:  # another one was faster
+            return False
+        with self._lock:
+            self._held[job] = path
+        for _, old in taken:
+            old.unlink(missing_ok=True)
+        return True
+
+    def holds(self, job: str) -> bool:
+        """Whether this process still has the lease; one that was suspended for long may have lost it."""
+        return job in self._held and max(self._taken(job), default=(0, None))[1] == self._held[job]
+
+    def release(self, job: str) -> None:
+        """Give a lease back."""
+        with self._lock:
+            path = self._held.pop(job, None)
+        if path is not None:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end.set()
+        self._thread.join()
+        for job in list(self._held):
+            self.release(job)
+        with suppress(OSError):  # other drivers may have theirs in it
+            self._folder.rmdir()
+
+    def _taken(self, job: str) -> Iterator[tuple[int, Path]]:
+        """Yield number and file of the leases on a job."""
+        for path in self._folder.glob(f"{job}.*"):
+            number = path.suffix[1:]
+            if number.isdecimal():
+                yield int(number), path
+
+    def _lives(self, path: Path) -> bool:
+        try:
+            changed, text = path.stat().st_mtime_ns, path.read_text(encoding="utf-8")
+        except FileNotFoundError:  # given back at this moment
+            return False
+        holder = _parsed(text)
+        if (boot := _boot()) and (holder.get("host"), holder.get("boot")) == (socket.gethostname(), boot):
+            return _started(holder.get("pid")) == holder.get("started")
+        known, since = self._seen.get(path, (None, 0.0))
+        if known != changed:
+            self._seen[path] = changed, time.monotonic()
+            return True
+        return time.monotonic() - since < self._stale
+
+    def _touch(self) -> None:
+        while not self._end.wait(self._beat):
+            with self._lock:
+                held = list(self._held.values())
+            for path in held:
+                with suppress(OSError):
+                    os.utime(path)
+
+
+def _process() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "boot": _boot(), "pid": os.getpid(), "started": _started(os.getpid())}
+
+
+def _boot() -> str:
+    """Return what tells this start of this machine, and this container, from others; empty where nothing does."""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.stat('/proc/self/ns/pid').st_ino}"
+    return ""
+
+
+def _started(pid: Any) -> str | None:
+    """Return when a process of this machine started; None if there is none, or none that can be asked."""
+    if not isinstance(pid, int):
+        return None
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except ValueError:
+        content = None
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,5 @@
+"""Where work runs: every executor is a `concurrent.futures.Executor`, and knows nothing of what it runs."""
+
+from saam.executors.processes import Processes
+
+__all__ = ["Processes"]

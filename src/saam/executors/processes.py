@@ -1,0 +1,81 @@
+"""Worker processes on this machine."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any
+
+__all__ = ["Processes"]
+
+
+class Processes(Executor):
+    """Runs work in so many worker processes, which are started when first needed.
+
+    A worker that dies fails its own work with `concurrent.futures.BrokenExecutor`, and a new one takes its place. (The
+    pool of the standard library breaks as a whole.) The workers leave when the executor is shut down, and at once when
+    the ``with`` block ends by an exception or the parent process dies. A script needs ``if __name__ == "__main__":``.
+
+    Args:
+        workers: Number of processes.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        self._end, self._lifeline = self._context.Pipe(duplex=False)  # this process alone holds the writing end
+        self._threads = ThreadPoolExecutor(workers)
+        self._idle: SimpleQueue[ProcessPoolExecutor | None] = SimpleQueue()
+        self.workers = workers
+        for _ in range(workers):
+            self._idle.put(None)
+
+    def submit(self, work: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
+        """Have work done in the next worker that is free."""
+        return self._threads.submit(self._run, work, args, options)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let the workers leave once what they were given is done."""
+        self._threads.shutdown(wait, cancel_futures=cancel_futures)
+        for _ in range(self.workers):
+            worker = self._idle.get()
+            if worker is not None:
+                worker.shutdown(wait)
+        self._lifeline.close()
+        self._end.close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._lifeline.close()
+        self.shutdown(cancel_futures=True)
+
+    def _run(self, work: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        worker = self._idle.get()
+        try:
+            if worker is None:
+                worker = ProcessPoolExecutor(1, mp_context=self._context, initializer=_start, initargs=(self._end,))
+            return worker.submit(work, *args, **options).result()
+        except BrokenExecutor:
+            if worker is not None:
+                worker.shutdown()
+            worker = None
+            raise
+        finally:
+            self._idle.put(worker)
+
+
+def _start(end: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one stops the others
+    threading.Thread(target=_watch, args=(end,), daemon=True).start()
+
+
+def _watch(end: Connection) -> None:
+    """Leave at once when the other end is closed: by the process that started this one, or with it."""
+    end.poll(None)
+    os._exit(1)

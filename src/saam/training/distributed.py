@@ -1,0 +1,63 @@
+"""Processes that train one network together, as ``torchrun`` starts them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed
+
+from saam._core.devices import Device, require_device
+
+__all__ = ["Group", "together"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes that train together, seen from one of them.
+
+    Args:
+        rank: Number of this process, from 0.
+        size: Number of processes; 1 without ``torchrun``.
+        device: Device of this process.
+    """
+
+    rank: int
+    size: int
+    device: torch.device
+
+    def total(self, values: Tensor) -> Tensor:
+        """Return the sum of a tensor over all processes, on the CPU."""
+        if self.size > 1:
+            values = values.to(self.device if distributed.get_backend() == "nccl" else "cpu")
+            distributed.all_reduce(values)
+        return values.cpu()
+
+
+@contextmanager
+def together(device: Device = None) -> Iterator[Group]:
+    """Join the processes that ``torchrun`` started; without it this process is alone.
+
+    A process group that is already there is used, and left to whoever made it.
+
+    Args:
+        device: As torch names it. None: the accelerator whose number is the process's ``LOCAL_RANK``, or the CPU.
+
+    Raises:
+        ValueError: The device cannot be used.
+    """
+    made = not distributed.is_initialized()
+    if made and int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Group(0, 1, require_device(device))
+        return
+    place = require_device(device)
+    if place.type != "cpu" and ":" not in str(place):
+        place = torch.device(place.type, int(os.environ.get("LOCAL_RANK", "0")))
+    if made:
+        distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    try:
+        yield Group(distributed.get_rank(), distributed.get_world_size(), place)
+    finally:
+        if made:
+            distributed.destroy_process_group()
