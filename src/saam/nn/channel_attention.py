@@ -26,6 +26,9 @@ class ChannelAttention(nn.Module):
     Shape:
         (B, C, H, W) -> (B, C, H, W), in the dtype and memory layout of the input.
 
+    Raises:
+        RuntimeError: :func:`saam.use_backend` insists on "fused", which cannot compute here or has no such squeeze.
+
     Example:
         >>> import torch
         >>> from saam.nn import BottleneckMLP, ScorePool2d
@@ -44,7 +47,7 @@ class ChannelAttention(nn.Module):
         """Attend to ``x``."""
         require_map(x)
         pooling = pooling_of(self.squeeze)
-        if pooling and not _has_hooks(self.squeeze) and choose("auto", x) == "fused":
+        if choose(None, x, _obstacle(self.squeeze)) == "fused" and pooling:
             return attend(x, pooling(x), self.respond, adds=adds(self.gate))
         value = self.respond(self.squeeze(x))
         return shift(x, value) if adds(self.gate) else rescale(x, value)
@@ -65,8 +68,15 @@ class ChannelAttention(nn.Module):
         return {f"{path}.{name}" for path, part in parts for name in no_weight_decay(part)}
 
 
-def _has_hooks(module: nn.Module) -> bool:
-    """Whether someone wants to see the module called, which the fused operation does not do."""
-    return bool(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-    )
+def _obstacle(squeeze: nn.Module) -> str | None:
+    """Return why the fused operation cannot do what a squeeze does, or None.
+
+    It can where the class's forward is the one that its fused form stands for, and where nobody wants to see it called.
+    """
+    name = type(squeeze).__name__
+    if pooling_of(squeeze) is None:
+        return f"it takes squeezes that have a fused form, got {name}, which has none; take another squeeze"
+    hooks = (squeeze._forward_hooks, squeeze._forward_pre_hooks, squeeze._backward_hooks, squeeze._backward_pre_hooks)
+    if any(hooks):
+        return f"it takes squeezes that nobody watches, got {name} with hooks; remove them"
+    return None

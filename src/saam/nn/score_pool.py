@@ -5,15 +5,14 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from saam._core.devices import Device
 from saam._core.options import given
 from saam.functional import channel_mean, score_aggregate, score_weights
-from saam.functional._check import accumulator, require_map, without_autocast
+from saam.functional._check import accumulator, require_map
 from saam.functional.backend import choose
-from saam.functional.fused import Pooling, pool
-from saam.functional.fused_ops import CHANNEL, PIXEL, SCORES
+from saam.functional.fused import CHANNEL, PIXEL, SCORES, Pooling, pool
+from saam.functional.scores import convolve
 from saam.nn._check import require_channels
 
 __all__ = ["MeanScore", "ScorePool", "ScorePool2d", "Scorer"]
@@ -142,12 +141,8 @@ class ScorePool2d(nn.Module):
         require_channels(self.channels, x)
         if self.weight is None:
             return self._scores_of_ones_own(x)
-        # In float32 also under autocast: in float16 a sum over many channels overflows.
-        dtype = accumulator(x.dtype)
-        bias = None if self.bias is None else self.bias.to(dtype)
         groups = self.channels if self.scorer == "channel" else 1
-        with without_autocast(x):
-            return F.conv2d(x.to(dtype), self.weight.to(dtype), bias, padding=self.kernel_size // 2, groups=groups)
+        return convolve(x, self.weight, self.bias, padding=self.kernel_size // 2, groups=groups)
 
     def _scores_of_ones_own(self, x: Tensor) -> Tensor:
         assert isinstance(self.scorer, nn.Module)
@@ -182,7 +177,7 @@ class ScorePool2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``x``."""
         require_map(x)
-        if choose("auto", x) == "fused":
+        if choose(None, x) == "fused":
             context = pool(x, self.pooling(x)).to(x.dtype)
         else:
             context = score_aggregate(x, self.scores(x), temperature=self.temperature)

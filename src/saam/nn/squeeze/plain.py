@@ -13,8 +13,7 @@ from saam.functional import (
     channel_std,
     score_aggregate,
 )
-from saam.functional.fused import Pooling
-from saam.functional.fused_ops import MAX, MEAN, VARIANCE
+from saam.functional.fused import MAX, MEAN, VARIANCE, Pooling
 
 __all__ = ["L2", "GeM", "LogSumExp", "Max", "Mean", "MeanMax", "MeanStd", "SoftPool"]
 
