@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from saam._core.devices import best_device
 from saam._core.options import parse_options
 from saam.cli.numbers import Count, Whole
 from saam.cli.outputs import default_out
@@ -97,6 +98,7 @@ def command(
     else:
         chosen = _plan(data, model, arms, count, recipe, where, start, reference, focus)
     out = out or _default_out(chosen)
+    devices = device or ((str(best_device()),) if jobs_per_device > 1 else ())
     console = screen()
 
     with shown(console) as show:
@@ -105,7 +107,7 @@ def command(
             out,
             workers=workers,
             threads=threads,
-            device=[name for name in device for _ in range(jobs_per_device)] or None,
+            device=[name for name in devices for _ in range(jobs_per_device)] or None,
             costs=costs,
             retry=retry,
             on_data=partial(show_data, console),

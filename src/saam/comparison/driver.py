@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from saam._core.devices import best_device, require_threads
+from saam._core.devices import best_device, require_device, require_threads
 from saam.comparison.costs import arm_costs
 from saam.comparison.job import Finished, Job, build_model, environment, failure, work
 from saam.comparison.leases import Leases
@@ -40,7 +40,7 @@ from saam.comparison.store import (
 )
 from saam.data import Splits, load_data, train_batches
 from saam.executors import Processes
-from saam.training import check_writable
+from saam.training import check_precision, check_writable
 
 __all__ = ["compare"]
 
@@ -85,8 +85,8 @@ def compare(
         The comparison; what failed is among its failures.
 
     Raises:
-        ValueError: a model, a data set or an option that does not exist, a folder that holds another comparison, or a
-            damaged file in it.
+        ValueError: a model, a data set, an option or a device that does not exist, a device that cannot do the
+            precision, a folder that holds another comparison, or a damaged file in it.
         OSError: the folder cannot be written.
         RuntimeError: the workers have other data or versions, or the costs cannot be measured.
     """
@@ -94,17 +94,19 @@ def compare(
         raise ValueError(f"expected at least one worker with one thread, got workers={workers} and threads={threads}")
     require_threads(threads)
     out, devices = Path(out), [device] if device is None or isinstance(device, str) else list(device)
-    place = best_device(devices[0])
+    for name in devices:
+        check_precision(plan.recipe, require_device(name) if executor is None else best_device(name))
     splits = _checked(plan, on_data)
-    fingerprint, classes, image_size = splits.fingerprint, len(splits.classes), splits.train.shape
+    place, fingerprint = best_device(devices[0]), splits.fingerprint
+    classes, image_size = len(splits.classes), splits.train.shape
     check_setting(out, plan, fingerprint)
     check_writable(out)
     ids = {(arm, seed): plan.run_id(arm, seed, fingerprint=fingerprint) for arm, seed in plan.schedule()}
     costs_id = _costs_id(plan, classes, image_size, threads, place)
     folder = _Folder(out, plan, classes, ids, read_costs(out, costs_id))
-    write_plan(out, plan, classes=classes, runs=list(ids.values()), costs=costs_id)
-    if retry:
-        for run_id in folder.failures:
+    with _written(out):
+        write_plan(out, plan, classes=classes, runs=list(ids.values()), costs=costs_id)
+        for run_id in folder.failures if retry else ():
             forget_failure(out, run_id)
     folder.read()
     tell = on_progress or (lambda comparison: None)
@@ -204,7 +206,6 @@ def _results(
     free, deaths = list(reversed(devices)), dict.fromkeys(folder.ids.values(), 0)
     pending: dict[Future[Finished | FailureRecord], Job] = {}
     alive = False
-    make_states(folder.out)
     try:
         with Leases(folder.out / "leases") as leases:
             while missing := folder.missing():
@@ -214,6 +215,7 @@ def _results(
                         if run_id not in folder.missing():
                             leases.release(run_id)
                             continue
+                        make_states(folder.out)
                         state = state_file(folder.out, run_id)
                         job = Job(folder.plan, arm, seed, run_id, threads, free.pop(), state)
                         pending[pool.submit(work, job)] = job
@@ -228,7 +230,9 @@ def _results(
                     folder.under_way.remove(job.id)
                     result = _result(future, job, deaths, alive=alive)
                     alive = alive or result is not None
-                    if result is not None and (leases.holds(job.id) or job.id in folder.missing()):
+                    if not leases.holds(job.id):  # suspended for long: another driver took over, and may be done
+                        folder.read()
+                    if result is not None and job.id in folder.missing():
                         yield result
                     leases.release(job.id)
                 if not done:
@@ -273,8 +277,8 @@ def _written(out: Path) -> Iterator[None]:
         if error.errno is None:
             raise
         raise OSError(
-            f"cannot write to {out} ({error.strerror}): free some room or make it writable, and start again; what is "
-            "finished is kept"
+            f"cannot write to {error.filename or out} ({error.strerror}): free some room or make it writable, and "
+            "start again; what is finished is kept"
         ) from error
 
 

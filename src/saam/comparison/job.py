@@ -101,15 +101,19 @@ def work(job: Job) -> Finished | FailureRecord:
     """
     from safetensors.torch import save
 
-    state = job.state if job.state is not None and job.state.parent.is_dir() else None
+    state = job.state
 
     def tell(epoch: EpochRecord) -> None:
+        numbers = {name: getattr(epoch, name) for name in ("train_loss", "validation_accuracy", "seconds")}
         if state is not None:
-            numbers = {name: getattr(epoch, name) for name in ("train_loss", "validation_accuracy", "seconds")}
-            progress = ProgressRecord(job.arm, job.seed, epoch.epoch, job.plan.recipe.epochs, numbers)
-            write_atomically({state.with_suffix(".json"): json.dumps(asdict(progress)).encode()})
+            _tell(job, state, epoch.epoch, numbers)
 
     try:
+        if state is not None and not state.with_suffix(".json").exists():
+            try:
+                _tell(job, state, 0, {})  # a folder with a file in it is not removed by other drivers
+            except (FileNotFoundError, NotADirectoryError):
+                state = None
         with threads_set(job.threads):
             done = run(job.plan, job.arm, job.seed, device=job.device, on_epoch=tell, state=state)
         weights = {name: value.detach().cpu().contiguous() for name, value in done.model.state_dict().items()}
@@ -119,6 +123,12 @@ def work(job: Job) -> Finished | FailureRecord:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             raise
         return failure(job, f"{type(error).__name__}: {error}", trace="".join(traceback.format_exception(error)))
+
+
+def _tell(job: Job, state: Path, epoch: int, numbers: dict[str, float]) -> None:
+    """Write beside the state how far the run is."""
+    progress = ProgressRecord(job.arm, job.seed, epoch, job.plan.recipe.epochs, numbers)
+    write_atomically({state.with_suffix(".json"): json.dumps(asdict(progress)).encode()})
 
 
 def failure(job: Job, error: str, *, trace: str = "") -> FailureRecord:

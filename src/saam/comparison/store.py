@@ -182,7 +182,7 @@ def write_run(out: Path, finished: Finished) -> None:
 
 
 def write_failure(out: Path, failure: FailureRecord) -> None:
-    """Keep that a run failed; its state stays, so that it can go on from there."""
+    """Keep that a run failed; its state stays, to be looked at."""
     (out / "failures").mkdir(exist_ok=True)
     write_atomically({_failure(out, failure.id): _json(failure.to_json())})
 
@@ -194,7 +194,7 @@ def forget_failure(out: Path, run_id: str) -> None:
 
 
 def make_states(out: Path) -> None:
-    """Make the folder of the states; a worker that does not see it keeps none."""
+    """Make the folder of the states, which goes with its last file; a worker that does not see it keeps none."""
     (out / "states").mkdir(exist_ok=True)
 
 

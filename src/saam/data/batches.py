@@ -1,6 +1,7 @@
 """Batches of normalised images, in an order and with augmentation that depend on seed and epoch alone."""
 
 import hashlib
+import math
 import random
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -62,7 +63,7 @@ class Batches:
         for name in augmentation:
             if name not in list_augmentations():
                 raise unknown("augmentation", name, list_augmentations())
-        if mixup < 0 or (mixup and classes < 1):
+        if not 0 <= mixup < math.inf or (mixup and classes < 1):
             raise ValueError(f"mixup={mixup} with classes={classes}: expected 0 or above, and the number of classes")
         self.mixup, self.classes = mixup, classes
         self.images, self.batch_size, self.mean, self.std = images, batch_size, tuple(mean), tuple(std)

@@ -9,7 +9,7 @@ from saam.training.parameters import parameter_groups
 from saam.training.recipe import Recipe, create_recipe, recipes
 from saam.training.records import EpochRecord, ImageScores, Result, Scores
 from saam.training.schedule import schedule_factor
-from saam.training.step import Stepper
+from saam.training.step import Stepper, check_precision
 
 __all__ = [
     "Checkpoint",
@@ -22,6 +22,7 @@ __all__ = [
     "Result",
     "Scores",
     "Stepper",
+    "check_precision",
     "check_writable",
     "create_recipe",
     "evaluate",
