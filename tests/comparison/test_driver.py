@@ -74,7 +74,13 @@ def test_every_arm_runs_with_every_seed_seed_by_seed_before_the_costs(make_plan,
 def test_the_folder_holds_plan_records_weights_and_costs_and_nothing_else(make_plan, ran, executor, tmp_path):
     comparison = compare(make_plan(), tmp_path, executor=executor)
     ids = sorted(record.id for record in comparison.records)
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["costs.json", "plan.json", "runs", "scores", "weights"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [
+        "costs.json",
+        "plan.json",
+        "runs",
+        "scores",
+        "weights",
+    ]
     assert sorted(entry.name for entry in (tmp_path / "runs").iterdir()) == [f"{run_id}.json" for run_id in ids]
     for folder in ("weights", "scores"):
         assert sorted(entry.name for entry in (tmp_path / folder).iterdir()) == [f"{i}.safetensors" for i in ids]
