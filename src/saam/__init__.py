@@ -12,6 +12,7 @@ from saam.functional.backend import backends
 from saam.nn import SAAM, ChannelAttention, ScorePool, ScorePool2d, create_attention, list_attentions, no_weight_decay
 
 if TYPE_CHECKING:
+    from saam.comparison import Metric, compare
     from saam.explain.score_maps import score_maps
     from saam.explain.score_use import score_use
     from saam.models import create_model, list_models, load, save
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from saam.surgery.upgrade import upgrade
 
 _LATER = {
+    "saam.comparison": ("Metric", "compare"),
     "saam.explain": ("score_maps", "score_use"),
     "saam.models": ("create_model", "list_models", "load", "save"),
     "saam.models.hub": ("from_hub", "push_to_hub"),
@@ -31,11 +33,13 @@ _LATER = {
 __all__ = [
     "SAAM",
     "ChannelAttention",
+    "Metric",
     "ScorePool",
     "ScorePool2d",
     "__version__",
     "attach",
     "backends",
+    "compare",
     "create_attention",
     "create_model",
     "detach",

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,12 +10,12 @@ from cyclopts import Parameter
 
 from saam._core.devices import best_device
 from saam._core.options import parse_options
-from saam.cli.numbers import Count, Whole
+from saam.cli.numbers import Count, Whole, seconds
 from saam.cli.outputs import default_out
 from saam.cli.report import conclude
 from saam.cli.screen import screen, show_data, shown
-from saam.comparison import Plan, compare
-from saam.comparison.plan import MOST_SEEDS
+from saam.comparison import ACCURACY, LOSS, Plan, compare
+from saam.comparison.schedule import MOST_SEEDS
 from saam.comparison.store import load_plan
 from saam.training import create_recipe
 
@@ -40,6 +41,11 @@ def command(
     jobs_per_device: Count = 1,
     costs: bool = True,
     retry: bool = False,
+    until_told: bool = False,
+    max_seeds: Count = 40,
+    budget: str = "",
+    delta: float = 0.5,
+    quiet: bool = False,
 ) -> None:
     """Compare attentions on images, and write a report.
 
@@ -86,6 +92,17 @@ def command(
         Measure what the arms cost, after the runs.
     retry
         Try again what failed before.
+    until_told
+        Add seeds to the arms that cannot be told from the reference yet, until all are told. The verdict holds whenever
+        that ends.
+    max_seeds
+        Add no more seeds than up to this number.
+    budget
+        Add no seed after this time, as in "90m" or "2h".
+    delta
+        Arms that differ by less are equivalent, in points of accuracy.
+    quiet
+        Print the table and the verdicts alone.
     """
     count = 7 if seeds is None else seeds
     if count < 1:
@@ -97,11 +114,13 @@ def command(
         chosen = replace(chosen, seeds=tuple(range(seeds))) if seeds else chosen
     else:
         chosen = _plan(data, model, arms, count, recipe, where, start, reference, focus)
+        chosen = replace(chosen, metrics=(replace(ACCURACY, delta=delta), LOSS))
     out = out or _default_out(chosen)
     devices = device or ((str(best_device()),) if jobs_per_device > 1 else ())
+    limit = seconds(budget) if budget else inf
     console = screen()
 
-    with shown(console) as show:
+    with shown(console, quiet=quiet) as show:
         comparison = compare(
             chosen,
             out,
@@ -110,7 +129,9 @@ def command(
             device=[name for name in devices for _ in range(jobs_per_device)] or None,
             costs=costs,
             retry=retry,
-            on_data=partial(show_data, console),
+            max_seeds=max_seeds if until_told else None,
+            budget=limit,
+            on_data=None if quiet else partial(show_data, console),
             on_progress=show,
         )
     console.print()

@@ -35,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     With ``SAAM_TRACEBACK=1`` in the environment a failure shows its whole traceback.
     """
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # for classes and functions of the user's own, as python -m has it
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter, validators
 
-__all__ = ["Count", "Whole"]
+__all__ = ["Count", "Whole", "seconds"]
 
 
 def _whole(kind: Any, tokens: Sequence[Any]) -> int:
@@ -19,6 +19,26 @@ def _whole(kind: Any, tokens: Sequence[Any]) -> int:
     if not digits.isdecimal() or not digits.isascii() or len(digits) > 19:
         raise ValueError(f"expected a whole number, got {text[:40]!r}")
     return int(text)
+
+
+def seconds(text: str) -> float:
+    """Read a time such as "90s", "45m" or "2h".
+
+    Raises:
+        ValueError: it is none.
+
+    >>> seconds("1.5h")
+    5400.0
+    """
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    number, unit = text.strip()[:-1], text.strip()[-1:]
+    try:
+        value = float(number) * units[unit]
+    except (KeyError, ValueError):
+        raise ValueError(f"expected a time such as 90s, 45m, 2h or 1d, got {text[:40]!r}") from None
+    if not 0 < value < float("inf"):
+        raise ValueError(f"expected a time above 0, got {text[:40]!r}")
+    return value
 
 
 Whole = Annotated[int, Parameter(converter=_whole)]

@@ -36,35 +36,43 @@ def show_data(console: Console, splits: Splits) -> None:
 
 
 @contextmanager
-def shown(console: Console) -> Iterator[Callable[[Comparison], None]]:
-    """Give a function that shows a comparison so far: on a terminal a view that fills, else a line for each run."""
+def shown(console: Console, *, quiet: bool = False) -> Iterator[Callable[[Comparison], None]]:
+    """Give a function that shows a comparison so far, and at the end its table.
+
+    On a terminal a view fills, elsewhere each run that ends is a line, and ``quiet`` leaves that out.
+    """
     pace = _Pace()
-    if console.is_terminal:
+    if console.is_terminal and not quiet:
         with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
             yield lambda comparison: live.update(
                 Group(table(comparison), *_under_way(comparison), pace.line(comparison)), refresh=True
             )
         return
-    latest: Comparison | None = None
+    seen: list[Comparison] = []
 
     def tell(comparison: Comparison) -> None:
-        nonlocal latest
-        before = comparison if latest is None else latest
-        line = pace.line(comparison)
-        for failure in comparison.failures[len(before.failures) :] if latest else comparison.failures:
-            console.print(f"{failure.arm}, seed {failure.seed}: failed, {printable(failure.error)}", soft_wrap=True)
-        known = {record.id for record in before.records}
-        new = [record for record in comparison.records if record.id not in known]
-        for record in new:
-            score = f"{record.test['accuracy']:.2f} % right, log-loss {record.test['loss']:.3f}"
-            console.print(f"{record.arm}, seed {record.seed}: {score}", soft_wrap=True)
-        if latest is None or new or len(comparison.failures) > len(before.failures):
-            console.print(line)
-        latest = comparison
+        before = seen[-1] if seen else comparison
+        for line in () if quiet else _news(before, comparison, pace.line(comparison), first=not seen):
+            console.print(line, soft_wrap=True)
+        seen[:] = [comparison]
 
     yield tell
-    if latest:
-        console.print(table(latest))
+    if seen:
+        console.print(table(seen[-1]))
+
+
+def _news(before: Comparison, now: Comparison, line: str, *, first: bool) -> Iterator[str]:
+    """Yield a line for each run that has ended since, and then one on all of them."""
+    failed = now.failures if first else now.failures[len(before.failures) :]
+    known = {record.id for record in before.records}
+    new = [record for record in now.records if record.id not in known]
+    for failure in failed:
+        yield f"{failure.arm}, seed {failure.seed}: failed, {printable(failure.error)}"
+    for record in new:
+        scores = (f"{metric.label} {record.test[metric.name]:.{metric.digits}f}" for metric in now.plan.metrics)
+        yield f"{record.arm}, seed {record.seed}: {', '.join(scores)}"
+    if first or new or failed:
+        yield line
 
 
 class _Pace:

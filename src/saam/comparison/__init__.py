@@ -3,22 +3,31 @@
 The verdicts are in `saam.comparison.statistics`, which alone needs scipy.
 """
 
+from saam.comparison.arm import PLAIN, Arm
+from saam.comparison.compare import compare
 from saam.comparison.costs import measure_costs
-from saam.comparison.driver import compare
 from saam.comparison.job import Job, run
-from saam.comparison.plan import PLAIN, Arm, Plan
+from saam.comparison.metrics import ACCURACY, LOSS, Metric
+from saam.comparison.plan import Plan
 from saam.comparison.records import CostRecord, FailureRecord, RunRecord
 from saam.comparison.store import Comparison, load_comparison, load_model
+from saam.comparison.task import Context, Outcome, TaskPlan
 
 __all__ = [
+    "ACCURACY",
+    "LOSS",
     "PLAIN",
     "Arm",
     "Comparison",
+    "Context",
     "CostRecord",
     "FailureRecord",
     "Job",
+    "Metric",
+    "Outcome",
     "Plan",
     "RunRecord",
+    "TaskPlan",
     "compare",
     "load_comparison",
     "load_model",

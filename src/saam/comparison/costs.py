@@ -16,8 +16,9 @@ from saam._core.devices import Device, require_device, require_threads
 from saam._core.errors import unknown
 from saam._core.modes import mode
 from saam._core.random import generators_kept
+from saam.comparison.arm import PLAIN
 from saam.comparison.job import build_model, threads_set
-from saam.comparison.plan import PLAIN, Plan
+from saam.comparison.plan import Plan
 from saam.comparison.records import CostRecord
 from saam.measure import count_macs, median_ratio, peak_memory, spread, take_turns
 from saam.training import Group, Recipe, Stepper

@@ -8,48 +8,67 @@ Several drivers, on several machines that see the folder, share the work.
 
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from saam._core.devices import best_device, require_device, require_threads
+from saam._core.objects import is_reference, resolve
+from saam.comparison.arm import WIDER, WIDER_TIME
+from saam.comparison.controls import with_controls
 from saam.comparison.costs import arm_costs
 from saam.comparison.job import Finished, Job, build_model, environment, failure, work
 from saam.comparison.leases import Leases
 from saam.comparison.plan import Plan
-from saam.comparison.records import CostRecord, FailureRecord, RunRecord
+from saam.comparison.records import FailureRecord, RunRecord
+from saam.comparison.statistics import undecided
 from saam.comparison.store import (
     Comparison,
     check_setting,
     forget_failure,
+    kept_aliases,
     make_states,
     read_costs,
     read_failures,
     read_progress,
     read_records,
     state_file,
+    tidy_states,
     write_costs,
     write_failure,
     write_plan,
     write_run,
 )
+from saam.comparison.task import TaskPlan
 from saam.data import Splits, load_data, train_batches
 from saam.executors import Processes
-from saam.training import check_precision, check_writable
+from saam.training import check_writable, require_precision
 
-__all__ = ["compare"]
+__all__ = ["default_workers", "drive"]
 
 _GLANCE = 1.0  # seconds between two looks at how far the runs are
 _LIVES = 3  # a run whose worker died so often failed
 
 
-def compare(
-    plan: Plan,
+@dataclass(frozen=True)
+class _Setting:
+    """What a comparison needs to know of its data, and whether costs can be measured on them."""
+
+    fingerprint: str = ""
+    classes: int = 0
+    image_size: tuple[int, int] = (0, 0)
+    images: int = 0
+
+
+def drive(
+    plan: Plan | TaskPlan,
     out: str | Path,
     *,
     workers: int | None = None,
@@ -58,6 +77,8 @@ def compare(
     device: str | Sequence[str] | None = None,
     costs: bool = True,
     retry: bool = False,
+    max_seeds: int | None = None,
+    budget: float = math.inf,
     on_data: Callable[[Splits], object] | None = None,
     on_record: Callable[[RunRecord], object] | None = None,
     on_progress: Callable[[Comparison], object] | None = None,
@@ -75,8 +96,11 @@ def compare(
         threads: of torch in each run, and where costs are measured.
         executor: does the runs in place of processes on this machine; it is not shut down.
         device: as torch names it, or several, which the runs share out among them; None for the best there is.
-        costs: False leaves out the measurement.
+        costs: False leaves out the measurement. Those of a task of the user's own are never measured.
         retry: True tries again what failed before.
+        max_seeds: where the plan's seeds leave arms undecided, more are added, one after the other up to this number,
+            to those arms and the reference. The verdict holds whenever that ends. None adds none.
+        budget: seconds after which no seed is added any more.
         on_data: called with the data, once they are loaded.
         on_record: called with the record of each run that finishes.
         on_progress: called with the comparison so far: at the start, about every second, and after each run.
@@ -93,45 +117,54 @@ def compare(
     if threads < 1 or (workers is not None and workers < 1):
         raise ValueError(f"expected at least one worker with one thread, got workers={workers} and threads={threads}")
     require_threads(threads)
+    begun = time.monotonic()
     out, devices = Path(out), [device] if device is None or isinstance(device, str) else list(device)
-    for name in devices:
-        check_precision(plan.recipe, require_device(name) if executor is None else best_device(name))
-    splits = _checked(plan, on_data)
-    place, fingerprint = best_device(devices[0]), splits.fingerprint
-    classes, image_size = len(splits.classes), splits.train.shape
-    check_setting(out, plan, fingerprint)
+    for name in devices if executor is None else ():
+        require_device(name)
+    place = best_device(devices[0])
+    setting = _checked(plan, place, on_data)
+    tell = on_progress or (lambda comparison: None)
+    if isinstance(plan, Plan):
+        plan = with_controls(
+            plan,
+            known=kept_aliases(out),
+            classes=setting.classes,
+            image_size=setting.image_size,
+            images=setting.images,
+            threads=threads,
+            device=place,
+        )
+    check_setting(out, plan, setting.fingerprint)
     check_writable(out)
-    ids = {(arm, seed): plan.run_id(arm, seed, fingerprint=fingerprint) for arm, seed in plan.schedule()}
-    costs_id = _costs_id(plan, classes, image_size, threads, place)
-    folder = _Folder(out, plan, classes, ids, read_costs(out, costs_id))
+    costs_id = "" if isinstance(plan, TaskPlan) else _costs_id(plan, setting, threads, place)
     with _written(out):
-        write_plan(out, plan, classes=classes, runs=list(ids.values()), costs=costs_id)
+        folder = _Folder(out, plan, setting, costs_id)
         for run_id in folder.failures if retry else ():
             forget_failure(out, run_id)
-    folder.read()
-    tell = on_progress or (lambda comparison: None)
+        folder.read()
     tell(folder.comparison())
-    unpriced = [arm for arm in plan.arms if arm not in {cost.arm for cost in folder.costs}] if costs else []
-    if not folder.missing() and not unpriced:
-        return folder.comparison()
-    workers = workers or (len(devices) if len(devices) > 1 else _default_workers(threads, place))
-    own = Processes(min(workers, max(1, len(folder.missing())))) if executor is None else nullcontext(executor)
-    with own as pool, _written(out):
-        slots = workers if executor is None else len(ids)
-        for finished in _results(pool, folder, [devices[slot % len(devices)] for slot in range(slots)], threads, tell):
-            folder.add(finished)
-            if isinstance(finished, Finished) and on_record is not None:
-                on_record(finished.record)
+    own = Processes(workers or (len(devices) if len(devices) > 1 else default_workers(threads, place)))
+    with own if executor is None else nullcontext(executor) as pool, _written(out):
+        while True:
+            slots = own.workers if executor is None else len(folder.ids)
+            places = [devices[slot % len(devices)] for slot in range(slots)]
+            for finished in _results(pool, folder, places, threads, tell):
+                folder.add(finished)
+                if isinstance(finished, Finished) and on_record is not None:
+                    on_record(finished.record)
+                tell(folder.comparison())
+            if max_seeds is None or time.monotonic() - begun > budget or not folder.add_seed(max_seeds):
+                break
             tell(folder.comparison())
-        if unpriced:
+        if costs and not isinstance(plan, TaskPlan) and (unpriced := folder.unpriced()):
             folder.costs += arm_costs(
                 pool,
                 plan,
                 unpriced,
                 folder.costs,
-                classes=classes,
-                image_size=image_size,
-                images=len(splits.train),
+                classes=setting.classes,
+                image_size=setting.image_size,
+                images=setting.images,
                 threads=threads,
                 device=devices[0],
             )
@@ -143,14 +176,36 @@ def compare(
 class _Folder:
     """What the folder of a comparison holds, kept in step with it."""
 
-    def __init__(
-        self, out: Path, plan: Plan, classes: int, ids: dict[tuple[str, int], str], costs: tuple[CostRecord, ...]
-    ) -> None:
-        self.out, self.plan, self.classes, self.ids, self.costs = out, plan, classes, ids, costs
+    def __init__(self, out: Path, plan: Plan | TaskPlan, setting: _Setting, costs_id: str) -> None:
+        self.out, self.setting, self.costs_id = out, setting, costs_id
+        self.costs = read_costs(out, costs_id)
         self.records: dict[str, RunRecord] = {}
         self.failures: dict[str, FailureRecord] = {}
         self.under_way: list[str] = []
+        self._follow(plan)
+
+    def _follow(self, plan: Plan | TaskPlan) -> None:
+        self.plan = plan
+        fingerprint = self.setting.fingerprint
+        self.ids = {(arm, seed): plan.run_id(arm, seed, fingerprint=fingerprint) for arm, seed in plan.schedule()}
         self.read()
+        write_plan(self.out, plan, classes=self.setting.classes, runs=list(self.ids.values()), costs=self.costs_id)
+
+    def add_seed(self, most: int) -> bool:
+        """Add a seed to the arms that are not told apart from the reference; False if there is no need, or no more."""
+        plan = self.plan
+        if len(plan.seeds) >= most or self.failures:
+            return False
+        untold = {*undecided(self.records.values(), plan.reference, plan.metrics[:1]), plan.reference}
+        if len(untold) == 1:
+            return False
+        stopped = {arm: plan.stopped.get(arm, len(plan.seeds)) for arm in plan.arms if arm not in untold}
+        self._follow(replace(plan, seeds=(*plan.seeds, max(plan.seeds) + 1), stopped=stopped))
+        return True
+
+    def unpriced(self) -> list[str]:
+        """Return the arms whose costs are not known."""
+        return [arm for arm in self.plan.arms if arm not in {cost.arm for cost in self.costs}]
 
     def read(self) -> None:
         """Read what is new, be it from this driver or from another."""
@@ -189,7 +244,7 @@ class _Folder:
             self.plan,
             tuple(self.records[run_id] for run_id in in_order if run_id in self.records),
             self.costs,
-            self.classes,
+            self.setting.classes,
             tuple(self.failures[run_id] for run_id in in_order if run_id in self.failures),
             read_progress(self.out, self.under_way),
         )
@@ -206,6 +261,7 @@ def _results(
     free, deaths = list(reversed(devices)), dict.fromkeys(folder.ids.values(), 0)
     pending: dict[Future[Finished | FailureRecord], Job] = {}
     alive = False
+    make_states(folder.out)
     try:
         with Leases(folder.out / "leases") as leases:
             while missing := folder.missing():
@@ -215,7 +271,6 @@ def _results(
                         if run_id not in folder.missing():
                             leases.release(run_id)
                             continue
-                        make_states(folder.out)
                         state = state_file(folder.out, run_id)
                         job = Job(folder.plan, arm, seed, run_id, threads, free.pop(), state)
                         pending[pool.submit(work, job)] = job
@@ -240,6 +295,7 @@ def _results(
     finally:
         for future in pending:
             future.cancel()
+        tidy_states(folder.out)
 
 
 def _result(
@@ -282,30 +338,38 @@ def _written(out: Path) -> Iterator[None]:
         ) from error
 
 
-def _checked(plan: Plan, on_data: Callable[[Splits], object] | None) -> Splits:
+def _checked(plan: Plan | TaskPlan, device: torch.device, on_data: Callable[[Splits], object] | None) -> _Setting:
     """Load the data, so that the workers find them in the cache, and build every network: what is wrong shows here."""
-    splits = load_data(plan.data, **plan.data_options)
+    if isinstance(plan, TaskPlan):
+        for name in (plan.task, *(plan.arm(arm).name for arm in plan.arms)):
+            if is_reference(name):
+                resolve(name)
+        return _Setting()
     recipe = plan.recipe
+    require_precision(recipe, device)
+    splits = load_data(plan.data, **plan.data_options)
     train_batches(splits, batch_size=recipe.batch_size, seed=0, augmentation=recipe.augmentation, mixup=recipe.mixup)
     for arm in plan.arms:
-        build_model(plan, arm, seed=0, classes=len(splits.classes))
+        if plan.arm(arm).name not in (WIDER, WIDER_TIME):
+            build_model(plan, arm, seed=0, classes=len(splits.classes))
     if on_data is not None:
         on_data(splits)
-    return splits
+    return _Setting(splits.fingerprint, len(splits.classes), splits.train.shape, len(splits.train))
 
 
-def _default_workers(threads: int, device: torch.device) -> int:
+def default_workers(threads: int, device: torch.device) -> int:
+    """Return how many runs this machine does side by side."""
     if device.type != "cpu":
         return 1
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, processors // threads)
 
 
-def _costs_id(plan: Plan, classes: int, image_size: tuple[int, int], threads: int, device: torch.device) -> str:
+def _costs_id(plan: Plan, setting: _Setting, threads: int, device: torch.device) -> str:
     """Hash of all that the cost of an arm depends on, this machine included."""
     content = {
         "environment": {**environment(device), "threads": threads},
-        "model": [plan.model, plan.model_options, classes, plan.where, plan.start],
-        "batch": [image_size, plan.recipe.to_dict()],
+        "model": [plan.model, plan.model_options, setting.classes, plan.where, plan.start],
+        "batch": [setting.image_size, setting.images, plan.recipe.to_dict()],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

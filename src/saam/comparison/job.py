@@ -7,6 +7,7 @@ are the same in all arms; the attention's weights come from a generator of their
 import errno
 import json
 import platform
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,13 +18,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from saam._core.devices import Device, device_of
+from saam._core.devices import Device, device_of, require_device
 from saam._core.files import write_atomically
+from saam._core.objects import is_reference, resolve
+from saam._core.random import generators_kept
 from saam._version import __version__
-from saam.comparison.plan import PLAIN, Arm, Plan, check_plan
+from saam.comparison.arm import WIDER, WIDER_TIME
+from saam.comparison.plan import Plan, check_plan
 from saam.comparison.records import FailureRecord, ProgressRecord, RunRecord
+from saam.comparison.task import Context, Outcome, TaskPlan, attention_of
 from saam.data import Splits, kept_options, load_data
 from saam.data.cache import no_downloads
 from saam.explain import observe
@@ -50,6 +55,8 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
     "torchvision:googlenet": {"transform_input": True, "aux_logits": False},
     "torchvision:inception_v3": {"transform_input": True},
 }
+Tell = Callable[[int, int, dict[str, float]], object]  # epoch, epochs, numbers
+
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -68,7 +75,7 @@ class Job:
             None, or a file whose folder the worker does not see, keeps none.
     """
 
-    plan: Plan
+    plan: Plan | TaskPlan
     arm: str
     seed: int
     id: str
@@ -99,36 +106,90 @@ def work(job: Job) -> Finished | FailureRecord:
     Raises:
         OSError: the state cannot be written (no room, no right), which is nothing that the run did.
     """
-    from safetensors.torch import save
+    state = job.state if job.state is not None and job.state.parent.is_dir() else None
 
-    state = job.state
-
-    def tell(epoch: EpochRecord) -> None:
-        numbers = {name: getattr(epoch, name) for name in ("train_loss", "validation_accuracy", "seconds")}
+    def tell(epoch: int, epochs: int, numbers: dict[str, float]) -> None:
         if state is not None:
-            _tell(job, state, epoch.epoch, numbers)
+            progress = ProgressRecord(job.arm, job.seed, epoch, epochs, numbers)
+            write_atomically({state.with_suffix(".json"): json.dumps(asdict(progress)).encode()})
 
     try:
-        if state is not None and not state.with_suffix(".json").exists():
-            try:
-                _tell(job, state, 0, {})  # a folder with a file in it is not removed by other drivers
-            except (FileNotFoundError, NotADirectoryError):
-                state = None
         with threads_set(job.threads):
-            done = run(job.plan, job.arm, job.seed, device=job.device, on_epoch=tell, state=state)
-        weights = {name: value.detach().cpu().contiguous() for name, value in done.model.state_dict().items()}
-        scores = {"loss": done.scores.losses.half(), "correct": done.scores.correct}
-        return Finished(done.record, save(weights), save(scores))
+            if isinstance(job.plan, TaskPlan):
+                return _of_task(job, job.plan, state, tell)
+            return _of_plan(job, job.plan, state, tell)
     except Exception as error:  # whatever a model, a data set or the device raises: the other runs go on
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             raise
         return failure(job, f"{type(error).__name__}: {error}", trace="".join(traceback.format_exception(error)))
 
 
-def _tell(job: Job, state: Path, epoch: int, numbers: dict[str, float]) -> None:
-    """Write beside the state how far the run is."""
-    progress = ProgressRecord(job.arm, job.seed, epoch, job.plan.recipe.epochs, numbers)
-    write_atomically({state.with_suffix(".json"): json.dumps(asdict(progress)).encode()})
+def _of_plan(job: Job, plan: Plan, state: Path | None, tell: Tell) -> Finished:
+    def on_epoch(epoch: EpochRecord) -> None:
+        numbers = {name: getattr(epoch, name) for name in ("train_loss", "validation_accuracy", "seconds")}
+        tell(epoch.epoch, plan.recipe.epochs, numbers)
+
+    done = run(plan, job.arm, job.seed, device=job.device, on_epoch=on_epoch, state=state)
+    return Finished(
+        done.record, _weights(done.model), _bytes({"loss": done.scores.losses.half(), "correct": done.scores.correct})
+    )
+
+
+def _of_task(job: Job, plan: TaskPlan, state: Path | None, tell: Tell) -> Finished:
+    curve: list[dict[str, Any]] = []
+    start = time.perf_counter()
+
+    def on_report(epoch: int, epochs: int, numbers: dict[str, float]) -> None:
+        curve.append({"epoch": epoch, **numbers})
+        tell(epoch, epochs, numbers)
+
+    folder = None if state is None else state.with_suffix("")
+    if folder is not None:
+        folder.mkdir(exist_ok=True)
+    device = require_device(job.device)
+    side = plan.arm(job.arm)
+    context = Context(side, job.seed, device, folder, plan.options, on_report)
+    with generators_kept(device):
+        torch.manual_seed(job.seed)
+        returned = resolve(plan.task)(job.arm, job.seed, context)
+    outcome = returned if isinstance(returned, Outcome) else Outcome(returned)
+    test = {name: float(score) for name, score in outcome.metrics.items()}
+    if missing := [metric.name for metric in plan.metrics if metric.name not in test]:
+        raise ValueError(f"the task {plan.title} returned no score of {', '.join(missing)}: it returned {sorted(test)}")
+    model = outcome.model
+    record = RunRecord(
+        id=job.id,
+        arm=job.arm,
+        model=plan.title,
+        model_options=plan.options,
+        data="",
+        data_options={},
+        recipe={},
+        where="",
+        start="",
+        seed=job.seed,
+        test=test,
+        validation={},
+        curve=tuple(curve),
+        parameters=0 if model is None else sum(p.numel() for p in model.parameters() if p.requires_grad),
+        seconds=time.perf_counter() - start,
+        environment=environment(device),
+        finished=_now(),
+    )
+    scores = {name: torch.as_tensor(values).flatten().half() for name, values in outcome.values.items()}
+    record = RunRecord.from_json(json.loads(json.dumps(record.to_json())))
+    return Finished(record, b"" if model is None else _weights(model), _bytes(scores))
+
+
+def _weights(model: nn.Module) -> bytes:
+    return _bytes({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()})
+
+
+def _bytes(tensors: dict[str, Tensor]) -> bytes:
+    from safetensors.torch import save
+
+    content: bytes = save(tensors)
+    return content
 
 
 def failure(job: Job, error: str, *, trace: str = "") -> FailureRecord:
@@ -189,8 +250,8 @@ def run(
         data=splits.label,
         data_options=plan.data_options,
         recipe=plan.recipe.to_dict(),
-        where="" if arm == PLAIN else plan.where,
-        start="" if arm == PLAIN else plan.start,
+        where="" if plan.arm(arm).plain else plan.where,
+        start="" if plan.arm(arm).plain else plan.start,
         seed=seed,
         test=asdict(fitted.test.mean()),
         validation={
@@ -214,15 +275,20 @@ def build_model(plan: Plan, arm: str, *, seed: int, classes: int) -> nn.Module:
         ValueError: no such model, or an option out of its range.
         TypeError: an option that the model or the attention does not have.
     """
+    side = plan.arm(arm)
+    if side.name in (WIDER, WIDER_TIME):
+        raise ValueError(
+            f"the width of the control {arm!r} is not known: compare() finds it, see saam.comparison.controls"
+        )
     return create_model(
-        plan.model,
-        attention=Arm(arm).attention,
-        head=Arm(arm).head,
+        resolve(plan.model) if is_reference(plan.model) else plan.model,
+        attention=attention_of(side)[0] if is_reference(side.name) else side.attention,
+        head=side.head,
         num_classes=classes,
         where=plan.where,
         start=plan.start,
         seed=seed,
-        **plan.model_options,
+        **{**plan.model_options, **(side.options if side.plain else {})},
     )
 
 

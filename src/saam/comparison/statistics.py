@@ -1,60 +1,56 @@
 """What the records say: per arm, and per seed against a reference arm.
 
 All arms of a comparison share, for one seed, the backbone's initial weights, the batches and the augmentation draws. So
-the unit of evidence is the difference ``arm - reference`` of one seed, and nothing else is tested:
+the unit of evidence is the difference ``arm - reference`` of one seed, and nothing else is tested.
 
-- interval: BCa bootstrap of the mean difference (Efron, Better Bootstrap Confidence Intervals, JASA 1987), from five
-  pairs on: of fewer it is hardly more than the least and the largest difference, and would read as evidence;
-- p: exact sign-flip permutation test, two-sided (Fisher 1935). With n seeds the smallest p it can give is 2 / 2^n;
-- p_holm: p after Holm's step-down correction over the arms (Holm, Scand. J. Statistics 1979);
-- minimum_detectable: the true difference that a paired t-test at .05 would find with power .8, given this n and spread.
+The **verdict** is anytime-valid (`saam.comparison.anytime`): one may look after every seed and stop when an arm is
+told.
 
-An arm is called better or worse when p_holm < .05, which takes six seeds or more; otherwise these runs cannot tell.
+- better or worse: the e-process has reached the bound, after Holm's correction over the arms, with its p-value
+  ``min(1, 1 / E)``; and the mean lies on the same side as the evidence;
+- equivalent: the 95 % confidence sequence lies within plus or minus the metric's delta;
+- cannot tell yet: anything else, and `Evidence.more_seeds` says how many more seeds it would take.
+
+Beside it stand the figures for a number of seeds fixed beforehand (`saam.comparison.signflip`): the interval, ``p`` and
+``p_holm`` of the sign-flip test, and ``minimum_detectable``, the true difference that a paired t-test at .05 would find
+with power .8, given this n and spread.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import stats
 
 from saam._core.errors import unknown
+from saam.comparison.anytime import ALPHA, confidence_sequence, direction, e_value, seeds_to_go
+from saam.comparison.metrics import ACCURACY, LOSS, Metric
 from saam.comparison.records import RunRecord
+from saam.comparison.signflip import detectable, holm, sign_flip, sign_flip_interval
 
 __all__ = [
-    "RANGES",
     "ArmSummary",
     "Difference",
-    "Metric",
+    "Evidence",
     "Summary",
     "Verdict",
     "holm",
     "seeds_needed",
     "sign_flip",
     "summarise",
+    "undecided",
 ]
 
-ALPHA = 0.05
-POWER = 0.8
-MINIMUM_SEEDS = 6
-BOOTSTRAP_SEEDS = 5  # below, a difference has no interval
-EXACT_SEEDS = 40  # above, the sign-flip test draws signs at random
-DRAWS = 99_999  # random sign patterns of that test
-RESAMPLES = 9_999  # of the bootstrap
+Verdict = Literal["better", "worse", "equivalent", "cannot tell yet"]
 
-Metric = Literal["accuracy", "loss"]
-Verdict = Literal["better", "worse", "cannot tell"]
-
-RANGES: dict[Metric, tuple[float, float]] = {"accuracy": (0.0, 100.0), "loss": (0.0, math.inf)}  # of possible scores
+_KNOWN = {metric.name: metric for metric in (ACCURACY, LOSS)}
 
 
 @dataclass(frozen=True)
 class ArmSummary:
-    """The test scores of one arm: accuracy in %, or loss in nats.
+    """The test scores of one arm.
 
     ``std`` is the sample standard deviation over seeds; ``low`` to ``high`` is the 95 % interval of the mean (Student's
     t) as far as such means are possible. With one seed the three are NaN. ``values`` holds every run by seed.
@@ -71,11 +67,45 @@ class ArmSummary:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What the differences of one arm say at any time.
+
+    Attributes:
+        e: the largest value of the e-process so far.
+        p_holm: ``min(1, 1 / e)`` after Holm's correction over the arms.
+        low: lower end of the 95 % confidence sequence, uncorrected; infinite while there are too few seeds.
+        high: its upper end.
+        more_seeds: how many more seeds it takes in the median if all goes on as it went. 0 where the verdict stands;
+            None where it is more than 200, or where a run has diverged.
+    """
+
+    e: float
+    p_holm: float
+    low: float
+    high: float
+    more_seeds: int | None
+
+
+@dataclass(frozen=True)
 class Difference:
     """One arm minus the reference, paired by seed; only seeds that both have finished count, and ``n`` is their number.
 
-    ``low`` to ``high`` is the 95 % BCa interval of ``mean``; NaN with fewer than five pairs.
-    ``verdict`` says whether the arm is better or worse than the reference: lower is better for the loss.
+    Attributes:
+        arm: label of the arm.
+        reference: label of the arm that is subtracted.
+        metric: of the scores.
+        n: number of pairs.
+        mean: of the differences; NaN without pairs.
+        low: lower end of the 95 % interval for a number of seeds fixed beforehand; infinite with fewer than six pairs.
+        high: its upper end.
+        p: of the sign-flip test.
+        p_holm: the same after Holm's correction over the arms.
+        minimum_detectable: the true difference that a paired t-test would find with power .8.
+        ahead: probability that the arm beats the reference on a new seed, by Student's t prediction from the pairs; NaN
+            with fewer than two.
+        values: the differences by seed, in ascending order.
+        evidence: what holds at any time.
+        verdict: of the arm against the reference, at any time.
     """
 
     arm: str
@@ -88,7 +118,9 @@ class Difference:
     p: float
     p_holm: float
     minimum_detectable: float
+    ahead: float
     values: Mapping[int, float]
+    evidence: Evidence
     verdict: Verdict
 
 
@@ -103,19 +135,21 @@ class Summary:
     notes: tuple[str, ...]
 
 
-def summarise(records: Iterable[RunRecord], *, reference: str, metric: Metric = "accuracy") -> Summary:
+def summarise(records: Iterable[RunRecord], *, reference: str, metric: Metric | str = ACCURACY) -> Summary:
     """Summarise the test scores of every arm, and compare each with the reference, seed by seed.
 
     Args:
         records: finished runs of one comparison; arms may have different seeds while it is under way.
         reference: label of the arm to compare with.
-        metric: "accuracy" (%, higher is better) or "loss" (nats, lower is better).
+        metric: what is compared; "accuracy" and "loss" stand for `ACCURACY` and `LOSS`.
 
     Raises:
         ValueError: no such metric, no run of the reference, or two records of one arm and seed.
     """
-    if metric not in get_args(Metric):
-        raise unknown("metric", metric, get_args(Metric))
+    if isinstance(metric, str):
+        if metric not in _KNOWN:
+            raise unknown("metric", metric, _KNOWN)
+        metric = _KNOWN[metric]
     values: dict[str, dict[int, float]] = {}
     for record in records:
         runs = values.setdefault(record.arm, {})
@@ -123,7 +157,9 @@ def summarise(records: Iterable[RunRecord], *, reference: str, metric: Metric = 
             raise ValueError(
                 f"two records of arm {record.arm!r} with seed {record.seed}; records of one plan are expected"
             )
-        runs[record.seed] = record.test[metric]
+        if metric.name not in record.test:
+            raise unknown("metric", metric.name, record.test)
+        runs[record.seed] = record.test[metric.name]
     if reference not in values:
         raise unknown("reference arm", reference, values)
     arms = tuple(_arm(arm, metric, dict(sorted(runs.items()))) for arm, runs in values.items())
@@ -134,64 +170,51 @@ def summarise(records: Iterable[RunRecord], *, reference: str, metric: Metric = 
         for arm in arms
         if arm.arm != reference
     }
-    p_values = [sign_flip(list(pairs.values())) for pairs in paired.values()]
+    p_values = holm([sign_flip(list(pairs.values())) for pairs in paired.values()])
+    e_values = [e_value(list(pairs.values()), metric.spread) for pairs in paired.values()]
+    anytime = holm([min(1.0, 1 / e) for e in e_values])
     differences = tuple(
-        _difference(arm, reference, metric, pairs, p, p_holm)
-        for (arm, pairs), p, p_holm in zip(paired.items(), p_values, holm(p_values), strict=True)
+        _difference(arm, reference, metric, paired[arm], p_holm, e, p_anytime, len(paired))
+        for arm, p_holm, e, p_anytime in zip(paired, p_values, e_values, anytime, strict=True)
     )
     return Summary(metric, reference, arms, differences, _notes(differences))
 
 
-def sign_flip(differences: Sequence[float]) -> float:
-    """Return the two-sided p-value of the mean of paired differences under random signs.
+def undecided(records: Iterable[RunRecord], reference: str, metrics: Sequence[Metric]) -> tuple[str, ...]:
+    """Return the arms that need more seeds: those without a verdict against the reference by one of the metrics.
 
-    p is the share of the 2^n sign patterns whose sum is at least as far from zero as the observed one. Up to 40
-    differences every pattern counts (all sums of one half meet all sums of the other by binary search); above, p is
-    estimated from 99,999 random patterns and the observed one. No differences give 1; a NaN among them gives NaN.
+    The verdict is anytime-valid, so a comparison may stop when this is empty. An arm with a diverged run has a score
+    that is not finite; no seed can change that, and the metric counts as decided.
 
-    Example:
-        >>> sign_flip([1, 2, 3, 4, 5, 6])
-        0.03125
+    Args:
+        records: finished runs of one comparison.
+        reference: label of the arm to compare with.
+        metrics: those that must be told, for example only the primary one.
+
+    Raises:
+        ValueError: see `summarise`.
     """
-    d = np.asarray(differences, dtype=float)
-    if not np.isfinite(d).all():
-        return math.nan
-    threshold = abs(d.sum()) - 1e-9 * np.abs(d).sum()  # sums equal but for rounding count as equal
-    if len(d) <= EXACT_SEEDS:
-        first, second = _signed_sums(d[::2]), np.sort(_signed_sums(d[1::2]))
-        above = len(second) - np.searchsorted(second, threshold - first)
-        below = np.searchsorted(second, -threshold - first)
-        extreme = int(np.sum(above) + np.sum(below)) if threshold > 0 else 1 << len(d)
-        return extreme / (1 << len(d))
-    signs = 2.0 * np.random.default_rng(0).integers(0, 2, (DRAWS, len(d)), dtype=np.int8) - 1.0
-    return (1 + int(np.sum(np.abs(signs @ d) >= threshold))) / (1 + DRAWS)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number by Holm's step-down method, in the given order.
-
-    Example:
-        >>> holm([0.01, 0.04, 0.03])
-        [0.03, 0.06, 0.06]
-    """
-    corrected, running = [math.nan] * len(p_values), 0.0
-    order = sorted(range(len(p_values)), key=lambda i: (math.isnan(p_values[i]), p_values[i]))
-    for rank, i in enumerate(order):
-        if not math.isnan(p_values[i]):
-            running = max(running, min(1.0, (len(order) - rank) * p_values[i]))
-            corrected[i] = running
-    return corrected
+    runs = list(records)
+    arms: dict[str, None] = {}
+    for metric in metrics:
+        for each in summarise(runs, reference=reference, metric=metric).differences:
+            if each.verdict == "cannot tell yet" and not (each.n and math.isnan(each.mean)):
+                arms[each.arm] = None
+    return tuple(arm for arm in dict.fromkeys(run.arm for run in runs) if arm in arms)
 
 
 def seeds_needed(comparisons: int) -> int:
-    """Return how many seeds it takes until some arm can reach p_holm < .05 among this many comparisons; 6 or more.
+    """Return how many seeds it takes until some arm can be told among this many comparisons; 6 or more.
+
+    With n seeds the e-process is at most 2^(n - 1), and the p of the sign-flip test is 2 / 2^n or more. Both come to
+    the same number.
 
     Example:
         >>> seeds_needed(1), seeds_needed(3), seeds_needed(6)
         (6, 7, 8)
     """
-    n = MINIMUM_SEEDS
-    while comparisons * 2 / 2**n >= ALPHA:
+    n = 1
+    while 2 ** (n - 1) <= comparisons / ALPHA:
         n += 1
     return n
 
@@ -202,58 +225,65 @@ def _arm(arm: str, metric: Metric, values: dict[int, float]) -> ArmSummary:
     mean = float(scores.mean())
     std = float(scores.std(ddof=1)) if n > 1 else math.nan
     half = float(stats.t.ppf(1 - ALPHA / 2, n - 1)) * std / math.sqrt(n) if n > 1 else math.nan
-    low, high = map(float, np.clip((mean - half, mean + half), *RANGES[metric]))
+    low, high = map(float, np.clip((mean - half, mean + half), metric.low, metric.high))
     return ArmSummary(arm, metric, n, mean, std, low, high, values)
 
 
 def _difference(
-    arm: str, reference: str, metric: Metric, values: dict[int, float], p: float, p_holm: float
+    arm: str,
+    reference: str,
+    metric: Metric,
+    values: dict[int, float],
+    p_holm: float,
+    e: float,
+    p_anytime: float,
+    comparisons: int,
 ) -> Difference:
-    d = np.array(list(values.values()))
-    mean = float(d.mean()) if len(d) else math.nan
-    low, high = _interval(d)
-    verdict: Verdict = "cannot tell"
-    if p_holm < ALPHA:  # never so with fewer than six pairs
-        verdict = "better" if (mean > 0) == (metric == "accuracy") else "worse"
-    detectable = _detectable(len(d)) * float(d.std(ddof=1)) if len(d) > 1 else math.nan
-    return Difference(arm, reference, metric, len(d), mean, low, high, p, p_holm, detectable, values, verdict)
+    d, spread = tuple(values.values()), metric.spread
+    n, mean = len(d), float(np.mean(d)) if d else math.nan
+    low, high = sign_flip_interval(d)
+    sequence = confidence_sequence(d, spread)
+    verdict: Verdict = "cannot tell yet"
+    side = direction(d, spread)
+    if p_anytime <= ALPHA and side * mean > 0:
+        verdict = "better" if side == metric.sign else "worse"
+    elif -metric.delta <= sequence[0] and sequence[1] <= metric.delta:
+        verdict = "equivalent"
+    more = seeds_to_go(d, spread, metric.delta, comparisons) if verdict == "cannot tell yet" else 0
+    return Difference(
+        arm=arm,
+        reference=reference,
+        metric=metric,
+        n=n,
+        mean=mean,
+        low=low,
+        high=high,
+        p=sign_flip(d),
+        p_holm=p_holm,
+        minimum_detectable=detectable(n) * float(np.std(d, ddof=1)) if n > 1 else math.nan,
+        ahead=_ahead(d, metric),
+        values=values,
+        evidence=Evidence(e, p_anytime, *sequence, more),
+        verdict=verdict,
+    )
 
 
-def _interval(d: NDArray[np.float64]) -> tuple[float, float]:
-    """95 % BCa interval of the mean; where all differences are equal, that value twice."""
-    if len(d) < BOOTSTRAP_SEEDS or not np.isfinite(d).all():
-        return math.nan, math.nan
-    if np.ptp(d) <= 1e-12 * np.abs(d).max():
-        return float(d.mean()), float(d.mean())
-    rng = np.random.default_rng(0)
-    result = stats.bootstrap((d,), np.mean, method="BCa", confidence_level=1 - ALPHA, n_resamples=RESAMPLES, rng=rng)
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
-
-
-@lru_cache
-def _detectable(n: int) -> float:
-    """Smallest true mean difference, in standard deviations, that a paired t-test of n pairs finds with power .8."""
-    critical = stats.t.ppf(1 - ALPHA / 2, n - 1)
-    # The other tail of the noncentral t is below 1e-4 here, and left out.
-    shift = optimize.brentq(lambda shift: stats.nct.sf(critical, n - 1, shift) - POWER, 0.0, 30.0)
-    return float(shift) / math.sqrt(n)
-
-
-def _signed_sums(d: NDArray[np.float64]) -> NDArray[np.float64]:
-    """All 2^n sums of +-d."""
-    sums = np.zeros(1)
-    for value in d:
-        sums = np.concatenate((sums + value, sums - value))
-    return sums
+def _ahead(d: Sequence[float], metric: Metric) -> float:
+    """Probability that the next difference is a gain; (d_new - mean) / (s sqrt(1 + 1/n)) has Student's t."""
+    n = len(d)
+    if n < 2 or not np.isfinite(d).all():
+        return math.nan
+    mean, std = metric.sign * float(np.mean(d)), float(np.std(d, ddof=1))
+    if std == 0:
+        return (1 + float(np.sign(mean))) / 2
+    return float(stats.t.cdf(mean / (std * math.sqrt(1 + 1 / n)), n - 1))
 
 
 def _notes(differences: Sequence[Difference]) -> tuple[str, ...]:
     n, k = min((difference.n for difference in differences), default=0), len(differences)
     if not n or n >= seeds_needed(k):
         return ()
-    floor = min(1.0, k * 2 / 2**n)
     seeds, arms = "1 seed" if n == 1 else f"{n} seeds", "1 comparison" if k == 1 else f"{k} comparisons"
     return (
-        f"With {seeds} and {arms} no corrected p can fall below {floor:.3g}: these runs cannot tell; "
-        f"{seeds_needed(k)} seeds could.",
+        f"{seeds} cannot tell anything in {arms}, however large the difference; it takes {seeds_needed(k)} or more.",
     )

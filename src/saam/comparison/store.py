@@ -18,14 +18,17 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from torch import nn
 
 from saam._core.files import read_bytes, write_atomically
+from saam._core.objects import is_reference
 from saam.comparison.job import Finished, build_model, without_fetching
 from saam.comparison.plan import Plan, check_plan
 from saam.comparison.records import CostRecord, FailureRecord, ProgressRecord, RunRecord, read_json
+from saam.comparison.task import TaskPlan
 from saam.models.from_file import room_for
 from saam.training import ImageScores
 
@@ -33,6 +36,7 @@ __all__ = [
     "Comparison",
     "check_setting",
     "forget_failure",
+    "kept_aliases",
     "load_comparison",
     "load_model",
     "load_plan",
@@ -43,6 +47,7 @@ __all__ = [
     "read_records",
     "read_scores",
     "state_file",
+    "tidy_states",
     "write_costs",
     "write_failure",
     "write_plan",
@@ -50,6 +55,7 @@ __all__ = [
 ]
 
 
+_SIDES = ("arms", "seeds", "reference", "focus", "aliases", "stopped")  # fields in which plans of a folder may differ
 _RUN_ID = re.compile(r"[0-9a-f]{16}")
 _MOST_CLASSES = 1_000_000
 
@@ -79,7 +85,7 @@ class Comparison:
         progress: how far the runs under way are.
     """
 
-    plan: Plan
+    plan: Plan | TaskPlan
     records: tuple[RunRecord, ...]
     costs: tuple[CostRecord, ...]
     classes: int | None = None
@@ -116,6 +122,11 @@ def load_model(out: str | Path, arm: str, seed: int) -> nn.Module:
 
     out = Path(out)
     plan, content = _read_plan(out)
+    if isinstance(plan, TaskPlan):
+        raise ValueError(
+            f"{out} holds a comparison of the function {plan.task}, which alone can build its networks: build one, and "
+            "load the weights from the folder's weights/ with safetensors"
+        )
     run_id = dict(zip(plan.schedule(), content["runs"], strict=True)).get((arm, seed), "")
     file, record = _weights(out, run_id), _record(out, run_id)
     again = f"saam compare --plan {out / 'plan.json'} --out {out}"
@@ -140,7 +151,16 @@ def load_model(out: str | Path, arm: str, seed: int) -> nn.Module:
     return model.eval()
 
 
-def check_setting(out: Path, plan: Plan, fingerprint: str) -> None:
+def kept_aliases(out: Path) -> dict[str, str]:
+    """Return what the labels of arms stand for in a folder; nothing where it holds no comparison.
+
+    Raises:
+        ValueError: the plan in the folder is damaged.
+    """
+    return dict(_read_plan(out)[0].aliases) if (out / "plan.json").is_file() else {}
+
+
+def check_setting(out: Path, plan: Plan | TaskPlan, fingerprint: str) -> None:
     """Refuse a folder that holds a comparison of another setting; other arms and seeds of the same are welcome.
 
     Raises:
@@ -149,16 +169,27 @@ def check_setting(out: Path, plan: Plan, fingerprint: str) -> None:
     if not (out / "plan.json").is_file():
         return
     kept, content = _read_plan(out)
-    same = replace(plan, **{name: getattr(kept, name) for name in ("arms", "seeds", "reference", "focus")})
-    if [same.run_id(*run, fingerprint=fingerprint) for run in same.schedule()] != content["runs"]:
-        others = [entry.name for entry in fields(Plan) if getattr(same, entry.name) != getattr(kept, entry.name)]
-        raise ValueError(
-            f"{out} holds another comparison ({kept.model} on {kept.data}, arms {', '.join(kept.arms)}; it differs in "
-            f"{', '.join(others) or 'the images or the version of saam or torch'}): choose another --out or remove it"
-        )
+    what = f"{kept.model} on {kept.data}" if isinstance(kept, Plan) else f"the function {kept.task}"
+    others = ["what is compared"] if type(kept) is not type(plan) else []
+    if not others:
+        same = replace(plan, **{name: getattr(kept, name) for name in _SIDES})
+        others = [entry.name for entry in fields(plan) if getattr(same, entry.name) != getattr(kept, entry.name)]
+        known = {plan.arm(arm).name for arm in plan.arms}  # code that only the folder names is not imported
+        runs = [
+            (same.run_id(*run, fingerprint=fingerprint), kept_id)
+            for run, kept_id in zip(same.schedule(), content["runs"], strict=True)
+            if (name := same.arm(run[0]).name) in known or not is_reference(name)
+        ]
+        if not others and all(own == kept_id for own, kept_id in runs):
+            return
+    raise ValueError(
+        f"{out} holds another comparison ({what}, arms {', '.join(kept.arms)}; it differs in "
+        f"{', '.join(others) or 'the images, the code or the version of saam or torch'}): choose another --out or "
+        "remove it"
+    )
 
 
-def write_plan(out: Path, plan: Plan, *, classes: int, runs: Sequence[str], costs: str) -> None:
+def write_plan(out: Path, plan: Plan | TaskPlan, *, classes: int, runs: Sequence[str], costs: str) -> None:
     """Keep the plan with what it takes to find its results: the ids of its runs in order, and that of its costs."""
     content = {"plan": plan.to_json(), "classes": classes, "runs": list(runs), "costs": costs}
     write_atomically({out / "plan.json": _json(content)})
@@ -169,12 +200,10 @@ def write_run(out: Path, finished: Finished) -> None:
     record = finished.record
     for folder in ("weights", "scores", "runs"):
         (out / folder).mkdir(exist_ok=True)
+    files = {_weights(out, record.id): finished.weights, _scores(out, record.id): finished.scores}
     write_atomically(
-        {
-            _weights(out, record.id): finished.weights,
-            _scores(out, record.id): finished.scores,
-            _record(out, record.id): _json(record.to_json()),
-        }
+        {path: content for path, content in files.items() if content}
+        | {_record(out, record.id): _json(record.to_json())}
     )
     for folder in ("weights", "scores", "runs"):
         _forget(out / folder, f".*{record.id}*")  # half-written, by a kill
@@ -194,8 +223,14 @@ def forget_failure(out: Path, run_id: str) -> None:
 
 
 def make_states(out: Path) -> None:
-    """Make the folder of the states, which goes with its last file; a worker that does not see it keeps none."""
+    """Make the folder of the states; a worker that does not see it keeps none."""
     (out / "states").mkdir(exist_ok=True)
+
+
+def tidy_states(out: Path) -> None:
+    """Remove the folder of the states if it is empty."""
+    with suppress(OSError):
+        (out / "states").rmdir()
 
 
 def state_file(out: Path, run_id: str) -> Path:
@@ -206,8 +241,7 @@ def state_file(out: Path, run_id: str) -> Path:
 def forget_state(out: Path, run_id: str) -> None:
     """Remove the state of a run, and what a kill left half-written beside it."""
     _forget(out / "states", f"*{run_id}*")
-    with suppress(OSError):  # other runs may have theirs in it
-        (out / "states").rmdir()
+    rmtree(state_file(out, run_id).with_suffix(""), ignore_errors=True)  # what a task of the user's kept
 
 
 def read_progress(out: Path, ids: Iterable[str]) -> tuple[ProgressRecord, ...]:
@@ -308,7 +342,7 @@ def read_costs(out: Path, costs_id: str) -> tuple[CostRecord, ...]:
         raise ValueError(f"{file} does not hold costs: {error}; delete it to measure again") from None
 
 
-def _read_plan(out: Path) -> tuple[Plan, dict[str, Any]]:
+def _read_plan(out: Path) -> tuple[Plan | TaskPlan, dict[str, Any]]:
     file = out / "plan.json"
     if not file.exists():
         raise FileNotFoundError(f"{out} holds no comparison: expected {file.name} in it; run the comparison first")
@@ -317,8 +351,10 @@ def _read_plan(out: Path) -> tuple[Plan, dict[str, Any]]:
         for name, kind in {"plan": dict, "classes": int, "runs": list, "costs": str}.items():
             if not isinstance(content, dict) or not isinstance(content.get(name), kind):
                 raise ValueError(f"expected an object whose {name!r} is of type {kind.__name__}")
-        plan, runs = Plan.from_json(content["plan"]), content["runs"]
-        if isinstance(content["classes"], bool) or not 0 < content["classes"] <= _MOST_CLASSES:
+        of_task = "task" in content["plan"]
+        plan = TaskPlan.from_json(content["plan"]) if of_task else Plan.from_json(content["plan"])
+        runs = content["runs"]
+        if isinstance(content["classes"], bool) or not (not of_task) <= content["classes"] <= _MOST_CLASSES:
             raise ValueError(f"expected the number of classes, 1 to {_MOST_CLASSES}, got {content['classes']!r:.80}")
         expected = len(plan.schedule())
         if len(runs) != expected or not all(isinstance(run, str) and _RUN_ID.fullmatch(run) for run in runs):
@@ -343,6 +379,8 @@ def load_plan(path: str | Path) -> Plan:
     """
     path = Path(path)
     plan, _ = _read_plan(path.parent if path.suffix == ".json" else path)
+    if isinstance(plan, TaskPlan):
+        raise ValueError(f"{path} calls {plan.task}, and code is not taken from a file: run it from Python")
     check_plan(plan)
     return plan
 
@@ -357,7 +395,8 @@ def _weights(out: Path, run_id: str) -> Path:
 
 def _forget(folder: Path, pattern: str) -> None:
     for file in folder.glob(pattern):
-        file.unlink(missing_ok=True)
+        if not file.is_dir():
+            file.unlink(missing_ok=True)
 
 
 def _scores(out: Path, run_id: str) -> Path:

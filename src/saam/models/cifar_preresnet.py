@@ -8,9 +8,11 @@ A branch ends with its second convolution, ``conv2``; there attention goes. Wher
     WRN-16-8     10,961,370                WRN-28-10     36,479,194     WRN-40-2  2,243,546
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
-from saam.models.layers import GlobalMean, start_convolutions
+from saam.models.layers import GlobalMean, stage_widths, start_convolutions
 
 __all__ = ["PreActivationBlock", "PreActivationResNet"]
 
@@ -41,8 +43,10 @@ class PreActivationResNet(nn.Module):
 
     Args:
         depth: 6n+2 for a PreResNet, 6n+4 for a WRN.
-        widen: factor on the widths 16, 32, 64 of the stages; a WRN of factor k is WRN-depth-k.
+        widen: factor on the widths of the stages; a WRN of factor k is WRN-depth-k.
         num_classes: width of the classifier.
+        width: channels of the three stages before that factor; one number w stands for (w, 2w, 4w). Three numbers are
+            taken as they are, without the factor.
         dropout: between the convolutions of a block; 0.3 in the paper's WRN with dropout.
         stem_stride: stride of the first convolution.
         in_channels: channels of the images.
@@ -51,7 +55,7 @@ class PreActivationResNet(nn.Module):
         (B, in_channels, H, W) -> logits (B, num_classes).
 
     Raises:
-        ValueError: a depth or factor that no such network has.
+        ValueError: a depth or factor that no such network has, or a width that is neither one number nor three.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class PreActivationResNet(nn.Module):
         *,
         widen: int = 1,
         num_classes: int = 10,
+        width: int | Sequence[int] = 16,
         dropout: float = 0.0,
         stem_stride: int = 1,
         in_channels: int = 3,
@@ -71,14 +76,15 @@ class PreActivationResNet(nn.Module):
                 f"more; got {depth} layers and the factor {widen}"
             )
         blocks = (depth - 2) // 6
+        self.widths = stage_widths(width if not isinstance(width, int) else width * widen)
         channels = 16
         self.conv1 = nn.Conv2d(in_channels, channels, 3, stem_stride, 1, bias=False)
         stages = []
-        for stage, width in enumerate((16 * widen, 32 * widen, 64 * widen)):
-            first = PreActivationBlock(channels, width, 1 if stage == 0 else 2, dropout)
-            rest = (PreActivationBlock(width, width, 1, dropout) for _ in range(blocks - 1))
+        for stage, out in enumerate(self.widths):
+            first = PreActivationBlock(channels, out, 1 if stage == 0 else 2, dropout)
+            rest = (PreActivationBlock(out, out, 1, dropout) for _ in range(blocks - 1))
             stages.append(nn.Sequential(first, *rest))
-            channels = width
+            channels = out
         self.layer1, self.layer2, self.layer3 = stages
         self.norm = nn.BatchNorm2d(channels)
         self.pool = GlobalMean()

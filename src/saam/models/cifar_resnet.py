@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from saam.models.layers import GlobalMean, start_convolutions
+from saam.models.layers import GlobalMean, stage_widths, start_convolutions
 
 __all__ = ["BasicBlock", "CifarResNet"]
 
@@ -65,9 +65,7 @@ class CifarResNet(nn.Module):
         super().__init__()
         if depth < 8 or (depth - 2) % 6:
             raise ValueError(f"the depth of a CIFAR ResNet is 6n+2 (8, 14, 20, 32, 44, 56, 110, ...), got {depth}")
-        widths = (width, 2 * width, 4 * width) if isinstance(width, int) else tuple(width)
-        if len(widths) != 3 or min(widths) < 1:
-            raise ValueError(f"width must be one number, or three for the three stages, got {width!r}")
+        self.widths = widths = stage_widths(width)
         self.conv1 = nn.Conv2d(in_channels, widths[0], 3, stem_stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
         blocks = (depth - 2) // 6

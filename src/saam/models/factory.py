@@ -1,5 +1,7 @@
 """Networks by name, with attention put in."""
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +31,7 @@ class ModelCard:
 
 
 def create_model(
-    name: str,
+    name: str | Callable[..., nn.Module],
     *,
     attention: Attention | None = None,
     num_classes: int | None = None,
@@ -44,7 +46,7 @@ def create_model(
 
     Args:
         name: one of :func:`saam.list_models` such as ``resnet20``, a CIFAR ResNet of 6n+2 layers, or ``timm:NAME`` or
-            ``torchvision:NAME``.
+            ``torchvision:NAME``; or a class or function of your own that takes the options and returns the network.
         attention: None or "none", a registered name with options as in ``"saam,heads=4"``, or a function of the
             channels.
         num_classes: width of the classifier, 1 or more; None means 10, or what a network of timm or torchvision has.
@@ -83,10 +85,14 @@ def create_model(
     if isinstance(attention, str):
         attention, chosen = (None, {}) if attention == "none" else parse_attention(attention)
     with seeded(seed):
-        model = build_backbone(name, num_classes=num_classes, pretrained=pretrained, options=options)
-    fresh = _replaced(model, name, options) if pretrained and num_classes is not None else ()
-    card = ModelCard(name, num_classes, {**options, **_hidden_options(model)}, fresh)
-    model.saam_card = card  # type: ignore[assignment]
+        if isinstance(name, str):
+            model = build_backbone(name, num_classes=num_classes, pretrained=pretrained, options=options)
+        else:
+            model = name(**_accepted(name, {"num_classes": num_classes, "pretrained": pretrained or None}), **options)
+    if isinstance(name, str):
+        fresh = _replaced(model, name, options) if pretrained and num_classes is not None else ()
+        card = ModelCard(name, num_classes, {**options, **_hidden_options(model)}, fresh)
+        model.saam_card = card  # type: ignore[assignment]
     if attention is not None:
         with seeded(None if seed is None else seed + 2**31):
             attach(model, attention, where=where, start=start or ("identity" if pretrained else "default"), **chosen)
@@ -123,6 +129,13 @@ def _replaced(model: nn.Module, name: str, options: dict[str, Any]) -> tuple[str
         published = build_backbone(name, num_classes=None, pretrained=False, options=options)
     shapes = {key: parameter.shape for key, parameter in published.named_parameters()}
     return tuple(key for key, value in model.named_parameters() if shapes.get(key, value.shape) != value.shape)
+
+
+def _accepted(build: Callable[..., nn.Module], options: dict[str, Any]) -> dict[str, Any]:
+    """Return those of the options that are not None and that a function of the user's own takes."""
+    parameters = inspect.signature(build).parameters
+    every = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    return {name: value for name, value in options.items() if value is not None and (every or name in parameters)}
 
 
 def _is_whole(number: Any) -> bool:

@@ -1,8 +1,10 @@
 """What the backbones share."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
-__all__ = ["GlobalMean", "start_convolutions"]
+__all__ = ["GlobalMean", "stage_widths", "start_convolutions"]
 
 
 class GlobalMean(nn.Module):
@@ -18,3 +20,15 @@ def start_convolutions(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def stage_widths(width: int | Sequence[int]) -> tuple[int, int, int]:
+    """Return the channels of three stages; one number w stands for (w, 2w, 4w).
+
+    Raises:
+        ValueError: neither one number nor three, or one below 1.
+    """
+    widths = (width, 2 * width, 4 * width) if isinstance(width, int) else tuple(width)
+    if len(widths) != 3 or min(widths) < 1:
+        raise ValueError(f"width must be one number, or three for the three stages, got {width!r}")
+    return widths

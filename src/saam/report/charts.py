@@ -9,9 +9,10 @@ from typing import Any, Literal, NamedTuple
 
 import altair as alt
 
+from saam.comparison.metrics import Metric
 from saam.comparison.records import RunRecord
-from saam.comparison.statistics import RANGES, ArmSummary, Difference, Metric
-from saam.report.overview import METRICS, Overview
+from saam.comparison.statistics import ArmSummary, Difference
+from saam.report.overview import Overview
 from saam.report.use import SiteUse, use_by_epoch
 from saam.report.words import interval, number, signed
 
@@ -23,13 +24,6 @@ _FOCUS, _REFERENCE = "#d1495b", "#8b929c"
 _OTHERS = ("#2f7fb8", "#3a9d78", "#c98a1b", "#8b6bb8", "#4fb0c6", "#a3623a", "#6d8f2f", "#c46aa0")
 _DEPTHS = ("#3a9d78", "#2f7fb8", "#8b6bb8", "#d1495b")  # from the first site to the last; legible on light and dark
 _MOST_ARMS, _MOST_SITES = 8, 8  # arms whose use of the scores is drawn; sites that a legend names
-_TITLES: dict[Metric, str] = {"accuracy": "Accuracy", "loss": "Log-loss"}
-_DIGITS: dict[Metric, int] = {"accuracy": 2, "loss": 3}
-_SCORES: dict[Metric, str] = {"accuracy": "test accuracy (%)", "loss": "test log-loss (nats), lower is better"}
-_DIFFERENCES: dict[Metric, str] = {
-    "accuracy": "difference (points), right of zero is better",
-    "loss": "difference (nats), left of zero is better",
-}
 
 
 @dataclass(frozen=True)
@@ -44,30 +38,30 @@ class Chart:
 def charts(view: Overview, records: Sequence[RunRecord]) -> list[Chart]:
     """Draw what the records allow so far."""
     drawn = []
-    for metric in METRICS:
-        scores = [_Entry(row.arm, row.arm, row.scores[metric]) for row in view.rows if metric in row.scores]
+    for metric in view.metrics:
+        scores = [_Entry(row.arm, row.arm, row.scores[metric.name]) for row in view.rows if metric.name in row.scores]
         if _drawable(scores):
-            drawn.append(Chart("scores", _TITLES[metric], _forest(view, scores, metric, _SCORES[metric])))
-    families: dict[Section, Mapping[Metric, tuple[Difference, ...]]] = {"of_focus": view.of_focus}
+            drawn.append(Chart("scores", metric.title, _forest(view, scores, metric, _score_axis(metric))))
+    families: dict[Section, Mapping[str, tuple[Difference, ...]]] = {"of_focus": view.of_focus}
     if view.focus != view.reference:
         families["to_reference"] = view.to_reference
     for section, family in families.items():
-        for metric in METRICS:
+        for metric in view.metrics:
             pairs = []
-            for each in family[metric]:
+            for each in family[metric.name]:
                 other = each.reference if section == "of_focus" else each.arm
                 pairs.append(_Entry(f"{each.arm} \N{MINUS SIGN} {each.reference}", other, each))
             if _drawable(pairs):
-                drawn.append(Chart(section, _TITLES[metric], _forest(view, pairs, metric, _DIFFERENCES[metric])))
-    if any(row.cost and row.scores for row in view.rows):
+                drawn.append(Chart(section, metric.title, _forest(view, pairs, metric, _difference_axis(metric))))
+    if any(row.cost and view.primary.name in row.scores for row in view.rows):
         drawn.append(Chart("cost", "Time of a training step", _cost(view, "step", "times the plain backbone's")))
         drawn.append(Chart("cost", "Parameters", _cost(view, "parameters", "trainable parameters")))
-    if any(len(record.curve) > 1 for record in records):
-        for names, title, axis in (
-            (("validation_accuracy",), "Validation accuracy", "validation accuracy (%)"),
-            (("validation_loss", "train_loss"), "Loss", "loss (nats); training dashed"),
-        ):
-            drawn.append(Chart("curves", title, _curves(view, records, names, axis)))
+    for metric in view.metrics:
+        names = [f"validation_{metric.name}"]
+        names += [f"train_{metric.name}"] if metric.better == "lower" else []  # where both are drawn, they are alike
+        values = _curve_values(view, records, names, metric)
+        if len({point["epoch"] for point in values}) > 1:
+            drawn.append(Chart("curves", f"Validation {metric.label}", _curves(view, values, names, metric)))
     uses = {row.arm: use_by_epoch([record for record in records if record.arm == row.arm]) for row in view.rows}
     moved = [arm for arm, use in uses.items() if len({point.epoch for point in use}) > 1]
     for arm in sorted(moved, key=lambda arm: arm != view.focus)[:_MOST_ARMS]:
@@ -88,9 +82,12 @@ def _drawable(entries: Sequence[_Entry]) -> bool:
 
 
 def _forest(view: Overview, entries: Sequence[_Entry], metric: Metric, title: str) -> dict[str, Any]:
-    """Draw for each entry every seed as a point, and above the points their mean with its 95 % interval."""
+    """Draw for each entry every seed as a point, and above the points their mean with its 95 % interval.
+
+    A thin line behind the interval of a difference is its confidence sequence.
+    """
     paired = isinstance(entries[0].values, Difference)
-    points, means = [], []
+    points, means, sequences = [], [], list[dict[str, Any]]()
     for label, arm, each in entries:
         row = {"label": _lines(label), "arm": arm}
         points += [{**row, "seed": seed, "value": _finite(value)} for seed, value in each.values.items()]
@@ -100,20 +97,25 @@ def _forest(view: Overview, entries: Sequence[_Entry], metric: Metric, title: st
                 if math.isfinite(each.low)
                 else {"low": each.mean, "high": each.mean}
             )
-            text = (signed if paired else number)(each.mean, _DIGITS[metric])
-            spelled = {"text": text, "interval": interval(each, _DIGITS[metric])}
+            text = (signed if paired else number)(each.mean, metric.digits)
+            spelled = {"text": text, "interval": interval(each, metric.digits)}
+            if isinstance(each, Difference):
+                spelled["sequence"] = interval(each.evidence, metric.digits)
+                if math.isfinite(each.evidence.low) and math.isfinite(each.evidence.high):
+                    sequences.append({**row, "low": each.evidence.low, "high": each.evidence.high})
             means.append({**row, "mean": each.mean, **ends, **spelled})
     labels = alt.Axis(ticks=False, domain=False, labelPadding=8, labelExpr="split(datum.label, '\\n')")
     rows = alt.Scale(domain=[_lines(each.label) for each in entries])
     shown = [value for _, _, each in entries for value in (*each.values.values(), each.low, each.high)]
-    frame = _frame([*shown, 0.0], (-math.inf, math.inf)) if paired else _frame(shown, RANGES[metric])
+    shown += [end for each in sequences for end in (each["low"], each["high"])]
+    frame = _frame([*shown, 0.0], (-math.inf, math.inf)) if paired else _frame(shown, (metric.low, metric.high))
     scale = alt.Scale(zero=False, nice=True, domain=frame)
     x = {"title": title, "scale": scale, "axis": alt.Axis(tickCount=6, titleAnchor="end")}
     y, colour = alt.Y("label:N", title=None, axis=labels, scale=rows), _colour(view)
     runs = alt.Chart(alt.Data(values=points)).encode(y=y, color=colour)
-    summary = alt.Chart(alt.Data(values=means)).encode(
-        y=y, color=colour, tooltip=[_tip("label", "arm"), _tip("text", "mean"), _tip("interval", "95 % interval")]
-    )
+    tips = [_tip("label", "arm"), _tip("text", "mean"), _tip("interval", "95 % interval")]
+    tips += [_tip("sequence", "confidence sequence")] if paired else []
+    summary = alt.Chart(alt.Data(values=means)).encode(y=y, color=colour, tooltip=tips)
     layers = [
         runs.mark_circle(size=46, opacity=0.55, yOffset=7).encode(
             x=alt.X("value:Q", **x),
@@ -123,6 +125,9 @@ def _forest(view: Overview, entries: Sequence[_Entry], metric: Metric, title: st
         summary.mark_point(size=70, filled=True, opacity=1, shape="diamond", yOffset=-4).encode(x=alt.X("mean:Q", **x)),
         alt.Chart(alt.Data(values=means)).mark_text(dy=-14, fontSize=11).encode(x="mean:Q", y=y, text="text:N"),
     ]
+    if sequences:
+        thin = alt.Chart(alt.Data(values=sequences)).mark_rule(strokeWidth=1, yOffset=-4)
+        layers.insert(0, thin.encode(x=alt.X("low:Q", **x), x2="high:Q", y=y, color=colour))
     if paired:
         zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(strokeDash=[4, 3])
         layers.insert(0, zero.encode(x=alt.X("zero:Q", **x)))
@@ -130,38 +135,51 @@ def _forest(view: Overview, entries: Sequence[_Entry], metric: Metric, title: st
 
 
 def _cost(view: Overview, field: Literal["step", "parameters"], title: str) -> dict[str, Any]:
-    """Draw each arm's accuracy with its 95 % interval over what it costs."""
-    values, shown = [], list[float]()
+    """Draw each arm's primary score with its 95 % interval over what it costs."""
+    metric, values, shown = view.primary, list[dict[str, Any]](), list[float]()
     for row in view.rows:
-        if row.cost and row.scores:
+        if row.cost and metric.name in row.scores:
             cost = row.cost.train_step_ratio if field == "step" else row.cost.parameters
-            score = row.scores["accuracy"]
+            score = row.scores[metric.name]
             low, high = (score.low, score.high) if math.isfinite(score.low) else (score.mean, score.mean)
             shown += [low, high]
-            values.append({"arm": row.arm, "cost": cost, "accuracy": score.mean, "low": low, "high": high})
+            values.append({"arm": row.arm, "cost": cost, "score": score.mean, "low": low, "high": high})
     x = alt.X("cost:Q", title=title, scale=alt.Scale(zero=False, nice=True, padding=24), axis=alt.Axis(tickCount=5))
-    scale = alt.Scale(zero=False, nice=True, domain=_frame(shown, RANGES["accuracy"]))
-    y = {"title": _SCORES["accuracy"], "scale": scale, "axis": alt.Axis(tickCount=6)}
+    scale = alt.Scale(zero=False, nice=True, domain=_frame(shown, (metric.low, metric.high)))
+    y = {"title": _score_axis(metric), "scale": scale, "axis": alt.Axis(tickCount=6)}
     base = alt.Chart(alt.Data(values=values)).encode(x=x, color=_colour(view, legend=True))
-    tooltip = [_tip("arm", "arm"), alt.Tooltip("accuracy:Q", format=".2f"), alt.Tooltip("cost:Q", title=title)]
+    tooltip = [
+        _tip("arm", "arm"),
+        alt.Tooltip("score:Q", title=metric.label, format=f".{metric.digits}f"),
+        alt.Tooltip("cost:Q", title=title),
+    ]
     lines = base.mark_rule(strokeWidth=2, opacity=0.6).encode(y=alt.Y("low:Q", **y), y2="high:Q")
-    circles = base.mark_circle(size=110, opacity=1).encode(y=alt.Y("accuracy:Q", **y), tooltip=tooltip)
+    circles = base.mark_circle(size=110, opacity=1).encode(y=alt.Y("score:Q", **y), tooltip=tooltip)
     return _spec(alt.layer(lines, circles), height=300)
 
 
-def _curves(view: Overview, records: Sequence[RunRecord], names: Sequence[str], title: str) -> dict[str, Any]:
+def _curve_values(
+    view: Overview, records: Sequence[RunRecord], names: Sequence[str], metric: Metric
+) -> list[dict[str, Any]]:
+    """The points of a chart of curves: for each arm and measure those of `_by_epoch`."""
+    return [
+        {"arm": row.arm, "measure": name.replace("_", " "), **point}
+        for row in view.rows
+        for name in names
+        for point in _by_epoch([record.curve for record in records if record.arm == row.arm], name, metric)
+    ]
+
+
+def _curves(view: Overview, values: Sequence[dict[str, Any]], names: Sequence[str], metric: Metric) -> dict[str, Any]:
     """Draw each arm's mean over seeds by epoch, and a band of one standard deviation to either side.
 
     The frame fits what follows the first quarter of the epochs, where arms differ by less than they first learn.
     """
-    values: list[dict[str, Any]] = [
-        {"arm": row.arm, "measure": name.replace("_", " "), **point}
-        for row in view.rows
-        for name in names
-        for point in _by_epoch([record.curve for record in records if record.arm == row.arm], name)
-    ]
-    late = [point for point in values if point["epoch"] > max(each["epoch"] for each in values) / 4]
-    frame = [min(point["low"] for point in late), max(point["high"] for point in late)] if late else alt.Undefined
+    trained = any(point["measure"].startswith("train") for point in values)
+    title = f"validation {metric.label}{_unit(metric)}" + ("; training dashed" if trained else "")
+    last = max(point["epoch"] for point in values)
+    late = [point for point in values if point["epoch"] > last / 4]
+    frame = [min(point["low"] for point in late), max(point["high"] for point in late)]
     y = {"title": title, "scale": alt.Scale(zero=False, nice=True, domain=frame)}
     dashes = alt.Scale(domain=[name.replace("_", " ") for name in names], range=[[1, 0], [4, 3]][: len(names)])
     picked = alt.selection_point(fields=["arm"], bind="legend")
@@ -224,7 +242,7 @@ def _use(arm: str, uses: Sequence[SiteUse]) -> dict[str, Any]:
     return _spec(alt.layer(rule, text, line.add_params(picked), points), height=240)
 
 
-def _by_epoch(curves: Sequence[Sequence[Mapping[str, Any]]], name: str) -> list[dict[str, float]]:
+def _by_epoch(curves: Sequence[Sequence[Mapping[str, Any]]], name: str, metric: Metric) -> list[dict[str, float]]:
     """Mean over runs and one standard deviation to either side, as far as scores go, for each epoch; no NaN counts."""
     found: dict[int, list[float]] = {}
     for epoch in (epoch for curve in curves for epoch in curve):
@@ -232,12 +250,25 @@ def _by_epoch(curves: Sequence[Sequence[Mapping[str, Any]]], name: str) -> list[
         if value is not None and math.isfinite(value):
             found.setdefault(epoch["epoch"], []).append(value)
     points = []
-    least, most = RANGES["accuracy" if name.endswith("accuracy") else "loss"]
     for place, each in sorted(found.items()):
         mean, spread = fmean(each), stdev(each) if len(each) > 1 else 0.0
-        low, high = max(mean - spread, least), min(mean + spread, most)
+        low, high = max(mean - spread, metric.low), min(mean + spread, metric.high)
         points.append({"epoch": place, "mean": mean, "low": low, "high": high})
     return [{key: round(value, 5) for key, value in point.items()} for point in points]
+
+
+def _unit(metric: Metric) -> str:
+    return f" ({metric.unit})" if metric.unit else ""
+
+
+def _score_axis(metric: Metric) -> str:
+    way = ", lower is better" if metric.better == "lower" else ""
+    return f"test {metric.label}{_unit(metric)}{way}"
+
+
+def _difference_axis(metric: Metric) -> str:
+    unit = f" ({metric.difference_unit})" if metric.difference_unit else ""
+    return f"difference{unit}, {'right' if metric.better == 'higher' else 'left'} of zero is better"
 
 
 def _frame(values: Sequence[float], limits: tuple[float, float]) -> list[float]:

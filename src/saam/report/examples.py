@@ -6,12 +6,13 @@ from statistics import fmean
 import torch
 from torch import Tensor, nn
 
-from saam.comparison import Arm, Comparison, load_comparison, load_model
+from saam.comparison import Comparison, TaskPlan, load_comparison, load_model
 from saam.comparison.job import load_splits
 from saam.data import Images, Splits, normalise
 from saam.explain.localisation import relative_mass
 from saam.explain.overlay import ScoreMapStrip, strip
 from saam.explain.score_maps import score_maps
+from saam.report.use import sites_of
 
 __all__ = ["comparison_strip", "data_strip"]
 
@@ -34,13 +35,11 @@ def comparison_strip(out: str | Path, *, images: int = 10) -> ScoreMapStrip | No
         ValueError: a file is damaged, or no image is asked for.
     """
     comparison = load_comparison(out)
-    arm = _best_scored_arm(comparison)
-    if arm is None:
+    plan, arm = comparison.plan, _best_scored_arm(comparison)
+    if arm is None or isinstance(plan, TaskPlan):
         return None
     seed = min(record.seed for record in comparison.records if record.arm == arm)
-    return data_strip(
-        load_model(out, arm, seed), load_splits(comparison.plan), images=images, title=f"{arm}, seed {seed}"
-    )
+    return data_strip(load_model(out, arm, seed), load_splits(plan), images=images, title=f"{arm}, seed {seed}")
 
 
 def data_strip(model: nn.Module, splits: Splits, *, images: int = 10, title: str = "") -> ScoreMapStrip:
@@ -76,7 +75,7 @@ def data_strip(model: nn.Module, splits: Splits, *, images: int = 10, title: str
 def _best_scored_arm(comparison: Comparison) -> str | None:
     accuracies: dict[str, list[float]] = {}
     for record in comparison.records:
-        if Arm(record.arm).scored:
+        if record.curve and sites_of(record.curve[-1]):
             accuracies.setdefault(record.arm, []).append(record.test["accuracy"])
     return max(accuracies, key=lambda arm: fmean(accuracies[arm]), default=None)
 

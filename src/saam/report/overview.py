@@ -5,25 +5,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from saam.comparison import Comparison
+from saam.comparison.metrics import Metric
 from saam.comparison.records import CostRecord
-from saam.comparison.statistics import ArmSummary, Difference, Metric, Summary, Verdict, seeds_needed, summarise
+from saam.comparison.statistics import ArmSummary, Difference, Summary, Verdict, seeds_needed, summarise
 from saam.report.use import delivered_shares
-from saam.report.words import at_chance, few_images, finding, score_note, verdict_sentence
+from saam.report.words import Failure, at_chance, failed_runs, few_images, finding, score_note, verdict_sentence
 
-__all__ = ["METRICS", "Overview", "Row", "overview", "verdicts"]
+__all__ = ["Overview", "Row", "overview", "verdicts"]
 
-METRICS: tuple[Metric, ...] = ("accuracy", "loss")
-_OPPOSITE: dict[Verdict, Verdict] = {"better": "worse", "worse": "better", "cannot tell": "cannot tell"}
+_OPPOSITE: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One arm. Scores and differences to the reference by metric, where there are any yet; the cost, if measured."""
+    """One arm.
+
+    Attributes:
+        arm: its label.
+        runs: how many have finished.
+        failed: how many have failed.
+        scores: by name of the metric, where there are any yet.
+        differences: to the reference, likewise.
+        cost: if it is measured.
+    """
 
     arm: str
     runs: int
-    scores: Mapping[Metric, ArmSummary]
-    differences: Mapping[Metric, Difference]
+    failed: int
+    scores: Mapping[str, ArmSummary]
+    differences: Mapping[str, Difference]
     cost: CostRecord | None
 
 
@@ -32,24 +42,30 @@ class Overview:
     """The comparison as far as it has got.
 
     Attributes:
+        metrics: what is compared, the primary one first.
         rows: one for each arm of the plan, in its order.
-        reference, focus: labels of these arms.
-        finished, planned: numbers of runs.
-        to_reference: by metric, the differences of all other arms to the reference; Holm over these.
-        of_focus: by metric, the differences of the focus arm to all others; Holm over these.
+        reference: label of the arm that the table compares with.
+        focus: label of the arm that the report is about.
+        finished: number of runs.
+        planned: number of runs.
+        failures: the runs that ended with an error.
+        to_reference: by name of the metric, the differences of all other arms to the reference; Holm over these.
+        of_focus: by name of the metric, the differences of the focus arm to all others; Holm over these.
         shares: of each arm whose records tell it, the share of pixels that every site uses with the weights of the last
             epoch, mean over seeds.
         notes: what this number of seeds and test images cannot show, and how much the arms use their scores.
         at_chance: a sentence where no arm learned anything, else empty.
     """
 
+    metrics: tuple[Metric, ...]
     rows: tuple[Row, ...]
     reference: str
     focus: str
     finished: int
     planned: int
-    to_reference: Mapping[Metric, tuple[Difference, ...]]
-    of_focus: Mapping[Metric, tuple[Difference, ...]]
+    failures: tuple[Failure, ...]
+    to_reference: Mapping[str, tuple[Difference, ...]]
+    of_focus: Mapping[str, tuple[Difference, ...]]
     shares: Mapping[str, Mapping[str, float]]
     notes: tuple[str, ...]
     at_chance: str
@@ -60,59 +76,79 @@ class Overview:
         return self.finished == self.planned
 
     @property
+    def primary(self) -> Metric:
+        """The metric that the headline is about."""
+        return self.metrics[0]
+
+    @property
     def headline(self) -> str:
         """The answer in one sentence."""
         others = [row.arm for row in self.rows if row.arm != self.focus]
-        return self.at_chance or finding(self.focus, self.of_focus["accuracy"], others)
+        return self.at_chance or finding(self.focus, self.of_focus[self.primary.name], others)
 
     @property
     def verdicts(self) -> list[str]:
         """One sentence for the focus arm against each alternative."""
-        losses = {difference.reference: difference for difference in self.of_focus["loss"]}
-        return [verdict_sentence(each, losses.get(each.reference)) for each in self.of_focus["accuracy"]]
+        sentences = []
+        for each in self.of_focus[self.primary.name]:
+            families = (self.of_focus[metric.name] for metric in self.metrics[1:])
+            others = [other for family in families for other in family if other.reference == each.reference]
+            sentences.append(verdict_sentence(each, others))
+        return sentences
 
     @property
     def detectable(self) -> list[Difference]:
-        """The differences in accuracy of the focus arm whose seeds and spread promise to find what is large enough."""
-        family = self.of_focus["accuracy"]
-        return [each for each in family if each.n >= seeds_needed(len(family)) and each.minimum_detectable >= 0.005]
+        """The primary differences of the focus arm whose seeds and spread promise to find what is large enough."""
+        family, least = self.of_focus[self.primary.name], 0.5 * 10**-self.primary.digits
+        return [each for each in family if each.n >= seeds_needed(len(family)) and each.minimum_detectable >= least]
 
 
 def overview(comparison: Comparison) -> Overview:
     """Summarise a comparison, finished or not."""
-    plan = comparison.plan
+    plan, metrics = comparison.plan, comparison.plan.metrics
+    failures: tuple[Failure, ...] = tuple(getattr(comparison, "failures", ()))
     order = {arm: place for place, arm in enumerate(plan.arms)}
-    to_reference = {metric: _summary(comparison, plan.reference, metric, order) for metric in METRICS}
-    to_focus = {metric: _summary(comparison, plan.focus, metric, order) for metric in METRICS}
+    to_reference = {metric.name: _summary(comparison, plan.reference, metric, order) for metric in metrics}
+    to_focus = {metric.name: _summary(comparison, plan.focus, metric, order) for metric in metrics}
     costs = {cost.arm: cost for cost in comparison.costs}
     rows = []
     for arm in plan.arms:
-        scores = {summary.metric: each for summary in to_reference.values() for each in summary.arms if each.arm == arm}
+        scores = {name: each for name, summary in to_reference.items() for each in summary.arms if each.arm == arm}
         differences = {
-            summary.metric: each
-            for summary in to_reference.values()
+            name: each
+            for name, summary in to_reference.items()
             for each in summary.differences
             if each.arm == arm and each.n
         }
         runs = sum(record.arm == arm for record in comparison.records)
-        rows.append(Row(arm, runs, scores, differences, costs.get(arm)))
-    notes = [note for summary in (to_focus["accuracy"], to_reference["accuracy"]) for note in summary.notes]
+        failed = sum(failure.arm == arm for failure in failures)
+        rows.append(Row(arm, runs, failed, scores, differences, costs.get(arm)))
+    planned = len(plan.arms) * len(plan.seeds)
+    primary = metrics[0].name
+    notes = [failed_runs(failures, planned)]
+    notes += [note for summary in (to_focus[primary], to_reference[primary]) for note in summary.notes]
     shares = {arm: delivered_shares([each for each in comparison.records if each.arm == arm]) for arm in plan.arms}
     shares = {arm: sites for arm, sites in shares.items() if sites}
     notes += [score_note(arm, sites.values()) for arm, sites in shares.items()]
-    images = int(min((record.test["count"] for record in comparison.records), default=100))
-    best = max((row.scores["accuracy"].mean for row in rows if row.scores), default=math.inf)
+    chance = ""
+    if "accuracy" in to_reference:
+        images = int(min((record.test.get("count", 100) for record in comparison.records), default=100))
+        notes.append(few_images(images))
+        best = max((row.scores["accuracy"].mean for row in rows if row.scores), default=math.inf)
+        chance = at_chance(best, comparison.classes, images) if comparison.classes else ""
     return Overview(
+        metrics=metrics,
         rows=tuple(rows),
         reference=plan.reference,
         focus=plan.focus,
         finished=len(comparison.records),
-        planned=len(plan.arms) * len(plan.seeds),
-        to_reference={metric: summary.differences for metric, summary in to_reference.items()},
-        of_focus={metric: tuple(map(_turned, summary.differences)) for metric, summary in to_focus.items()},
+        planned=planned,
+        failures=failures,
+        to_reference={name: summary.differences for name, summary in to_reference.items()},
+        of_focus={name: tuple(map(_turned, summary.differences)) for name, summary in to_focus.items()},
         shares=shares,
-        notes=tuple(dict.fromkeys(filter(None, [*notes, few_images(images)]))),
-        at_chance=at_chance(best, comparison.classes, images) if comparison.classes else "",
+        notes=tuple(dict.fromkeys(filter(None, notes))),
+        at_chance=chance,
     )
 
 
@@ -141,6 +177,8 @@ def _turned(difference: Difference) -> Difference:
         mean=-difference.mean,
         low=-difference.high,
         high=-difference.low,
+        ahead=1 - difference.ahead,
         values={seed: -value for seed, value in difference.values.items()},
-        verdict=_OPPOSITE[difference.verdict],
+        evidence=replace(difference.evidence, low=-difference.evidence.high, high=-difference.evidence.low),
+        verdict=_OPPOSITE.get(difference.verdict, difference.verdict),
     )

@@ -4,7 +4,6 @@ import base64
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from saam.report import words
 from saam.report.charts import charts
 from saam.report.command import command
 from saam.report.overview import overview
+from saam.report.setting import setting
 
 __all__ = ["html", "write_report"]
 
@@ -38,7 +38,7 @@ def html(comparison: Comparison, *, strip: ScoreMapStrip | None = None, no_strip
     Returns:
         The page's HTML. All that comes from records, plan and strip is escaped.
     """
-    view = overview(comparison)
+    view, about = overview(comparison), setting(comparison)
     drawn = charts(view, comparison.records)
     sections: dict[str, list[tuple[int, str]]] = {}
     for number, chart in enumerate(drawn):
@@ -49,11 +49,12 @@ def html(comparison: Comparison, *, strip: ScoreMapStrip | None = None, no_strip
         charts=sections,
         command=command(comparison.plan),
         comparison=comparison,
-        data=comparison.records[0].data if comparison.records else comparison.plan.data,
         environment=_environments(comparison.records),
         finished=max((record.finished for record in comparison.records), default=""),
         plan=_pretty(comparison.plan.to_json()),
-        recipe=_pretty(asdict(comparison.plan.recipe)),
+        recipe=_pretty(about.recipe) if about.recipe else "",
+        failed={(each.arm, each.seed): each.error for each in view.failures},
+        setting=about,
         runs={(record.arm, record.seed): record for record in comparison.records},
         specs=[{**chart.spec, "description": chart.title} for chart in drawn],  # Vega labels its drawing with this
         no_strip=no_strip,
@@ -81,7 +82,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    names = ("count", "duration", "interval", "listed", "number", "p_value", "ratio", "seeds", "signed")
+    names = ["count", "duration", "forecast", "interval", "listed", "named", "number", "p_value", "ratio", "signed"]
     environment.filters.update({name: getattr(words, name) for name in names})
     environment.globals.update(missing=words.MISSING)
     return environment

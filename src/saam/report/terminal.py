@@ -1,5 +1,6 @@
-"""The comparison as a table for the terminal, at most 100 columns wide, and without the costs at most 80."""
+"""The comparison as a table for the terminal; on a narrow screen it leaves columns out and breaks no number."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 
@@ -9,28 +10,44 @@ from rich.table import Table
 from rich.text import Text
 
 from saam.comparison import Comparison
-from saam.report.overview import Row, overview
-from saam.report.words import MISSING, count, interval, number, p_value, ratio, signed
+from saam.comparison.metrics import Metric
+from saam.comparison.statistics import Difference
+from saam.report.overview import Overview, Row, overview
+from saam.report.setting import setting
+from saam.report.words import MISSING, count, forecast, interval, number, p_value, ratio, signed
 
 __all__ = ["table"]
 
-_STYLES = {"better": "bold green", "worse": "bold red", "cannot tell": "dim"}
+_STYLES = {"better": "bold green", "worse": "bold red", "equivalent": "bold cyan", "cannot tell yet": "dim"}
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Which columns a table has, beside arm, runs, primary metric and verdict."""
+
+    costs: bool
+    others: tuple[Metric, ...]
+    p: bool
 
 
 @dataclass(frozen=True)
 class ComparisonTable:
-    """What rich prints: the whole table, or where the screen is too narrow the table without the costs."""
+    """What rich prints: the widest table that fits the screen."""
 
     comparison: Comparison
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        whole = _table(self.comparison, costs=True)
-        fits = Measurement.get(console, options.update_width(1000), whole).maximum <= options.max_width
-        yield whole if fits else _table(self.comparison, costs=False)
+        view = overview(self.comparison)
+        for layout in _layouts(view.metrics[1:]):
+            made = _table(self.comparison, view, layout)
+            if Measurement.get(console, options.update_width(1000), made).maximum <= options.max_width:
+                break
+        yield made
+        yield from (Text(note) for note in view.notes)
 
 
 def table(comparison: Comparison) -> ComparisonTable:
-    """Tabulate arms with accuracy, difference to the reference, log-loss, cost and verdict.
+    """Tabulate the arms with their scores, the difference to the reference, cost and verdict.
 
     Works while the comparison is under way: cells fill as runs finish, what is missing shows as an ellipsis.
 
@@ -38,57 +55,91 @@ def table(comparison: Comparison) -> ComparisonTable:
         comparison: plan, records and costs so far.
 
     Returns:
-        A table whose cells hold two lines: the value, and under it its 95 % interval or difference to the reference.
-        On a screen that is too narrow it leaves out the costs.
+        A table whose cells hold two lines: the value, and under it its 95 % interval or difference to the reference;
+        under a verdict its confidence sequence, or how many more seeds it takes. On a narrow screen the table leaves
+        out the costs, then other metrics than the primary one, then p. Notes stand below.
     """
     return ComparisonTable(comparison)
 
 
-def _table(comparison: Comparison, *, costs: bool) -> Table:
-    view = overview(comparison)
+def _layouts(others: Sequence[Metric]) -> Iterator[_Layout]:
+    """Go from the widest layout to the narrowest."""
+    yield _Layout(costs=True, others=tuple(others), p=True)
+    for kept in range(len(others), -1, -1):
+        yield _Layout(costs=False, others=tuple(others[:kept]), p=True)
+    yield _Layout(costs=False, others=(), p=False)
+
+
+def _table(comparison: Comparison, view: Overview, layout: _Layout) -> Table:
     made = Table(
-        title=Text(f"{comparison.plan.model} on {_data(comparison)}: {view.finished} of {view.planned} runs"),
-        caption=Text("\n".join(view.notes)) if view.notes else None,
+        title=Text(f"{setting(comparison).title}: {view.finished} of {view.planned} runs"),
         title_justify="left",
-        caption_justify="left",
         padding=(0, 1, 0, 0),
         box=None,
         pad_edge=False,
     )
     made.add_column("arm", no_wrap=True)
-    versus = f"vs {view.reference}" if len(view.reference) <= 12 else "vs reference"
-    priced = ("params", "step", "infer") if costs else ()
-    for name in ("runs", "accuracy %", versus, "p\n(Holm)", "log-loss", *priced, "verdict"):
+    versus = f"vs {view.reference}" if len(view.reference) <= 10 else "vs reference"
+    names = ["runs", _header(view.primary), f"{versus}\nfixed n"]
+    names += ["p Holm\nfixed n"] if layout.p else []
+    names += [_header(metric) for metric in layout.others]
+    names += ["params", "step", "infer"] if layout.costs else []
+    for name in (*names, "verdict\nany n"):
         made.add_column(Text(name), justify="right", no_wrap=True)
     for row in view.rows:
-        made.add_row(*_cells(row, view.reference, len(comparison.plan.seeds), costs=costs))
+        made.add_row(*_cells(row, view, len(comparison.plan.seeds), layout))
     return made
 
 
-def _cells(row: Row, reference: str, seeds: int, *, costs: bool) -> list[Text]:
-    accuracy, loss = row.scores.get("accuracy"), row.scores.get("loss")
-    difference, loss_difference = row.differences.get("accuracy"), row.differences.get("loss")
-    verdict = Text(difference.verdict, _STYLES[difference.verdict]) if difference else Text(MISSING)
-    cells = [
-        Text(_lines(row.arm), "bold"),
-        Text(f"{row.runs}/{seeds}"),
-        _two(number(accuracy.mean), interval(accuracy)) if accuracy else Text(MISSING),
-        _two(signed(difference.mean), interval(difference)) if difference else Text(MISSING),
-        Text(p_value(difference.p_holm) if difference else MISSING),
-        _two(number(loss.mean, 3), signed(loss_difference.mean, 3) if loss_difference else "")
-        if loss
-        else Text(MISSING),
-    ]
-    if costs:
-        cells += [
-            Text(count(row.cost.parameters if row.cost else None)),
-            Text(ratio(row.cost.train_step_ratio if row.cost else None)),
-            Text(ratio(row.cost.inference_ratio if row.cost else None)),
-        ]
-    cells.append(verdict)
-    if row.arm == reference:
-        cells[3], cells[4], cells[-1] = Text(""), Text(""), Text("reference", "dim")
+def _header(metric: Metric) -> str:
+    return f"{metric.label} %" if metric.unit == "%" else metric.label
+
+
+def _cells(row: Row, view: Overview, seeds: int, layout: _Layout) -> list[Text]:
+    metric, is_reference = view.primary, row.arm == view.reference
+    score, difference = row.scores.get(metric.name), row.differences.get(metric.name)
+    runs = Text(f"{row.runs}/{seeds}")
+    if row.failed:
+        runs.append(f"\n{row.failed} failed", "bold red")
+    cells = [Text(_lines(row.arm), "bold"), runs]
+    cells.append(_two(number(score.mean, metric.digits), interval(score, metric.digits)) if score else Text(MISSING))
+    if is_reference:
+        cells += [Text("")] * (2 if layout.p else 1)
+    else:
+        cells.append(
+            _two(signed(difference.mean, metric.digits), interval(difference, metric.digits))
+            if difference
+            else Text(MISSING)
+        )
+        cells += [Text(p_value(difference.p_holm) if difference else MISSING)] if layout.p else []
+    for other in layout.others:
+        value, gap = row.scores.get(other.name), row.differences.get(other.name)
+        below = signed(gap.mean, other.digits) if gap else ""
+        cells.append(_two(number(value.mean, other.digits), below) if value else Text(MISSING))
+    if layout.costs:
+        cells += _costs(row)
+    cells.append(Text("reference", "dim") if is_reference else _verdict(difference))
     return cells
+
+
+def _costs(row: Row) -> list[Text]:
+    if row.cost is None:
+        return [Text(MISSING)] * 3
+    step, inference = (getattr(row.cost, f"{name}_ratio_spread", None) for name in ("train_step", "inference"))
+    times = ((row.cost.train_step_ratio, step), (row.cost.inference_ratio, inference))
+    return [
+        Text(count(row.cost.parameters)),
+        *(_two(*ratio(value, spread=spread).partition(" ")[::2]) for value, spread in times),
+    ]
+
+
+def _verdict(difference: Difference | None) -> Text:
+    if difference is None:
+        return Text(MISSING)
+    below = forecast(difference).replace("about ", "~").replace("more than ", ">")
+    if difference.verdict != "cannot tell yet":
+        below = interval(difference.evidence, difference.metric.digits)
+    return Text(difference.verdict, _STYLES[difference.verdict]).append(f"\n{below}", "dim")
 
 
 def _lines(arm: str) -> str:
@@ -98,9 +149,4 @@ def _lines(arm: str) -> str:
 
 
 def _two(first: str, second: str) -> Text:
-    return Text(first).append(f"\n{second}", "dim")
-
-
-def _data(comparison: Comparison) -> str:
-    """How the data is labelled, as soon as a run has said so."""
-    return comparison.records[0].data if comparison.records else comparison.plan.data
+    return Text(first).append(f"\n{second}", "dim") if second else Text(first)

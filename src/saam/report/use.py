@@ -8,7 +8,7 @@ from typing import Any
 
 from saam.comparison.records import RunRecord
 
-__all__ = ["SiteUse", "delivered_shares", "use_by_epoch"]
+__all__ = ["SiteUse", "delivered_shares", "sites_of", "use_by_epoch"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def use_by_epoch(records: Sequence[RunRecord]) -> list[SiteUse]:
     """
     found: dict[str, dict[int, list[Mapping[str, Any]]]] = {}
     for epoch in (epoch for record in records for epoch in record.curve):
-        for site, use in _sites(epoch).items():
+        for site, use in sites_of(epoch).items():
             found.setdefault(site, {}).setdefault(epoch["epoch"], []).append(use)
     return [
         SiteUse(site, epoch, fmean(_known(uses, "share")), _mean(_known(uses, "lift")))
@@ -46,12 +46,12 @@ def delivered_shares(records: Sequence[RunRecord]) -> dict[str, float]:
     """
     found: dict[str, list[float]] = {}
     for record in records:
-        for site, use in _sites(record.curve[-1] if record.curve else {}).items():
+        for site, use in sites_of(record.curve[-1] if record.curve else {}).items():
             found.setdefault(site, []).append(use["share"])
     return {site: fmean(shares) for site, shares in found.items()}
 
 
-def _sites(epoch: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def sites_of(epoch: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return what an epoch's record says of each site, as far as it knows the share."""
     sites = _mapping(_mapping(epoch.get("observed")).get("score_use"))
     return {site: use for site, use in sites.items() if _known([_mapping(use)], "share")}

@@ -5,21 +5,29 @@ What is not known yet (None) shows as an ellipsis; what a run computed but is no
 
 import math
 from collections.abc import Collection, Sequence
+from typing import Protocol
 
-from saam.comparison.plan import PLAIN, Arm
-from saam.comparison.statistics import ArmSummary, Difference
+from saam.comparison.anytime import MOST_SEEDS_AHEAD
+from saam.comparison.arm import PLAIN
+from saam.comparison.metrics import Metric
+from saam.comparison.statistics import Difference
 
 __all__ = [
     "MISSING",
+    "Failure",
     "at_chance",
     "count",
     "duration",
+    "failed_runs",
     "few_images",
     "finding",
+    "forecast",
     "interval",
     "listed",
+    "named",
     "number",
     "p_value",
+    "probability",
     "ratio",
     "score_note",
     "seeds",
@@ -31,7 +39,41 @@ __all__ = [
 MISSING = "…"
 _MINUS, _TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 _UNLEARNED = 0.95  # share of the pixels; weights that stay above it at every site pool as the mean does
+_MOST_FAILURES = 3  # that are told apart
+_SPOKEN = {
+    PLAIN: "no attention",
+    "wider": "a wider network",
+    "wider:time": "a wider network of equal training time",
+}
 _WORDS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+
+
+class Failure(Protocol):
+    """A run that ended with an error."""
+
+    @property
+    def arm(self) -> str:
+        """Label of the arm."""
+
+    @property
+    def seed(self) -> int:
+        """Of the run."""
+
+    @property
+    def error(self) -> str:
+        """What went wrong."""
+
+
+class Ends(Protocol):
+    """The ends of an interval."""
+
+    @property
+    def low(self) -> float:
+        """Lower end."""
+
+    @property
+    def high(self) -> float:
+        """Upper end."""
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -50,11 +92,11 @@ def signed(value: float | None, digits: int = 2) -> str:
     return f"+{text}" if value is not None and float(f"{value:.{digits}f}") > 0 else text
 
 
-def interval(scores: ArmSummary | Difference, digits: int = 2) -> str:
+def interval(ends: Ends, digits: int = 2) -> str:
     """Return "-0.05 to 0.68", or "too few seeds" where these give no interval, or nothing for a diverged loss."""
-    if math.isnan(scores.low):
-        return "" if math.isnan(scores.mean) else "too few seeds"
-    return f"{number(scores.low, digits)} to {number(scores.high, digits)}"
+    if math.isfinite(ends.low) and math.isfinite(ends.high):
+        return f"{number(ends.low, digits)} to {number(ends.high, digits)}"
+    return "" if math.isnan(getattr(ends, "mean", 0.0)) else "too few seeds"
 
 
 def p_value(p: float) -> str:
@@ -64,9 +106,12 @@ def p_value(p: float) -> str:
     return number(p, 3 if p < 0.1 else 2).removeprefix("0")
 
 
-def ratio(value: float | None, digits: int = 2) -> str:
-    """Return a factor with its sign: 1.12 and a cross."""
-    return MISSING if value is None else number(value, digits) + _TIMES
+def ratio(value: float | None, digits: int = 2, spread: float | None = None) -> str:
+    """Return a factor with its sign, 1.12 and a cross, and its spread where that is known: "± .02"."""
+    if value is None:
+        return MISSING
+    text = number(value, digits) + _TIMES
+    return text if spread is None else f"{text} ± {number(spread, digits).removeprefix('0')}"
 
 
 def count(value: float | None) -> str:
@@ -97,19 +142,65 @@ def listed(names: Sequence[str], last: str = "and") -> str:
     return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def verdict_sentence(difference: Difference, loss: Difference | None) -> str:
-    """Return one sentence: the difference in accuracy, how sure it is, and the log-loss where that says otherwise."""
-    pair = f"{_named(difference.arm)} vs {_named(difference.reference)}"
+def named(arm: str) -> str:
+    """Return an arm as it reads in a sentence: "none" is "no attention", "wider" is "a wider network"."""
+    name, _, options = arm.partition(",")
+    spoken = _SPOKEN.get(name, name)
+    if spoken == name or not options:
+        return spoken if not options else arm
+    return f"{spoken} ({options.replace(',', ', ')})"
+
+
+def forecast(difference: Difference) -> str:
+    """Return how many more seeds a verdict takes: "about 12 more seeds", or nothing where there is one already."""
+    if difference.verdict != "cannot tell yet":
+        return ""
+    if math.isnan(difference.mean):
+        return "a score is NaN" if difference.n else ""
+    more = difference.evidence.more_seeds
+    if more is None:
+        return f"more than {MOST_SEEDS_AHEAD} more seeds"
+    return f"about {more} more seed{'' if more == 1 else 's'}"
+
+
+def probability(value: float) -> str:
+    """Return a probability without leading zero: ".93", "> .99"."""
+    if value > 0.995:
+        return "> .99"
+    return "< .01" if value < 0.005 else number(value).removeprefix("0")
+
+
+def verdict_sentence(difference: Difference, others: Sequence[Difference] = ()) -> str:
+    """Return one sentence: the verdict, the size of the difference, how sure it is, and what other metrics say.
+
+    Args:
+        difference: by the primary metric.
+        others: the same pair by the other metrics; those that are told and say otherwise are mentioned.
+    """
+    metric = difference.metric
+    pair = f"{named(difference.arm)} vs {named(difference.reference)}"
     if not difference.n:
         return f"{pair}: no seed is finished in both yet"
-    size = f"{signed(difference.mean)} points"
+    verdict: str = difference.verdict
+    if verdict == "equivalent":
+        verdict += f" within {_amount(number(metric.delta, metric.digits), metric)}"
+    size = _amount(signed(difference.mean, metric.digits), metric)
+    parts = [f"{pair}: {verdict}, {size} after {seeds(difference.n)}"]
+    if math.isfinite(difference.evidence.low) and math.isfinite(difference.evidence.high):
+        parts[0] += f" (95 % confidence sequence {interval(difference.evidence, metric.digits)})"
+    if more := forecast(difference):
+        parts[0] += f", {more}"
+    if math.isfinite(difference.ahead):
+        parts.append(f"ahead on a new seed with probability {probability(difference.ahead)}")
+    fixed = _p(difference)
     if math.isfinite(difference.low):
-        size += f" (95 % interval {interval(difference)})"
-    told = "cannot tell" if difference.verdict == "cannot tell" else f"say {difference.verdict}"
-    sentence = f"{pair}: {size}, {_p(difference)} after Holm: {seeds(difference.n)} {told}"
-    if loss is not None and loss.verdict not in ("cannot tell", difference.verdict):
-        sentence += f"; by log-loss {loss.verdict} ({signed(loss.mean, 3)}, {_p(loss)})"
-    return sentence
+        fixed = f"interval {interval(difference, metric.digits)}, {fixed}"
+    parts.append(f"at a fixed number of seeds {fixed}")
+    for other in others:
+        if other.verdict not in ("cannot tell yet", difference.verdict):
+            gap = _amount(signed(other.mean, other.metric.digits), other.metric)
+            parts.append(f"by {other.metric.label} {other.verdict} ({gap})")
+    return "; ".join(parts)
 
 
 def finding(focus: str, differences: Sequence[Difference], others: Sequence[str]) -> str:
@@ -120,22 +211,33 @@ def finding(focus: str, differences: Sequence[Difference], others: Sequence[str]
         differences: focus minus alternative.
         others: labels of all alternatives, with runs or without.
     """
-    groups: dict[str, list[Difference]] = {"better": [], "worse": [], "cannot tell": []}
+    groups: dict[str, list[Difference]] = {}
     for difference in differences:
         if difference.n:
-            groups[difference.verdict].append(difference)
-    told = [f"{way} than {_references(groups[way])}" for way in ("better", "worse") if groups[way]]
-    untold = groups["cannot tell"]
+            groups.setdefault(difference.verdict, []).append(difference)
+    ways = {"better": "better than", "worse": "worse than", "equivalent": "equivalent to"}
+    told = [f"{words} {_references(groups[way])}" for way, words in ways.items() if way in groups]
+    untold = groups.get("cannot tell yet", [])
     if told and untold:
-        return f"{_named(focus)} is {listed(told)}; {_seeds_of(untold)} cannot tell it from {_references(untold, 'or')}"
+        rest = f"{_seeds_of(untold)} cannot tell it from {_references(untold, 'or')} yet"
+        return f"{_begin(named(focus))} is {listed(told)}; {rest}"
     if told:
-        return f"{_named(focus)} is {listed(told)}"
+        return f"{_begin(named(focus))} is {listed(told)}"
     if untold:
-        text = f"{_seeds_of(untold)} cannot tell {_named(focus)} from {_references(untold, 'or')}"
-        return text[0].upper() + text[1:]
+        return _begin(f"{_seeds_of(untold)} cannot tell {named(focus)} from {_references(untold, 'or')} yet")
     if others:
-        return f"{_named(focus)} against {listed([_named(arm) for arm in others])}: no pair of runs is finished yet"
-    return f"{_named(focus)} alone: there is no other arm to compare it with"
+        return f"{_begin(named(focus))} against {listed(list(map(named, others)))}: no pair of runs is finished yet"
+    return f"{_begin(named(focus))} alone: there is no other arm to compare it with"
+
+
+def failed_runs(failures: Sequence[Failure], planned: int) -> str:
+    """Say which runs failed and why: "1 of 28 runs failed: se, seed 3: out of memory"; nothing where none did."""
+    if not failures:
+        return ""
+    told = [f"{each.arm}, seed {each.seed}: {_first_line(each.error)}" for each in failures[:_MOST_FAILURES]]
+    if len(failures) > _MOST_FAILURES:
+        told.append(f"and {len(failures) - _MOST_FAILURES} more")
+    return f"{len(failures)} of {planned} runs failed: {'; '.join(told)}"
 
 
 def at_chance(accuracy: float, classes: int, images: int) -> str:
@@ -168,7 +270,7 @@ def score_note(arm: str, shares: Collection[float]) -> str:
             over seeds; the pooling is unlearned where all of them are above .95.
     """
     if min(shares) > _UNLEARNED:
-        mean = "an se" if Arm(arm).name.partition(":")[0] in ("saam", "se") else "mean pooling"
+        mean = "an se" if arm.partition(",")[0].partition(":")[0] in ("saam", "se") else "mean pooling"
         every = "every site uses" if len(shares) > 1 else "its site uses"
         return (
             f"{arm}: pooling unlearned, {every} more than 95\N{NO-BREAK SPACE}% of the pixels; it is {mean} in effect"
@@ -176,12 +278,8 @@ def score_note(arm: str, shares: Collection[float]) -> str:
     return f"{arm}: scores used, share of pixels {share_range(shares)} (1 = mean pooling)"
 
 
-def _named(arm: str) -> str:
-    return "no attention" if arm == PLAIN else arm
-
-
 def _references(differences: Sequence[Difference], last: str = "and") -> str:
-    return listed([_named(difference.reference) for difference in differences], last)
+    return listed([named(difference.reference) for difference in differences], last)
 
 
 def _seeds_of(differences: Sequence[Difference]) -> str:
@@ -191,3 +289,17 @@ def _seeds_of(differences: Sequence[Difference]) -> str:
 def _p(difference: Difference) -> str:
     text = p_value(difference.p_holm)
     return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def _amount(text: str, metric: Metric) -> str:
+    return f"{text} {metric.difference_unit}".rstrip()
+
+
+def _begin(text: str) -> str:
+    """Begin a sentence with a capital, unless its first word is the name of an arm."""
+    ours = text.startswith(tuple(f"{words} " for words in (*_WORDS, *_SPOKEN.values())))
+    return text[0].upper() + text[1:] if ours else text
+
+
+def _first_line(error: object) -> str:
+    return next(iter(str(error).strip().splitlines()), "") or "no message"

@@ -9,7 +9,7 @@ from saam.training.parameters import parameter_groups
 from saam.training.recipe import Recipe, create_recipe, recipes
 from saam.training.records import EpochRecord, ImageScores, Result, Scores
 from saam.training.schedule import schedule_factor
-from saam.training.step import Stepper, check_precision
+from saam.training.step import Stepper, require_precision
 
 __all__ = [
     "Checkpoint",
@@ -22,7 +22,6 @@ __all__ = [
     "Result",
     "Scores",
     "Stepper",
-    "check_precision",
     "check_writable",
     "create_recipe",
     "evaluate",
@@ -30,6 +29,7 @@ __all__ = [
     "load_checkpoint",
     "parameter_groups",
     "recipes",
+    "require_precision",
     "save_checkpoint",
     "schedule_factor",
     "score_images",

@@ -32,6 +32,7 @@ def save_state(path: Path, run: Mapping[str, Any], stepper: Stepper, curve: Sequ
         stepper.state_dict() | {"run": dict(run), "curve": [asdict(record) for record in curve]},
         buffer,
     )
+    path.parent.mkdir(exist_ok=True)  # another process may have tidied up
     write_atomically({path: buffer.getvalue()})
 
 

@@ -15,7 +15,7 @@ from saam.training.parameters import parameter_groups
 from saam.training.recipe import Recipe
 from saam.training.schedule import schedule_factor
 
-__all__ = ["Stepper", "check_precision"]
+__all__ = ["Stepper", "require_precision"]
 
 
 class Stepper:
@@ -34,7 +34,7 @@ class Stepper:
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, group: Group, new_parameters: Collection[str] = ()) -> None:
-        check_precision(recipe, group.device)
+        require_precision(recipe, group.device)
         self.memory_format = torch.channels_last if recipe.channels_last else torch.preserve_format
         self.model, self.recipe, self.group = model, recipe, group
         model.to(group.device).to(memory_format=self.memory_format)
@@ -112,11 +112,11 @@ class Stepper:
         return {name: part for name, part in parts.items() if part is not None}
 
 
-def check_precision(recipe: Recipe, device: torch.device) -> None:
-    """Raise unless a device can do a recipe's precision.
+def require_precision(recipe: Recipe, device: torch.device) -> None:
+    """Raise unless a device can train in the recipe's precision.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: It cannot.
     """
     if recipe.precision == "fp16" and device.type == "cpu":
         raise ValueError("precision 'fp16' needs a GPU, got the CPU: use precision='bf16' or 'no'")

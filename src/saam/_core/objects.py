@@ -1,0 +1,73 @@
+"""Classes and functions of the user's own, by a name that other processes can import: ``package.module:Name``."""
+
+import hashlib
+import importlib
+import inspect
+import re
+import sys
+from typing import Any
+
+__all__ = ["is_reference", "reference_to", "resolve", "source_hash"]
+
+_REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+_LIBRARIES = ("timm", "torchvision")  # what follows their colon is a name of theirs
+
+
+def is_reference(text: str) -> bool:
+    """Whether a name is of the form ``package.module:Name``, and no name of timm or torchvision.
+
+    >>> is_reference("my.nets:Net"), is_reference("timm:gca"), is_reference("se")
+    (True, False, False)
+    """
+    return _REFERENCE.fullmatch(text) is not None and text.partition(":")[0] not in _LIBRARIES
+
+
+def resolve(reference: str) -> Any:
+    """Import what ``package.module:Name`` names.
+
+    Raises:
+        ValueError: There is no such module, or no such name in it.
+    """
+    name, _, path = reference.partition(":")
+    try:
+        found: Any = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"cannot import {reference!r} ({error}): run in the folder of the module, or install it; in Python define "
+            "it in a file that is imported, not in a notebook"
+        ) from error
+    for part in path.split("."):
+        if not hasattr(found, part):
+            raise ValueError(f"cannot import {reference!r}: {name} has no {path}")
+        found = getattr(found, part)
+    return found
+
+
+def reference_to(what: Any) -> str:
+    """Return the ``package.module:Name`` of a class or function.
+
+    Raises:
+        ValueError: No other process could import it: a lambda, something within a function, or of a notebook.
+    """
+    module, name = getattr(what, "__module__", None), getattr(what, "__qualname__", "")
+    in_file = module != "__main__" or hasattr(sys.modules["__main__"], "__file__")
+    if not module or not in_file or not is_reference(f"{module}:{name}") or resolve(f"{module}:{name}") is not what:
+        raise ValueError(
+            f"worker processes cannot import {what!r:.200}: define it as a class or function at the top of a file, not "
+            "in a function, a lambda or a notebook"
+        )
+    return f"{module}:{name}"
+
+
+def source_hash(reference: str) -> str:
+    """Return a hash of the source of what a reference names; of that alone, not of what it uses.
+
+    Raises:
+        ValueError: It cannot be imported.
+    """
+    what = resolve(reference)
+    try:
+        source = inspect.getsource(what)
+    except (OSError, TypeError):  # built in, or compiled
+        source = reference
+    return hashlib.sha256(source.encode()).hexdigest()[:16]

@@ -1,0 +1,103 @@
+"""One side of a comparison: an attention in the common backbone, or a control without any."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from saam._core.objects import is_reference, resolve
+from saam._core.options import parse_options
+from saam.explain.score_maps import has_scores
+from saam.nn import attention_record, create_attention, parse_attention
+
+__all__ = ["PLAIN", "WIDER", "WIDER_TIME", "Arm"]
+
+PLAIN = "none"
+WIDER = "wider"
+WIDER_TIME = "wider:time"
+_CONTROLS = (PLAIN, WIDER, WIDER_TIME)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The attention that one arm puts into the backbone, and the pooling before the classifier.
+
+    Attributes:
+        label: A registered name, or ``package.module:Class`` for a class of the user's own, which takes the number of
+            channels; options follow, sorted by name, so one arm has one label. Controls are "none", the plain backbone
+            (its options may differ from the others', as in "none,width=24"), "wider", the plain backbone widened to
+            the parameters of the focus arm, and "wider:time", widened to the time of its training step. The option
+            ``head`` names the squeeze that pools before the classifier, as in "none,head=score".
+
+    Raises:
+        ValueError: No such attention, or options that cannot be read.
+
+    Example:
+        >>> Arm("saam, scorer=pixel, heads=4").label
+        'saam,heads=4,scorer=pixel'
+    """
+
+    label: str
+
+    def __post_init__(self) -> None:
+        name, options = parse_options(self.label.strip())
+        if name in (WIDER, WIDER_TIME) and options:
+            raise ValueError(f"{name!r} takes no option, got {self.label!r}")
+        if name not in _CONTROLS and not is_reference(name):
+            parse_attention(name)
+        label = ",".join([name, *(f"{option}={value}" for option, value in sorted(options.items()))])
+        object.__setattr__(self, "label", label)
+
+    @property
+    def name(self) -> str:
+        """The attention's name, without options."""
+        return _parsed(self.label)[0]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the attention, or of the backbone where there is none."""
+        return {option: value for option, value in _parsed(self.label)[1].items() if option != "head"}
+
+    @property
+    def head(self) -> str | None:
+        """The squeeze before the classifier; None for the backbone's own pooling."""
+        head: str | None = _parsed(self.label)[1].get("head")
+        return head
+
+    @property
+    def plain(self) -> bool:
+        """Whether the arm has no attention, save perhaps in the head."""
+        return self.name in _CONTROLS
+
+    @property
+    def attention(self) -> str:
+        """The label without the head; "none" for a control."""
+        if self.plain:
+            return PLAIN
+        return ",".join([self.name, *(f"{option}={value}" for option, value in self.options.items())])
+
+    @property
+    def scored(self) -> bool:
+        """Whether the arm has a score squeeze; the attention is built, on the meta device, to find out."""
+        if self.head is not None and self.head.startswith("score"):
+            return True
+        return not self.plain and _has_scores(self.name, self.attention)
+
+
+@lru_cache(maxsize=1000)
+def _parsed(label: str) -> tuple[str, dict[str, Any]]:
+    return parse_options(label)
+
+
+@lru_cache(maxsize=1000)
+def _has_scores(name: str, attention: str) -> bool:
+    with torch.device("meta"):
+        if is_reference(name):
+            return has_scores(resolve(name)(64, **_parsed(attention)[1]))
+        return has_scores(create_attention(attention, 64, **_needed(name, attention)))
+
+
+def _needed(name: str, attention: str) -> dict[str, Any]:
+    given = _parsed(attention)[1]
+    return {option: value for option, value in attention_record(name).options_at().items() if option not in given}

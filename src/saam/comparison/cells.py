@@ -1,0 +1,161 @@
+"""The summary over several comparisons: the cells of a study (model x data set), with the same arms in each.
+
+Scores of different data sets have no common scale, so arms are ranked within every cell (1 is best, ties share the mean
+of their ranks) and the ranks are averaged, as Demsar recommends. With N cells and k arms:
+
+    Friedman           chi2 = 12 N / (k (k + 1)) * (sum_j R_j^2 - k (k + 1)^2 / 4),  with scipy's correction for ties
+    Iman & Davenport   F = (N - 1) chi2 / (N (k - 1) - chi2)  has F(k - 1, (k - 1) (N - 1))
+    Nemenyi            two arms differ if their average ranks differ by CD = q sqrt(k (k + 1) / (6 N)) or more,
+                       with q the studentized range at .05 over sqrt 2
+
+Beside the ranks stand the paired differences of every arm to a reference, cell by cell, with Student's t interval over
+cells.
+
+Sources: Friedman, JASA 1937; Iman & Davenport, Comm. in Statistics 1980; Nemenyi, Distribution-free multiple
+    comparisons, 1963; Demsar, Statistical comparisons of classifiers over multiple data sets, JMLR 2006.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from saam._core.errors import unknown
+from saam.comparison.metrics import Metric
+from saam.comparison.records import RunRecord
+
+__all__ = ["ArmOverCells", "CellsSummary", "mean_scores", "summarise_cells"]
+
+_ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class ArmOverCells:
+    """One arm over all cells.
+
+    Attributes:
+        arm: its label.
+        rank: average rank, 1 is best.
+        mean: mean over cells of the score minus the reference's; 0 for the reference.
+        low: lower end of the 95 % interval of that mean over cells (Student's t); NaN with one cell.
+        high: its upper end.
+        wins: number of cells in which the arm is better than the reference.
+        losses: number of cells in which it is worse.
+    """
+
+    arm: str
+    rank: float
+    mean: float
+    low: float
+    high: float
+    wins: int
+    losses: int
+
+
+@dataclass(frozen=True)
+class CellsSummary:
+    """All arms over all cells, best average rank first.
+
+    Attributes:
+        metric: of the scores.
+        reference: label of the arm that differences are taken from.
+        cells: names of the cells that count: those in which every arm has a finite score.
+        left_out: names of the others.
+        arms: one entry for each arm.
+        p: of the Friedman test in Iman and Davenport's form, that all arms are alike; NaN with fewer than two cells or
+            arms.
+        critical_difference: of two average ranks, after Nemenyi; NaN likewise.
+    """
+
+    metric: Metric
+    reference: str
+    cells: tuple[str, ...]
+    left_out: tuple[str, ...]
+    arms: tuple[ArmOverCells, ...]
+    p: float
+    critical_difference: float
+
+
+def mean_scores(records: Iterable[RunRecord], metric: Metric) -> dict[str, float]:
+    """Return arm -> mean test score over the seeds that all arms have finished: one cell for `summarise_cells`."""
+    runs: dict[str, dict[int, float]] = {}
+    for record in records:
+        runs.setdefault(record.arm, {})[record.seed] = record.test[metric.name]
+    common = set.intersection(*map(set, runs.values())) if runs else set()
+    return {arm: fmean(scores[seed] for seed in sorted(common)) for arm, scores in runs.items()} if common else {}
+
+
+def summarise_cells(cells: Mapping[str, Mapping[str, float]], *, metric: Metric, reference: str) -> CellsSummary:
+    """Rank the arms over the cells of a study, and compare each with the reference, cell by cell.
+
+    Args:
+        cells: cell -> arm -> score, as `mean_scores` gives it.
+        metric: of the scores; it says which way is better.
+        reference: label of the arm to compare with.
+
+    Raises:
+        ValueError: no cell at all, or no cell has the reference.
+
+    Example:
+        >>> from saam.comparison.metrics import ACCURACY
+        >>> cells = {"a": {"none": 70.0, "se": 71.0}, "b": {"none": 80.0, "se": 80.5}}
+        >>> [(each.arm, each.rank) for each in summarise_cells(cells, metric=ACCURACY, reference="none").arms]
+        [('se', 1.0), ('none', 2.0)]
+    """
+    names = list(dict.fromkeys(arm for scores in cells.values() for arm in scores))
+    if not names:
+        raise ValueError("expected the scores of one cell or more, got none")
+    if reference not in names:
+        raise unknown("reference arm", reference, names)
+    whole = [cell for cell, scores in cells.items() if all(math.isfinite(scores.get(arm, math.nan)) for arm in names)]
+    scores = np.array([[cells[cell][arm] for arm in names] for cell in whole]).reshape(len(whole), len(names))
+    ranks = stats.rankdata(-metric.sign * scores, axis=1)
+    differences = scores - scores[:, [names.index(reference)]]
+    arms = [_arm(arm, ranks[:, place], differences[:, place], metric) for place, arm in enumerate(names) if len(whole)]
+    return CellsSummary(
+        metric=metric,
+        reference=reference,
+        cells=tuple(whole),
+        left_out=tuple(cell for cell in cells if cell not in whole),
+        arms=tuple(sorted(arms, key=lambda each: each.rank)),
+        p=_friedman(ranks),
+        critical_difference=_critical_difference(*ranks.shape),
+    )
+
+
+def _arm(arm: str, ranks: NDArray[np.float64], differences: NDArray[np.float64], metric: Metric) -> ArmOverCells:
+    n, mean = len(differences), float(differences.mean())
+    half = math.nan
+    if n > 1:
+        half = float(stats.t.ppf(1 - _ALPHA / 2, n - 1) * differences.std(ddof=1)) / math.sqrt(n)
+    ahead = metric.sign * differences
+    return ArmOverCells(
+        arm, float(ranks.mean()), mean, mean - half, mean + half, int((ahead > 0).sum()), int((ahead < 0).sum())
+    )
+
+
+def _friedman(ranks: NDArray[np.float64]) -> float:
+    """The p-value of Iman and Davenport's F; 1 where all arms tie in all cells, 0 where all cells agree."""
+    n, k = ranks.shape
+    if min(n, k) < 2:
+        return math.nan
+    between = n * np.square(ranks.mean(axis=0) - (k + 1) / 2).sum()
+    within = np.square(ranks - (k + 1) / 2).sum() / (n * (k - 1))
+    if within == 0:
+        return 1.0
+    chi2 = float(between / within)
+    left = n * (k - 1) - chi2
+    if left <= 1e-9:
+        return 0.0
+    return float(stats.f.sf((n - 1) * chi2 / left, k - 1, (k - 1) * (n - 1)))
+
+
+def _critical_difference(n: int, k: int) -> float:
+    if min(n, k) < 2:
+        return math.nan
+    q = float(stats.studentized_range.ppf(1 - _ALPHA, k, math.inf)) / math.sqrt(2)
+    return q * math.sqrt(k * (k + 1) / (6 * n))

@@ -1,0 +1,111 @@
+"""What a test score is: which way is better, how it is printed, and what difference matters.
+
+A comparison fixes this before the first run. `Metric.spread` sets the scale of the anytime-valid verdict, and
+`Metric.delta` says how close two arms must be to count as equivalent; both would mislead if they were chosen
+afterwards.
+"""
+
+import math
+from dataclasses import KW_ONLY, asdict, dataclass, fields
+from typing import Any, Literal, Self, get_args
+
+from saam._core.errors import printable, unknown
+
+__all__ = ["ACCURACY", "LOSS", "Better", "Metric"]
+
+Better = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One score of a test, under its name in ``record.test``.
+
+    Attributes:
+        name: key in ``record.test``.
+        better: "higher" or "lower".
+        spread: the expected standard deviation of a paired difference. A wrong guess costs seeds, never validity.
+        delta: two arms are equivalent if their true difference is within plus or minus this.
+        unit: of the score, as in "%"; a difference of percentages is in points.
+        digits: after the decimal point, in print.
+        low: least possible score.
+        high: largest possible score.
+        label: the name in print; ``name`` where none is given.
+
+    Raises:
+        ValueError: an empty name, an unknown direction, a spread or delta that is not positive, negative digits, or
+            limits in the wrong order.
+
+    Example:
+        >>> Metric("iou", "higher", spread=0.5, delta=0.5, unit="%", high=100.0).difference_unit
+        'points'
+    """
+
+    name: str
+    better: Better
+    _: KW_ONLY
+    spread: float
+    delta: float
+    unit: str = ""
+    digits: int = 3
+    low: float = 0.0
+    high: float = math.inf
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("a metric needs a name, got ''")
+        if self.better not in get_args(Better):
+            raise unknown("direction", self.better, get_args(Better))
+        for field in ("spread", "delta"):
+            value = getattr(self, field)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"the {field} of metric {self.name!r} must be a number above 0, got {value}")
+        if self.digits < 0:
+            raise ValueError(f"the digits of metric {self.name!r} must be 0 or more, got {self.digits}")
+        if not self.label:
+            object.__setattr__(self, "label", self.name)
+        if not self.low < self.high:
+            raise ValueError(f"metric {self.name!r} must have low < high, got {self.low} and {self.high}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values; infinite limits are None."""
+        return {name: value if value not in (math.inf, -math.inf) else None for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: object) -> Self:
+        """Return the metric that `to_json` wrote.
+
+        Raises:
+            ValueError: fields are missing, unknown, of another type or out of their range.
+        """
+        if not isinstance(values, dict) or values.keys() != {entry.name for entry in fields(cls)}:
+            raise ValueError(f"expected the fields of a metric, got {values!r:.200}")
+        limits = {"low": -math.inf, "high": math.inf}
+        values = {name: limits[name] if value is None and name in limits else value for name, value in values.items()}
+        read: dict[str, Any] = {}
+        for entry in fields(cls):
+            kind = {"digits": int, "spread": float, "delta": float, "low": float, "high": float}.get(entry.name, str)
+            value = values[entry.name]
+            if not isinstance(value, int | float if kind is float else kind) or isinstance(value, bool):
+                raise ValueError(f"the {entry.name} of a metric is {value!r:.80}")
+            read[entry.name] = printable(value) if isinstance(value, str) else value
+        return cls(**read)
+
+    @property
+    def sign(self) -> int:
+        """1 where higher is better, otherwise -1."""
+        return 1 if self.better == "higher" else -1
+
+    @property
+    def title(self) -> str:
+        """The name as it begins a line: "Accuracy"."""
+        return self.label[:1].upper() + self.label[1:]
+
+    @property
+    def difference_unit(self) -> str:
+        """The unit of a difference: "points" for percentages, otherwise the unit itself."""
+        return "points" if self.unit == "%" else self.unit
+
+
+ACCURACY = Metric("accuracy", "higher", spread=0.5, delta=0.5, unit="%", digits=2, high=100.0)
+LOSS = Metric("loss", "lower", spread=0.02, delta=0.02, unit="nats", label="log-loss")

@@ -1,0 +1,91 @@
+"""Arms and seeds of a comparison, whatever it trains: checked, in one spelling, and in the order in which they run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from saam._core.errors import printable, unknown
+from saam._core.objects import reference_to
+from saam.comparison.arm import PLAIN, Arm
+
+__all__ = ["MOST_SEEDS", "checked_sides", "schedule"]
+
+MOST_SEEDS = 10_000
+_LARGEST_SEED = 2**63 - 1
+
+Side = str | Callable[..., Any]
+
+
+def checked_sides(
+    arms: Sequence[Side] | Mapping[str, Side],
+    seeds: Sequence[int],
+    reference: str,
+    focus: str,
+    aliases: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return the fields of a plan that say what is compared.
+
+    Args:
+        arms: labels, or classes of the user's own; or these by the label that they are to have.
+        seeds: one run of every arm for each.
+        reference: the arm that all others are compared with; where none is given "none", or else the first arm.
+        focus: the arm that the report is about; where none is given the first score-based one, or else the last arm.
+        aliases: what labels stand for that are no names themselves.
+
+    Returns:
+        "arms" (labels), "seeds", "reference", "focus" and "aliases".
+
+    Raises:
+        ValueError: arms or seeds that are empty or given twice, an unknown attention, a reference or focus that is no
+            arm.
+        TypeError: seeds that are not integers.
+    """
+    aliases = dict(aliases)
+    labels = []
+    for label, arm in arms.items() if isinstance(arms, Mapping) else [("", arm) for arm in arms]:
+        spelled = arm if isinstance(arm, str) else reference_to(arm)
+        if label and label != spelled:
+            if label != printable(label) or not label.strip():
+                raise ValueError(f"an arm needs a label that can be printed, got {printable(label)!r}")
+            aliases[label] = Arm(spelled).label
+            labels.append(label)
+        else:
+            labels.append(spelled if spelled in aliases else Arm(spelled).label)
+    if not all(isinstance(seed, int) and not isinstance(seed, bool) for seed in seeds):
+        raise TypeError(f"seeds must be integers, got {tuple(seeds)}")
+    if len(seeds) > MOST_SEEDS:
+        raise ValueError(f"a comparison takes at most {MOST_SEEDS:,} seeds, got {len(seeds):,}")
+    both: dict[str, list[Any]] = {"arms": labels, "seeds": list(seeds)}
+    for kind, entries in both.items():
+        if not entries:
+            raise ValueError(f"a comparison needs {kind}, got none")
+        if len(set(entries)) < len(entries):
+            twice = sorted({str(entry) for entry in entries if entries.count(entry) > 1})
+            raise ValueError(f"{kind} must differ from each other, got {', '.join(twice)} more than once")
+    if min(seeds) < 0:
+        raise ValueError(f"seeds must be 0 or above, got {min(seeds)}")
+    if max(seeds) > _LARGEST_SEED:
+        raise ValueError(f"seeds must be below 2**63, got {max(seeds)}")
+    scored = [] if focus else [label for label in labels if Arm(aliases.get(label, label)).scored]
+    sides = {
+        "reference": reference or (PLAIN if PLAIN in labels else labels[0]),
+        "focus": focus or (scored or labels)[0 if scored else -1],
+    }
+    for kind, label in sides.items():
+        if label not in labels and (label := Arm(label).label) not in labels:
+            raise unknown(f"{kind} arm", label, labels)
+        sides[kind] = label
+    used = {label: spelled for label, spelled in aliases.items() if label in labels}
+    return {"arms": tuple(labels), "seeds": tuple(seeds), "aliases": used, **sides}
+
+
+def schedule(arms: Sequence[str], seeds: Sequence[int], stopped: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """Return (arm, seed) of every run: all arms of the first seed, then of the next, so that pairs fill up.
+
+    Args:
+        arms: labels.
+        seeds: in their order.
+        stopped: arms that have enough seeds -> how many.
+    """
+    return tuple(
+        (arm, seed) for count, seed in enumerate(seeds) for arm in arms if count < stopped.get(arm, len(seeds))
+    )

@@ -1,0 +1,49 @@
+"""What a report says of its plan, whether that trains a classifier by a recipe or calls a task of the user's."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any
+
+from saam.comparison import Comparison
+
+__all__ = ["Setting", "setting"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The circumstances of a comparison; what a plan does not have is None.
+
+    Attributes:
+        title: "resnet8 on photo-digits", or the title of the plan.
+        model: name of the backbone.
+        data: how results on the data are labelled, as soon as a run has said so.
+        where: placement of the attention.
+        start: how the attention starts.
+        recipe: the settings of the training by name.
+    """
+
+    title: str
+    model: str | None
+    data: str | None
+    where: str | None
+    start: str | None
+    recipe: Mapping[str, Any] | None
+
+    @property
+    def epochs(self) -> int | None:
+        """Of the training."""
+        return self.recipe.get("epochs") if self.recipe else None
+
+
+def setting(comparison: Comparison) -> Setting:
+    """Return the circumstances of a comparison."""
+    plan = comparison.plan
+    known = {name: getattr(plan, name, None) or None for name in ("model", "data", "where", "start")}
+    known["data"] = (getattr(comparison.records[0], "data", None) if comparison.records else None) or known["data"]
+    title = " on ".join(filter(None, (known["model"], known["data"])))
+    recipe: Any = getattr(plan, "recipe", None)
+    return Setting(
+        title=getattr(plan, "title", None) or title or "comparison",
+        recipe=asdict(recipe) if is_dataclass(recipe) and not isinstance(recipe, type) else recipe or None,
+        **known,
+    )
