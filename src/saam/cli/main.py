@@ -19,6 +19,7 @@ app = App(
 )
 for _name, _help in {
     "compare": "Compare attentions: train each with the same seeds, and say what helps, by how much, at what cost.",
+    "study": "Run a grid of comparisons: models x data sets x arms x seeds.",
     "train": "Train one network, from scratch or fine-tuned, and save it.",
     "report": "Write the report of a comparison anew, from its records.",
     "explain": "Show where a trained network's score maps look.",

@@ -22,7 +22,7 @@ from saam.report.command import command
 from saam.report.overview import overview
 from saam.report.setting import setting
 
-__all__ = ["html", "write_report"]
+__all__ = ["environment", "html", "write_report"]
 
 
 def html(comparison: Comparison, *, strip: ScoreMapStrip | None = None, no_strip: str = "") -> str:
@@ -43,7 +43,7 @@ def html(comparison: Comparison, *, strip: ScoreMapStrip | None = None, no_strip
     sections: dict[str, list[tuple[int, str]]] = {}
     for number, chart in enumerate(drawn):
         sections.setdefault(chart.section, []).append((number, chart.title))
-    page = _environment().get_template("report.html.j2")
+    page = environment().get_template("report.html.j2")
     return page.render(
         bundle=_bundle() if drawn else "",
         charts=sections,
@@ -73,19 +73,20 @@ def write_report(
 
 
 @functools.cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Return what renders the pages: templates, and the words that they use."""
+    made = Environment(
         loader=PackageLoader("saam.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    made.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     names = ["count", "duration", "forecast", "interval", "listed", "named", "number", "p_value", "ratio", "signed"]
-    environment.filters.update({name: getattr(words, name) for name in names})
-    environment.globals.update(missing=words.MISSING)
-    return environment
+    made.filters.update({name: getattr(words, name) for name in names})
+    made.globals.update(missing=words.MISSING)
+    return made
 
 
 @functools.cache

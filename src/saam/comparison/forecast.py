@@ -1,0 +1,87 @@
+"""What a comparison will take, and what it can tell: measured on one training step, before anything runs."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+
+from saam._core.devices import best_device
+from saam._core.modes import mode
+from saam._core.random import generators_kept
+from saam.comparison.arm import PLAIN
+from saam.comparison.driver import default_workers
+from saam.comparison.job import build_model, threads_set
+from saam.comparison.plan import Plan
+from saam.comparison.signflip import detectable
+from saam.data import load_data
+from saam.measure import peak_memory
+from saam.training import Group, Stepper
+
+__all__ = ["Forecast", "forecast"]
+
+_STEPS = 5
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a comparison will take.
+
+    Attributes:
+        runs: number of them.
+        seconds: of all runs, several at a time; attention that is slow comes on top.
+        memory: bytes that the tensors of one run hold.
+        disk: bytes of all networks.
+        difference: the smallest true difference in the primary metric that the seeds can show with probability .8, if
+            paired differences spread as the plan expects.
+    """
+
+    runs: int
+    seconds: float
+    memory: float
+    disk: float
+    difference: float
+
+
+def forecast(
+    plan: Plan, *, workers: int | None = None, threads: int = 1, device: str | Sequence[str] | None = None
+) -> Forecast:
+    """Measure a few training steps of the plain backbone, and say what the whole plan will take.
+
+    Args:
+        plan: what is to be compared.
+        workers: runs side by side; None: one for each processor, or for each device.
+        threads: of each.
+        device: as torch names it, or several.
+
+    Raises:
+        ValueError: a model or data set that does not exist.
+        FileNotFoundError: the data are not there.
+    """
+    devices = [device] if device is None or isinstance(device, str) else list(device)
+    place, recipe = best_device(devices[0]), plan.recipe
+    splits = load_data(plan.data, **plan.data_options)
+    model = build_model(plan, PLAIN, seed=0, classes=len(splits.classes))
+    size = min(recipe.batch_size, len(splits.train))
+    with threads_set(threads), generators_kept(place), mode(model, training=True):
+        stepper = Stepper(model, recipe, Group(0, 1, place))
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(size, 3, *splits.train.shape, generator=generator)
+        y = torch.randint(len(splits.classes), (size,), generator=generator)
+        memory = peak_memory(lambda: stepper.step(x, y, 0.5), model.parameters())
+        times = []
+        for _ in range(_STEPS):
+            start = time.perf_counter()
+            stepper.step(x, y, 0.5)
+            times.append(time.perf_counter() - start)
+    steps = len(splits.train) / size + (len(splits.validation) / size) / 3  # a forward pass is a third of a step
+    parameters = sum(value.numel() * value.element_size() for value in model.state_dict().values())
+    runs, side_by_side = len(plan.schedule()), workers or max(len(devices), default_workers(threads, place))
+    return Forecast(
+        runs=runs,
+        seconds=median(times) * steps * recipe.epochs * runs / side_by_side,
+        memory=memory,
+        disk=runs * parameters,
+        difference=detectable(len(plan.seeds)) * plan.metrics[0].spread,
+    )

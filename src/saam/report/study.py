@@ -1,0 +1,137 @@
+"""A study's comparisons beside each other: a table for the terminal, and one page that leads to theirs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from saam._core.files import write_atomically
+from saam._version import __version__
+from saam.comparison import Comparison
+from saam.comparison.cells import CellsSummary, mean_scores, summarise_cells
+from saam.comparison.metrics import Metric
+from saam.comparison.study import Study
+from saam.report.overview import Overview, overview
+from saam.report.page import environment
+from saam.report.setting import setting
+from saam.report.words import MISSING, failed_runs, interval, named, number, p_value, signed
+
+__all__ = ["StudyView", "study_html", "study_table", "study_view", "write_study_report"]
+
+
+@dataclass(frozen=True)
+class StudyView:
+    """All comparisons of a study.
+
+    Attributes:
+        metric: the primary one.
+        cells: the overview of each comparison by name.
+        titles: what each compares.
+        arms: labels, best average rank first as far as ranks are known.
+        summary: over all comparisons that have runs of every arm; None where there is none.
+        failures: one sentence for each comparison with failed runs.
+    """
+
+    metric: Metric
+    cells: Mapping[str, Overview]
+    titles: Mapping[str, str]
+    arms: tuple[str, ...]
+    summary: CellsSummary | None
+    failures: tuple[str, ...]
+
+    @property
+    def finding(self) -> str:
+        """What the comparisons say together, in one sentence."""
+        summary = self.summary
+        if summary is None or not summary.arms:
+            return "No comparison has a run of every arm yet"
+        best, count = summary.arms[0], len(summary.cells)
+        text = f"{named(best.arm)} has the best average rank, {number(best.rank, 1)} of {len(summary.arms)} arms"
+        if count == 1:
+            return f"{text}, in a single comparison"
+        difference = "differ" if summary.p < 0.05 else "cannot be told apart"
+        return f"{text}; over {count} comparisons the arms {difference} (Friedman, p {_equals(p_value(summary.p))})"
+
+
+def study_view(results: Mapping[str, Comparison]) -> StudyView:
+    """Summarise the comparisons of a study, finished or not.
+
+    Args:
+        results: by name, one or more.
+    """
+    first = next(iter(results.values())).plan
+    metric = first.metrics[0]
+    scores = {name: mean_scores(comparison.records, metric) for name, comparison in results.items()}
+    known = any(first.reference in each for each in scores.values())
+    summary = summarise_cells(scores, metric=metric, reference=first.reference) if known else None
+    ranked = [each.arm for each in summary.arms] if summary else []
+    planned = dict.fromkeys(arm for comparison in results.values() for arm in comparison.plan.arms)
+    failures = [
+        f"{name}: {failed_runs(comparison.failures, len(comparison.plan.schedule()))}"
+        for name, comparison in results.items()
+        if comparison.failures
+    ]
+    return StudyView(
+        metric=metric,
+        cells={name: overview(comparison) for name, comparison in results.items()},
+        titles={name: setting(comparison).title for name, comparison in results.items()},
+        arms=tuple(dict.fromkeys([*ranked, *planned])),
+        summary=summary,
+        failures=tuple(failures),
+    )
+
+
+def study_table(results: Mapping[str, Comparison]) -> Table:
+    """Tabulate the arms: average rank, mean difference over all comparisons, and the score in each."""
+    view = study_view(results)
+    table = Table(title=Text(f"{view.finding}."), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("arm", no_wrap=True)
+    reference = next(iter(view.cells.values())).reference
+    for name in ("rank", f"vs {reference}", *view.cells):
+        table.add_column(Text(name), justify="right")
+    for arm, rank, difference, scores in _rows(view):
+        table.add_row(Text(arm, "bold"), rank, difference, *(Text(score) for score in scores))
+    if view.failures:
+        table.caption, table.caption_justify = Text("\n".join(view.failures), "red"), "left"
+    return table
+
+
+def study_html(study: Study, results: Mapping[str, Comparison]) -> str:
+    """Write a study, finished or not, as a page that needs no other file but leads to the report of each comparison."""
+    view = study_view(results)
+    return (
+        environment()
+        .get_template("study.html.j2")
+        .render(study=study, view=view, rows=list(_rows(view)), results=results, version=__version__)
+    )
+
+
+def write_study_report(path: str | Path, study: Study, results: Mapping[str, Comparison]) -> None:
+    """Write the page of `study_html` to a file, whole or not at all."""
+    write_atomically({Path(path): study_html(study, results).encode()})
+
+
+def _rows(view: StudyView) -> list[tuple[str, str, str, list[str]]]:
+    """Return arm, average rank, mean difference with its interval, and the score in each comparison."""
+    over = {each.arm: each for each in view.summary.arms} if view.summary else {}
+    digits = view.metric.digits
+    rows = []
+    for arm in view.arms:
+        scores = []
+        for cell in view.cells.values():
+            row = next((row for row in cell.rows if row.arm == arm), None)
+            score = row.scores.get(view.metric.name) if row else None
+            told = row.differences.get(view.metric.name) if row else None
+            text = MISSING if score is None else number(score.mean, digits)
+            scores.append(f"{text}\n{signed(told.mean, digits)}, {told.verdict}" if told else text)
+        mean = over.get(arm)
+        alone = mean is None or arm == (view.summary.reference if view.summary else "")
+        difference = "" if alone or mean is None else f"{signed(mean.mean, digits)}\n{interval(mean, digits)}"
+        rows.append((arm, number(mean.rank, 1) if mean else MISSING, difference, scores))
+    return rows
+
+
+def _equals(p: str) -> str:
+    return p if p.startswith("<") else f"= {p}"
