@@ -211,7 +211,7 @@ def write_run(out: Path, finished: Finished) -> None:
 
 
 def write_failure(out: Path, failure: FailureRecord) -> None:
-    """Keep that a run failed; its state stays, so that it can go on from there."""
+    """Keep that a run failed; its state stays, to be looked at."""
     (out / "failures").mkdir(exist_ok=True)
     write_atomically({_failure(out, failure.id): _json(failure.to_json())})
 

@@ -1,6 +1,7 @@
 """Batches of normalised images, in an order and with augmentation that depend on seed and epoch alone."""
 
 import hashlib
+import math
 import random
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -60,7 +61,7 @@ class Batches:
             raise ValueError(f"{len(images)} images make no batch of {batch_size}; take more images or a smaller batch")
         for name in augmentation:
             require_augmentation(name)
-        if mixup < 0 or (mixup and classes < 1):
+        if not 0 <= mixup < math.inf or (mixup and classes < 1):
             raise ValueError(f"mixup={mixup} with classes={classes}: expected 0 or above, and the number of classes")
         self.mixup, self.classes = mixup, classes
         self.images, self.batch_size, self.mean, self.std = images, batch_size, tuple(mean), tuple(std)
