@@ -208,7 +208,7 @@ def test_other_images_under_the_same_name_are_another_comparison(make_plan, ran,
     monkeypatch.setattr(
         driver, "load_data", lambda *args, **options: dataclasses.replace(load(*args, **options), fingerprint="other")
     )
-    with pytest.raises(ValueError, match="it differs in the images or the version of saam or torch"):
+    with pytest.raises(ValueError, match="it differs in the images, the code or the version of saam or torch"):
         compare(make_plan(), tmp_path, executor=executor)
 
 
