@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from saam.cli.main import main
-from saam.comparison import runner
+from saam.comparison import job
 
 SETTINGS = ("--model", "resnet8,width=8,stem_stride=2", "--recipe", "demo,epochs=1", "--workers", "1")
 ARMS = ("--arms", "none", "saam")
@@ -76,7 +76,7 @@ def damage_the_weights(place, copy):
     ],
 )
 def test_what_the_pictures_need_may_be_lost(place, copy, capsys, command, lose, reason):
-    runner._load.cache_clear()
+    job._load.cache_clear()
     (copy / "report.html").unlink()
     lose(place, copy)
     arguments = ["report", copy] if command == "report" else ["compare", "--plan", copy / "plan.json", "--out", copy]

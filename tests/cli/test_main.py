@@ -74,7 +74,7 @@ def test_a_finished_comparison_is_not_run_again(comparison, capsys):
         (["compare", "--data", "folder:/no/such/folder"], "/no/such/folder"),
         (["report", "/no/such/folder"], "/no/such/folder"),
         (["explain", "/no/such/folder"], "/no/such/folder"),
-        (["train", "--attach", "sam"], "did you mean 'saam'"),
+        (["train", "--attention", "sam"], "did you mean 'saam'"),
     ],
 )
 def test_what_is_wrong_is_one_line(arguments, expected, tmp_path, capsys):
@@ -137,7 +137,18 @@ def test_profile_measures_every_arm(capsys):
 
 def test_train_saves_what_load_and_explain_read(tmp_path, capsys):
     out = tmp_path / "trained"
-    arguments = ("--attach", "saam,heads=2", "--data", TINY[1], "--model", TINY[3], "--recipe", TINY[5], "--out", out)
+    arguments = (
+        "--attention",
+        "saam,heads=2",
+        "--data",
+        TINY[1],
+        "--model",
+        TINY[3],
+        "--recipe",
+        TINY[5],
+        "--out",
+        out,
+    )
     assert run("train", *arguments) == 0
     printed = capsys.readouterr().out
     assert "epoch 1/1" in printed
@@ -167,7 +178,7 @@ def test_fine_tuning_starts_from_published_weights_and_learns_new_parameters_fas
     monkeypatch.setattr(timm, "create_model", from_file)
     out = tmp_path / "tuned"
     recipe = "finetune,epochs=1,learning_rate=1e-6,new_parameters_factor=1e4,batch_size=30"
-    arguments = ("--pretrained", "--attach", "saam", "--data", TINY[1], "--recipe", recipe, "--out", out)
+    arguments = ("--pretrained", "--attention", "saam", "--data", TINY[1], "--recipe", recipe, "--out", out)
     assert run("train", "--model", "timm:resnet10t", *arguments) == 0, capsys.readouterr().err
     tuned, before = saam.load(out).state_dict(), published.state_dict()
     moved = (tuned["conv1.0.weight"] - before["conv1.0.weight"]).abs().max()

@@ -8,8 +8,10 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from saam.cli import train
 from saam.cli.main import main
 
 MODEL = ("--model", "resnet8,width=8,stem_stride=2")
@@ -65,7 +67,8 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(pets, tmp_path, capsys, monke
         "data": ("--data", "more", *MODEL, *recipe),
         "model": ("--data", "pets", "--model", "resnet8,width=4", *recipe),
         "recipe": ("--data", "pets", *MODEL, "--recipe", "quick,epochs=40,batch_size=17"),
-        "surgery": ("--data", "pets", *MODEL, *recipe, "--attach", "se"),
+        "surgery": ("--data", "pets", *MODEL, *recipe, "--attention", "se"),
+        "seed": ("--data", "pets", *MODEL, *recipe, "--seed", "1"),
     }
     for differs, other in others.items():
         assert run("train", *other, "--out", out) == 1
@@ -89,7 +92,7 @@ def test_a_finished_training_is_not_overwritten_by_another(pets, tmp_path, capsy
     assert run(*command, "--out", out) == 0
     files = {file.name: file.read_bytes() for file in out.iterdir()}
     capsys.readouterr()
-    for other in (("--seed", 1), ("--attach", "se")):
+    for other in (("--seed", 1), ("--attention", "se"), ("--seed", 1, "--again")):
         assert run(*command, *other, "--out", out) == 1
         error = capsys.readouterr().err
         assert (
@@ -98,6 +101,11 @@ def test_a_finished_training_is_not_overwritten_by_another(pets, tmp_path, capsy
     (out / "curves.json").unlink()
     assert files.keys() - {file.name for file in out.iterdir()} == {"curves.json"}
     assert run(*command, "--out", out) == 0
+    assert capsys.readouterr().out == f"{out} holds this training, finished; --again trains it again\n"
+    assert files.keys() - {file.name for file in out.iterdir()} == {"curves.json"}
+    assert run(*command, "--out", out, "--again") == 0
+    assert "epoch 1/1" in capsys.readouterr().out
+    assert {file.name for file in out.iterdir()} == files.keys()
     assert (out / "model.safetensors").read_bytes() == files["model.safetensors"]
     for content in ("", "[]", "{}"):
         (out / "config.json").write_text(content)
@@ -115,7 +123,8 @@ def test_it_says_how_many_images_there_are(pets, tmp_path, capsys):
 
 def test_every_epoch_says_how_much_the_scores_are_used(tmp_path, capsys):
     recipe = ("--recipe", "quick,epochs=2,batch_size=16")
-    assert run("train", *DIGITS, *MODEL, *recipe, "--attach", "saam", "--out", tmp_path / "saam") == 0
+    sharp = ("--attention", "saam,temperature=0.05", "--start", "default")
+    assert run("train", *DIGITS, *MODEL, *recipe, *sharp, "--out", tmp_path / "saam") == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
     curve = json.loads((tmp_path / "saam" / "curves.json").read_text())
     assert len(lines) == len(curve) == 2
@@ -126,7 +135,7 @@ def test_every_epoch_says_how_much_the_scores_are_used(tmp_path, capsys):
         assert line.endswith(f" s  scores {' to '.join(ends)}")
     assert min(shares) < 1
 
-    assert run("train", *DIGITS, *MODEL, *recipe, "--attach", "se", "--out", tmp_path / "se") == 0
+    assert run("train", *DIGITS, *MODEL, *recipe, "--attention", "se", "--out", tmp_path / "se") == 0
     assert "scores" not in capsys.readouterr().out
     assert [epoch["observed"] for epoch in json.loads((tmp_path / "se" / "curves.json").read_text())] == [{}, {}]
 
@@ -173,3 +182,37 @@ def test_true_and_false_are_values(pets, tmp_path, capsys):
     settings = json.loads((tmp_path / "o" / "config.json").read_text())
     assert settings["data"]["options"] == {"skip_corrupt": True, "size": 16}
     assert settings["recipe"]["nesterov"] is False
+
+
+def test_the_start_and_the_head_make_another_training(pets, tmp_path, capsys):
+    out, command = tmp_path / "out", ("train", "--data", pets / "pets", *MODEL, "--recipe", "quick,epochs=1")
+    assert run(*command, "--attention", "se", "--out", out) == 0
+    for other in (("--attention", "se", "--start", "default"), ("--attention", "se,head=score")):
+        assert run(*command, *other, "--out", out) == 1
+        assert "holds a finished training with other settings" in capsys.readouterr().err
+
+
+def test_threads_are_as_asked_and_set_back(pets, tmp_path, monkeypatch):
+    seen, before = [], torch.get_num_threads()
+    fit = train.fit
+    monkeypatch.setattr(train, "fit", lambda *a, **k: seen.append(torch.get_num_threads()) or fit(*a, **k))
+    command = ("train", "--data", pets / "pets", *MODEL, "--recipe", "quick,epochs=1")
+    assert run(*command, "--threads", before + 1, "--out", tmp_path / "out") == 0
+    assert (seen, torch.get_num_threads()) == ([before + 1], before)
+
+
+def test_trainings_without_a_folder_get_one_each(pets, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command = ("train", "--data", pets / "pets", *MODEL)
+    one, two = (*command, "--recipe", "quick,epochs=1"), (*command, "--recipe", "quick,epochs=1,batch_size=16")
+    for arguments in (one, two, (*one, "--seed", 1)):
+        assert run(*arguments) == 0
+    folders = sorted(folder.name for folder in tmp_path.iterdir())
+    assert len(folders) == 3
+    assert all(re.fullmatch(r"saam-pets-resnet8-[0-9a-f]{4}", name) for name in folders)
+    capsys.readouterr()
+    assert run(*one) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.endswith(" holds this training, finished; --again trains it again")
+    assert line.split()[0] in folders
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == folders

@@ -1,9 +1,11 @@
 import pytest
 import torch
-from saam.comparison.cost import best_device, measure_costs, peak_memory
 from torch import nn
 
-from saam.comparison import cost as cost_module
+from saam._core.devices import best_device
+from saam.comparison import costs as module
+from saam.comparison.costs import measure_costs
+from saam.measure import peak_memory
 from saam.models import create_model
 from saam.training import Recipe
 
@@ -54,36 +56,30 @@ def test_frozen_parameters_are_not_counted():
     assert record.parameters == whole - frozen["none"].conv1.weight.numel()
 
 
-def test_models_take_turns_and_times_become_medians_spreads_and_paired_ratios(monkeypatch):
-    """A clock that says how long each piece of work took: the second model always twice as long, in drifting rounds."""
+def test_all_steps_are_timed_before_all_inferences_and_become_medians_spreads_and_paired_ratios(monkeypatch):
+    """Times as if the second model always took twice as long, in rounds that drift."""
     calls = []
 
-    def seconds(trial, work, *, training):
-        calls.append((trial.label, training))
-        drift = [1, 3, 2, 10, 4][sum(label == trial.label and mode == training for label, mode in calls) - 1]
-        return drift * {"none": 1e-3, "se": 2e-3}[trial.label] * (2 if training else 1)
+    def take_turns(works, **settings):
+        calls.append((list(works), settings, [work() for work in works.values()]))
+        drift = [1, 3, 2, 10, 4] if len(calls) == 1 else [2, 3, 1, 5, 8]
+        scale = 2e-3 if len(calls) == 1 else 1e-3
+        return {label: [scale * factor * time for time in drift] for label, factor in (("none", 1), ("se", 2))}
 
-    monkeypatch.setattr(cost_module._Trial, "seconds", seconds)
-    pair = models("none", "se")
-    for label, model in pair.items():
-        model.label = label
-    monkeypatch.setattr(cost_module._Trial, "label", property(lambda trial: trial.model.label), raising=False)
-    plain, se = measure_costs(pair, RECIPE, image_size=(8, 8), rounds=5)
-    turn = [("none", True), ("none", False), ("se", True), ("se", False)]
-    assert calls == [*turn, *turn[2:], *turn[:2], *turn, *turn[2:], *turn[:2], *turn]
+    monkeypatch.setattr(module, "take_turns", take_turns)
+    plain, se = measure_costs(models("none", "se"), RECIPE, image_size=(8, 8), rounds=7, seconds=9.0, device="cpu")
+    settings = {"rounds": 7, "seconds": 4.5, "device": torch.device("cpu")}
+    assert [call[:2] for call in calls] == [(["none", "se"], settings)] * 2
+    steps, inferences = (call[2] for call in calls)
+    assert steps == [None, None]
+    assert [logits.shape for logits in inferences] == [(8, 10)] * 2
     assert (plain.train_step_ms, plain.inference_ms) == pytest.approx((6.0, 3.0))
-    assert (plain.train_step_spread_ms, plain.inference_spread_ms) == pytest.approx((4.0, 2.0))
-    assert (se.train_step_ratio, se.inference_ratio) == pytest.approx((2.0, 2.0))
-
-
-def test_rounds_end_with_the_time_but_not_before_the_fifth(monkeypatch):
-    turns = []
-    monkeypatch.setattr(cost_module._Trial, "seconds", lambda *_, **__: turns.append(1) or 1.0)
-    measure_costs(models("none"), RECIPE, image_size=(8, 8), rounds=30, seconds=0.0)
-    assert len(turns) == 2 * 5
-    turns.clear()
-    measure_costs(models("none"), RECIPE, image_size=(8, 8), rounds=7, seconds=1e9)
-    assert len(turns) == 2 * 7
+    assert (plain.train_step_spread_ms, plain.inference_spread_ms) == pytest.approx((4.0, 3.0))
+    assert (se.train_step_ms, se.inference_ms) == pytest.approx((12.0, 6.0))
+    for name in ("train_step_ratio", "inference_ratio"):
+        assert (getattr(plain, name), getattr(plain, f"{name}_spread")) == (1.0, 0.0)
+        assert getattr(se, name) == pytest.approx(2.0)
+        assert getattr(se, f"{name}_spread") == pytest.approx(0.0, abs=1e-12)
 
 
 def test_steps_train_and_inferences_do_not():
@@ -97,7 +93,8 @@ def test_steps_train_and_inferences_do_not():
     model = nn.Sequential(Probe(), nn.Flatten(), nn.Linear(3 * 4 * 4, 5))
     before = model[2].weight.clone()
     measure_costs({"none": model}, RECIPE, image_size=(4, 4), rounds=5)
-    assert set(modes[-10:]) == {(True, True, False), (False, False, True)}
+    training, inference = (True, True, False), (False, False, True)
+    assert modes[-10:] == [training] * 5 + [inference] * 5
     assert not torch.equal(model[2].weight, before)
 
 

@@ -13,10 +13,10 @@ from rich.console import Console
 from safetensors.torch import save as to_bytes
 
 from mutations import mutate
-from saam.comparison import Comparison, Plan, load_comparison, load_model
-from saam.comparison.job import build_model
+from saam.comparison import ACCURACY, LOSS, Comparison, Plan, load_comparison, load_model
+from saam.comparison.job import Finished, build_model
 from saam.comparison.records import CostRecord
-from saam.comparison.store import write_costs, write_plan, write_run
+from saam.comparison.store import read_scores, write_costs, write_plan, write_run
 from saam.report import table, verdicts
 from saam.report.charts import _by_epoch, charts
 from saam.report.command import command
@@ -74,7 +74,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
             environment={"saam": "0.1.0", "threads": 1},
             finished="2026-01-01T00:00:00+00:00",
         )
-        write_run(out, record, to_bytes(build_model(plan, arm, seed=seed, classes=10).state_dict()))
+        weights = to_bytes(build_model(plan, arm, seed=seed, classes=10).state_dict())
+        images = {"loss": torch.full((100,), 0.5).half(), "correct": torch.arange(100) < 80}
+        write_run(out, Finished(record, weights, to_bytes(images)))
     cost = CostRecord("none", 9, 0, 9, 1.0, 1.0, 0.1, 1.0, 1.0, 0.1, 1.0, 1.0, 1.0, 8, (32, 32), 1, "cpu")
     write_costs(out, [cost], "cost")
     return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
@@ -83,8 +85,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def look(comparison: Comparison) -> None:
     """What a report makes of a comparison, but for the drawing itself, which takes too long for hundreds of them."""
     overview(comparison)
-    for name in ("validation_accuracy", "validation_loss", "train_loss"):
-        _by_epoch([record.curve for record in comparison.records], name)
+    for name, metric in (("validation_accuracy", ACCURACY), ("validation_loss", LOSS), ("train_loss", LOSS)):
+        _by_epoch([record.curve for record in comparison.records], name, metric)
     use_by_epoch(comparison.records)
     delivered_shares(comparison.records)
     command(comparison.plan)
@@ -194,16 +196,25 @@ def test_numbers_of_classes(whole, tmp_path: Path, classes: object) -> None:
     assert check(whole, "plan.json", content, folder, lambda: look(load_comparison(folder)))
 
 
-def test_weights(whole, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["weights", "scores"])
+def test_tensors(whole, tmp_path: Path, kind: str) -> None:
     folder = laid_out(whole, tmp_path)
-    plan = json.loads(whole["plan.json"])
-    name = f"weights/{plan['runs'][0]}.safetensors"
+    run_id = json.loads(whole["plan.json"])["runs"][0]
+    name = f"{kind}/{run_id}.safetensors"
+
+    def read() -> None:
+        if kind == "weights":
+            load_model(folder, "none", 0)
+        else:
+            read_scores(folder, run_id)
+
+    read()
     draw = random.Random(0)
     header = 8 + int.from_bytes(whole[name][:8], "little")
     for _ in range(30):
         content = bytearray(whole[name])
         content[draw.randrange(header)] = draw.randrange(256)
         cut = draw.choice([len(content), draw.randrange(len(content))])
-        check(whole, name, bytes(content[:cut]), folder, lambda: load_model(folder, "none", 0))
+        check(whole, name, bytes(content[:cut]), folder, read)
     for content in (b"", b"\0" * 8, b"\xff" * 100, b"PK\x03\x04" * 10):
-        assert check(whole, name, content, folder, lambda: load_model(folder, "none", 0))
+        assert check(whole, name, content, folder, read)

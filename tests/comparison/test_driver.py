@@ -1,5 +1,4 @@
 import dataclasses
-import importlib
 import json
 import re
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -8,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from saam.comparison import PLAIN, compare, load_comparison, load_model, pool
+from saam.comparison import PLAIN, compare, costs, driver, job, load_comparison, load_model
+from saam.comparison.job import Run
 from saam.comparison.records import CostRecord, RunRecord
-from saam.training import Recipe
-
-module = importlib.import_module("saam.comparison.compare")  # the package has a function of this name
+from saam.comparison.store import read_scores
+from saam.training import ImageScores, Recipe
 
 
 @pytest.fixture
@@ -20,9 +19,9 @@ def ran(monkeypatch, make_record):
     """Runs and measurements that take no time; the list of those made so far."""
     made = []
 
-    def run(plan, arm, seed, *, device=None):
+    def run(plan, arm, seed, **_):
         made.append((arm, seed))
-        splits = module.load_data(plan.data, **plan.data_options)
+        splits = driver.load_data(plan.data, **plan.data_options)
         record = make_record(
             arm,
             seed,
@@ -30,14 +29,14 @@ def ran(monkeypatch, make_record):
             id=plan.run_id(arm, seed, fingerprint=splits.fingerprint),
             finished=f"run {len(made)}",
         )
-        return record, nn.Linear(2, seed + 1)
+        return Run(record, nn.Linear(2, seed + 1), ImageScores(torch.tensor([0.5, 2.0]), torch.tensor([True, False])))
 
     def measure_costs(models, recipe, **settings):
         made.append(("costs", tuple(models), settings))
         return tuple(cost_of(arm) for arm in models)
 
-    monkeypatch.setattr(pool, "run", run)
-    monkeypatch.setattr(pool, "measure_costs", measure_costs)
+    monkeypatch.setattr(job, "run", run)
+    monkeypatch.setattr(costs, "measure_costs", measure_costs)
     return made
 
 
@@ -60,12 +59,12 @@ def timeless(comparison):
     return [(record.id, record.arm, record.seed, record.test) for record in comparison.records]
 
 
-def test_every_arm_runs_with_every_seed_seed_by_seed_after_the_costs(make_plan, ran, executor, tmp_path):
+def test_every_arm_runs_with_every_seed_seed_by_seed_before_the_costs(make_plan, ran, executor, tmp_path):
     plan = make_plan(arms=("se", "saam"), seeds=(3, 1))
     comparison = compare(plan, tmp_path / "new" / "out", executor=executor)
-    costs, *runs = ran
-    assert costs[:2] == ("costs", (PLAIN, "se", "saam"))
-    assert costs[2] == {"image_size": (32, 32), "threads": 1, "device": None}
+    *runs, measured = ran
+    assert measured[:2] == ("costs", (PLAIN, "se", "saam"))
+    assert measured[2] == {"image_size": (32, 32), "threads": 1, "device": None}
     assert runs == [("se", 3), ("saam", 3), ("se", 1), ("saam", 1)]
     assert [(record.arm, record.seed) for record in comparison.records] == runs
     assert [cost.arm for cost in comparison.costs] == [PLAIN, "se", "saam"]
@@ -75,18 +74,28 @@ def test_every_arm_runs_with_every_seed_seed_by_seed_after_the_costs(make_plan, 
 def test_the_folder_holds_plan_records_weights_and_costs_and_nothing_else(make_plan, ran, executor, tmp_path):
     comparison = compare(make_plan(), tmp_path, executor=executor)
     ids = sorted(record.id for record in comparison.records)
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["costs.json", "plan.json", "runs", "weights"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [
+        "costs.json",
+        "plan.json",
+        "runs",
+        "scores",
+        "weights",
+    ]
     assert sorted(entry.name for entry in (tmp_path / "runs").iterdir()) == [f"{run_id}.json" for run_id in ids]
-    assert sorted(entry.name for entry in (tmp_path / "weights").iterdir()) == [f"{i}.safetensors" for i in ids]
+    for folder in ("weights", "scores"):
+        assert sorted(entry.name for entry in (tmp_path / folder).iterdir()) == [f"{i}.safetensors" for i in ids]
     assert load_comparison(tmp_path) == comparison
     record = comparison.records[0]
     assert RunRecord.from_json(json.loads((tmp_path / "runs" / f"{record.id}.json").read_text())) == record
+    scores = read_scores(tmp_path, record.id)
+    assert (scores.losses.tolist(), scores.correct.tolist()) == ([0.5, 2.0], [True, False])
 
 
-def test_progress_is_told_at_the_start_after_the_costs_and_after_each_run(make_plan, ran, executor, tmp_path):
+def test_progress_is_told_at_the_start_after_each_run_and_after_the_costs(make_plan, ran, executor, tmp_path):
     plan, told, records = make_plan(arms=("none", "se"), seeds=(0,)), [], []
     done = compare(plan, tmp_path, executor=executor, on_progress=told.append, on_record=records.append)
-    assert [(len(comparison.records), len(comparison.costs)) for comparison in told] == [(0, 0), (0, 2), (1, 2), (2, 2)]
+    counts = [(len(comparison.records), len(comparison.costs)) for comparison in told]
+    assert list(dict.fromkeys(counts)) == [(0, 0), (1, 0), (2, 0), (2, 2)]  # one that is slow is told of more often
     assert told[-1] == done
     assert tuple(records) == done.records
     told.clear()
@@ -105,7 +114,7 @@ def test_what_is_recorded_is_not_run_again(make_plan, ran, executor, tmp_path):
 
 def test_a_finished_comparison_starts_no_process(make_plan, ran, executor, tmp_path, monkeypatch):
     first = compare(make_plan(), tmp_path, executor=executor)
-    monkeypatch.setattr(module, "processes", lambda *_: pytest.fail("a process was started"))
+    monkeypatch.setattr(driver, "Processes", lambda *_: pytest.fail("a process was started"))
     assert compare(make_plan(), tmp_path) == first
 
 
@@ -121,9 +130,11 @@ def test_a_killed_comparison_ends_with_the_records_of_one_that_was_not(make_plan
         compare(plan, tmp_path / "killed", executor=executor, on_record=kill)
     partial = load_comparison(tmp_path / "killed")
     assert partial.records == tuple(finished)
+    executor.submit(int).result()  # what was under way is over
     ran.clear()
     resumed = compare(plan, tmp_path / "killed", executor=executor)
-    assert ran == [(arm, seed) for arm, seed in plan.schedule()[3:]]
+    assert ran[:-1] == [(arm, seed) for arm, seed in plan.schedule()[3:]]
+    assert ran[-1][0] == "costs"
     assert timeless(resumed) == timeless(compare(plan, tmp_path / "whole", executor=executor))
     assert resumed.records[:3] == partial.records
 
@@ -139,35 +150,14 @@ def test_a_run_whose_files_cannot_be_written_leaves_no_record(make_plan, ran, ex
     assert len(compare(make_plan(), tmp_path, executor=executor).records) == 6
 
 
-def test_a_failed_run_is_named_and_the_finished_ones_are_kept(make_plan, ran, executor, tmp_path, monkeypatch):
-    run = pool.run
-
-    def failing(plan, arm, seed, *, device=None):
-        if (arm, seed) == ("se", 1):
-            raise FloatingPointError("the training loss became nan")
-        return run(plan, arm, seed, device=device)
-
-    monkeypatch.setattr(pool, "run", failing)
-    message = (
-        "the run of arm 'se' with seed 1 failed: FloatingPointError: the training loss became nan; finished runs are"
-    )
-    with pytest.raises(RuntimeError, match=message) as caught:
-        compare(make_plan(), tmp_path, executor=executor)
-    assert isinstance(caught.value.__cause__, FloatingPointError)
-    kept = {(record.arm, record.seed) for record in load_comparison(tmp_path).records}
-    assert kept >= {("none", 0), ("se", 0), ("saam", 0)}
-    assert ("se", 1) not in kept
-    monkeypatch.setattr(pool, "run", run)
-    assert len(compare(make_plan(), tmp_path, executor=executor).records) == 6
-
-
 def test_costs_that_cannot_be_measured_are_an_error(make_plan, ran, executor, tmp_path, monkeypatch):
     def failing(*_, **__):
         raise ValueError("cannot count the operation")
 
-    monkeypatch.setattr(pool, "measure_costs", failing)
+    monkeypatch.setattr(costs, "measure_costs", failing)
     with pytest.raises(RuntimeError, match="measurement of the costs failed: ValueError: cannot count the operation"):
         compare(make_plan(), tmp_path, executor=executor)
+    assert len(load_comparison(tmp_path).records) == 6
     assert len(compare(make_plan(), tmp_path, executor=executor, costs=False).records) == 6
 
 
@@ -177,8 +167,8 @@ def test_a_changed_plan_keeps_what_still_belongs_to_it(make_plan, ran, executor,
     ran.clear()
     changed = make_plan(arms=("eca", "none"), seeds=(1, 2), reference="eca")
     comparison = compare(changed, tmp_path, executor=executor)
-    costs, *runs = ran
-    assert costs[1] == (PLAIN, "eca")
+    *runs, measured = ran
+    assert measured[1] == (PLAIN, "eca")
     assert runs == [("eca", 1), ("eca", 2), ("none", 2)]
     assert [(r.arm, r.seed) for r in comparison.records] == [("eca", 1), ("none", 1), ("eca", 2), ("none", 2)]
     assert load_comparison(tmp_path) == comparison
@@ -214,11 +204,11 @@ def test_a_folder_with_another_comparison_is_refused_and_stays_as_it_was(
 
 def test_other_images_under_the_same_name_are_another_comparison(make_plan, ran, executor, tmp_path, monkeypatch):
     compare(make_plan(), tmp_path, executor=executor)
-    load = module.load_data
+    load = driver.load_data
     monkeypatch.setattr(
-        module, "load_data", lambda *args, **options: dataclasses.replace(load(*args, **options), fingerprint="other")
+        driver, "load_data", lambda *args, **options: dataclasses.replace(load(*args, **options), fingerprint="other")
     )
-    with pytest.raises(ValueError, match="it differs in the images or the version of saam or torch"):
+    with pytest.raises(ValueError, match="it differs in the images, the code or the version of saam or torch"):
         compare(make_plan(), tmp_path, executor=executor)
 
 
@@ -229,19 +219,27 @@ def test_the_place_of_the_data_makes_no_other_comparison(make_plan, ran, executo
 
 
 @pytest.mark.parametrize(
-    ("changes", "settings"),
+    ("changes", "settings", "arms"),
     [
-        ({"arms": ("none", "se")}, {}),
-        ({}, {"threads": 2}),
+        ({"arms": ("none", "se")}, {}, None),
+        ({"arms": ("none", "eca", "se")}, {}, (PLAIN, "eca")),
+        ({"arms": ("eca",)}, {}, (PLAIN, "eca")),
+        ({}, {"threads": 2}, (PLAIN, "se", "saam")),
     ],
 )
-def test_costs_are_measured_again_when_they_may_differ(make_plan, ran, executor, tmp_path, changes, settings):
-    plan = make_plan(seeds=(0,))
-    compare(plan, tmp_path, executor=executor)
+def test_costs_are_measured_for_the_arms_that_lack_them(make_plan, ran, executor, tmp_path, changes, settings, arms):
+    compare(make_plan(seeds=(0,)), tmp_path, executor=executor)
     compare(make_plan(seeds=(0, 1)), tmp_path, executor=executor)
     assert [entry[0] for entry in ran].count("costs") == 1
-    compare(make_plan(seeds=(0,), **changes), tmp_path, executor=executor, **settings)
-    assert [entry[0] for entry in ran].count("costs") == 2
+    before = {cost.arm: cost for cost in load_comparison(tmp_path).costs}
+    ran.clear()
+    done = compare(make_plan(seeds=(0,), **changes), tmp_path, executor=executor, **settings)
+    assert [entry[1] for entry in ran if entry[0] == "costs"] == ([] if arms is None else [arms])
+    found = {cost.arm: cost for cost in done.costs}
+    assert len(found) == len(done.costs)
+    assert found.keys() >= {*done.plan.arms}
+    if not settings:
+        assert all(found[arm] is not None and found[arm] == cost for arm, cost in before.items())
 
 
 def test_costs_can_be_left_out_and_added_later(make_plan, ran, executor, tmp_path):
@@ -374,19 +372,19 @@ def test_no_workers_are_refused(make_plan, tmp_path, settings):
 
 
 def test_a_worker_with_other_data_is_found_out(make_plan, ran, executor, tmp_path, monkeypatch, make_record):
-    monkeypatch.setattr(pool, "run", lambda plan, arm, seed, device: (make_record(arm, seed), nn.Linear(1, 1)))
+    other = ImageScores(torch.zeros(1), torch.ones(1).bool())
+    monkeypatch.setattr(job, "run", lambda plan, arm, seed, **_: Run(make_record(arm, seed), nn.Linear(1, 1), other))
     with pytest.raises(RuntimeError, match="arm 'none' with seed 0 had other data or other versions"):
         compare(make_plan(), tmp_path, executor=executor)
     assert load_comparison(tmp_path).records == ()
 
 
 def test_the_data_are_loaded_once_before_any_run(make_plan, ran, executor, tmp_path, monkeypatch):
-    load, loaded = module.load_data, []
-    monkeypatch.setattr(module, "load_data", lambda *args, **options: loaded.append(len(ran)) or load(*args, **options))
-    monkeypatch.setattr(pool, "run", lambda plan, arm, seed, device: pytest.fail("ran"))
-    with pytest.raises(RuntimeError, match="failed"):
-        compare(make_plan(), tmp_path, executor=executor)
-    assert loaded == [0]
+    load, loaded = driver.load_data, []
+    monkeypatch.setattr(driver, "load_data", lambda *args, **options: loaded.append(len(ran)) or load(*args, **options))
+    compare(make_plan(), tmp_path, executor=executor)
+    assert loaded[0] == 0
+    assert len(loaded) == 1 + 6  # the fake runs load them to know their ids
 
 
 def test_the_data_and_their_classes_are_told(make_plan, ran, executor, tmp_path):
@@ -412,7 +410,7 @@ def test_an_executor_gets_all_work_and_stays_open(make_plan, ran, tmp_path):
     with ThreadPoolExecutor(1) as threads:
         counting = Counting(threads)
         compare(make_plan(), tmp_path, executor=counting)
-    assert counting.submitted == 1 + 6
+    assert counting.submitted == 6 + 1
 
 
 @pytest.mark.parametrize(
@@ -424,6 +422,8 @@ def test_an_executor_gets_all_work_and_stays_open(make_plan, ran, tmp_path):
         (None, 8, 1, "cpu", 6, 6),
         (None, 8, 1, "cuda", 6, 1),
         (3, 8, 1, "cuda", 6, 3),
+        (None, 8, 1, ["cuda:0", "cuda:1"], 6, 2),
+        (3, 8, 1, ["cuda:0", "cuda:1"], 6, 3),
     ],
 )
 def test_workers_fit_the_machine_and_the_work(
@@ -431,25 +431,29 @@ def test_workers_fit_the_machine_and_the_work(
 ):
     started = []
 
-    def processes(workers, threads):
-        started.append((workers, threads))
+    def processes(workers):
+        started.append(workers)
         return executor
 
-    monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: set(range(processors)), raising=False)
-    monkeypatch.setattr(module, "processes", processes)
-    monkeypatch.setattr(module, "environment", lambda _: {})
+    monkeypatch.setattr(driver.os, "sched_getaffinity", lambda _: set(range(processors)), raising=False)
+    monkeypatch.setattr(driver, "Processes", processes)
+    monkeypatch.setattr(driver, "environment", lambda _: {})
+    monkeypatch.setattr(driver, "require_device", torch.device)
     compare(make_plan(), tmp_path, workers=asked, threads=threads, device=device)
-    assert started == [(workers, threads)]
+    assert started == [workers]
 
 
 def test_the_trained_network_comes_back(make_plan, executor, tmp_path):
     plan = make_plan(arms=("none", "saam"), seeds=(0,))
     compare(plan, tmp_path, executor=executor, costs=False)
-    _, model = pool.run(plan, "saam", 0)
+    _, model, scores = job.run(plan, "saam", 0)
     x = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     loaded = load_model(tmp_path, "saam", 0)
     assert not loaded.training
     assert torch.equal(loaded(x), model.eval()(x))
+    kept = read_scores(tmp_path, load_comparison(tmp_path).records[1].id)
+    assert torch.equal(kept.losses, scores.losses.half().float())
+    assert torch.equal(kept.correct, scores.correct)
 
 
 def test_networks_that_are_not_there_or_damaged_are_named(make_plan, ran, executor, tmp_path):

@@ -1,4 +1,5 @@
 import dataclasses
+import importlib
 import json
 
 import pytest
@@ -11,6 +12,8 @@ from saam.explain import score_use
 from saam.models import create_model
 from saam.training import Recipe
 
+fitting = importlib.import_module("saam.training.fit")  # the package has a function of this name
+
 UNTIMED = {"seconds": 0.0, "finished": "", "curve": ()}
 
 
@@ -18,14 +21,14 @@ UNTIMED = {"seconds": 0.0, "finished": "", "curve": ()}
 def seen(monkeypatch):
     """What each run hands to the training: initial weights, the batches of the first epoch, the loader, the seed."""
     handed = []
-    train = job.train
+    train = fitting.train
 
     def watched(model, batches, *rest, **settings):
         weights = {name: value.clone() for name, value in model.state_dict().items()}
         handed.append((weights, list(batches.epoch(0)), batches, settings["seed"]))
         return train(model, batches, *rest, **settings)
 
-    monkeypatch.setattr(runner, "train", watched)
+    monkeypatch.setattr(fitting, "train", watched)
     return handed
 
 
@@ -82,7 +85,7 @@ def test_the_test_set_is_opened_once_after_the_last_epoch(make_plan):
 
 def test_the_record_says_what_was_run_and_what_came_out(make_plan):
     plan = make_plan(start="identity")
-    record, model = run(plan, "saam", 3)
+    record, model, scores = run(plan, "saam", 3)
     splits = load_splits(plan)
     assert record.id == plan.run_id("saam", 3, fingerprint=splits.fingerprint)
     assert (record.arm, record.seed, record.model, record.model_options) == ("saam", 3, "resnet8", plan.model_options)
@@ -105,10 +108,14 @@ def test_the_record_says_what_was_run_and_what_came_out(make_plan):
     assert record.test["loss"] == pytest.approx(
         torch.nn.functional.cross_entropy(logits, splits.test.labels).item(), rel=1e-5
     )
+    torch.testing.assert_close(
+        scores.losses, torch.nn.functional.cross_entropy(logits, splits.test.labels, reduction="none")
+    )
+    assert torch.equal(scores.correct, logits.argmax(1) == splits.test.labels)
 
 
 def test_a_record_is_as_it_will_be_read(make_plan):
-    record, _ = run(make_plan(model_options={"width": (4, 4, 8)}), "none", 0)
+    record, *_ = run(make_plan(model_options={"width": (4, 4, 8)}), "none", 0)
     assert RunRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
     assert (record.where, record.start) == ("", "")
 
@@ -116,11 +123,12 @@ def test_a_record_is_as_it_will_be_read(make_plan):
 def test_a_run_repeats_itself_and_leaves_the_generator(make_plan):
     plan = make_plan()
     state = torch.get_rng_state()
-    first, model = run(plan, "saam", 0)
+    first, model, scores = run(plan, "saam", 0)
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(99)
     run(plan, "se", 1)
-    again, model_again = run(plan, "saam", 0, splits=load_splits(plan))
+    again, model_again, scores_again = run(plan, "saam", 0, splits=load_splits(plan))
+    assert torch.equal(scores.losses, scores_again.losses)
     assert dataclasses.replace(first, **UNTIMED) == dataclasses.replace(again, **UNTIMED)
     assert first.curve[-1]["train_loss"] == again.curve[-1]["train_loss"]
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), model_again.parameters(), strict=True))
@@ -153,9 +161,9 @@ def test_what_is_new_in_a_pretrained_network_is_told_to_the_training(make_plan, 
         told.append(set(new_parameters))
         return genuine(*rest, **settings)
 
-    genuine = job.train
-    monkeypatch.setattr(runner, "create_model", create)
-    monkeypatch.setattr(runner, "train", train)
+    genuine = fitting.train
+    monkeypatch.setattr(job, "create_model", create)
+    monkeypatch.setattr(fitting, "train", train)
     for pretrained in (True, False):
         run(make_plan(model_options={"width": 8, "stem_stride": 2, "pretrained": pretrained}), arm, 0)
     assert {".".join(name.split(".")[2:4]) for name in told[0]} == new
@@ -170,7 +178,7 @@ def test_arms_with_a_score_squeeze_say_after_each_epoch_how_much_it_is_used(make
     }
     plan = make_plan(arms=tuple(sites), start="default")
     for arm, expected in sites.items():
-        record, model = run(plan, arm, 0)
+        record, model, _ = run(plan, arm, 0)
         used = [epoch["observed"].get("score_use", {}) for epoch in record.curve]
         assert [list(each) for each in used] == [expected, expected]
         assert job.RunRecord.from_json(json.loads(json.dumps(record.to_json()))) == record

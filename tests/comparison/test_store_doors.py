@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save
 
 from saam.comparison import Plan, RunRecord, load_comparison, load_model
-from saam.comparison.job import build_model, load_splits
+from saam.comparison.job import Finished, build_model, load_splits
 from saam.comparison.store import load_plan, write_plan, write_run
 from saam.data import cache_folder, load_kept_data
 from saam.report.examples import comparison_strip
@@ -32,11 +32,13 @@ def folder(make_plan, make_record, tmp_path: Path) -> Path:
     """A comparison of one finished run, with its network."""
     plan: Plan = make_plan(arms=("saam",), seeds=(0,))
     run_id = plan.run_id("saam", 0, fingerprint="x")
-    record: RunRecord = make_record("saam", 0, id=run_id)
+    use = {"score_use": {"layer1.0.bn2": {"share": 0.5, "lift": 2.0}}}
+    record: RunRecord = make_record("saam", 0, id=run_id, curve=({"epoch": 1, "observed": use},))
     out = tmp_path / "out"
     out.mkdir()
     write_plan(out, plan, classes=10, runs=[run_id], costs="0")
-    write_run(out, record, save(build_model(plan, "saam", seed=0, classes=10).state_dict()))
+    scores = save({"loss": torch.zeros(1).half(), "correct": torch.ones(1).bool()})
+    write_run(out, Finished(record, save(build_model(plan, "saam", seed=0, classes=10).state_dict()), scores))
     return out
 
 
@@ -71,7 +73,7 @@ def test_networks_of_a_plan_go_through_the_door(folder: Path, model: str, option
             call()
     with pytest.raises(ValueError, match=r"plan\.json describes no network that can be built"):
         comparison_strip(folder)
-    assert sorted(os.listdir(folder)) == ["plan.json", "runs", "weights"]
+    assert sorted(os.listdir(folder)) == ["plan.json", "runs", "scores", "weights"]
 
 
 def test_published_weights_are_not_fetched_to_be_overwritten(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,10 @@ from saam.training import Recipe, create_recipe, recipes
 ALL_CHANGED = {
     "epochs": 7,
     "batch_size": 33,
+    "optimizer": "adamw",
     "learning_rate": 0.03,
     "momentum": 0.8,
+    "beta2": 0.99,
     "nesterov": True,
     "weight_decay": 0.002,
     "schedule": "step",
@@ -21,18 +23,21 @@ ALL_CHANGED = {
     "clip": 2.0,
     "precision": "bf16",
     "channels_last": True,
+    "mixup": 0.3,
     "new_parameters_factor": 5.0,
     "augmentation": ("crop", "flip"),
 }
 
 
 def test_json_round_trip_keeps_every_field():
-    recipe = Recipe(**ALL_CHANGED)
+    adamw = Recipe(**{**ALL_CHANGED, "nesterov": False})
+    sgd = Recipe(**{**ALL_CHANGED, "optimizer": "sgd"})  # adamw has no nesterov
     plain = Recipe(epochs=1)
-    assert all(getattr(recipe, field.name) != getattr(plain, field.name) for field in dataclasses.fields(Recipe))
-    assert Recipe.from_json(recipe.to_json()) == recipe
-    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
-    assert Recipe.from_json(plain.to_json()) == plain
+    assert ALL_CHANGED.keys() == {field.name for field in dataclasses.fields(Recipe)}
+    assert all(value != getattr(plain, name) for name, value in ALL_CHANGED.items())
+    for recipe in (adamw, sgd, plain):
+        assert Recipe.from_json(recipe.to_json()) == recipe
+        assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
 
 
 def test_equal_recipes_have_equal_json():
@@ -104,8 +109,8 @@ def test_fields_that_contradict_each_other():
 
 
 def test_replace_checks_names_and_values():
-    recipe = Recipe(**ALL_CHANGED)
-    assert recipe.replace(epochs=9) == Recipe(**(ALL_CHANGED | {"epochs": 9}))
+    recipe = Recipe(**{**ALL_CHANGED, "nesterov": False})
+    assert recipe.replace(epochs=9) == Recipe(**(ALL_CHANGED | {"nesterov": False, "epochs": 9}))
     with pytest.raises(ValueError, match="unknown recipe field 'learnin_rate': did you mean 'learning_rate'"):
         recipe.replace(learnin_rate=0.1)
     with pytest.raises(ValueError, match="epochs must be a whole number, 1 or above, got -1"):

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import secrets
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,7 +25,8 @@ def write_atomically(contents: Mapping[Path, bytes | Iterable[bytes | memoryview
     Raises:
         OSError: A file cannot be written.
     """
-    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}") for path in contents}
+    own = secrets.token_hex(4)  # a process id is not enough: threads, and other machines, may write the same file
+    temporary = {path: path.with_name(f".{path.name}.{own}") for path in contents}
     try:
         for path, content in contents.items():
             with temporary[path].open("wb") as file:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from saam._core.devices import best_device
 from saam._core.options import parse_options
 from saam.cli.numbers import Count, Whole, seconds
 from saam.cli.outputs import default_out
@@ -115,6 +116,7 @@ def command(
         chosen = _plan(data, model, arms, count, recipe, where, start, reference, focus)
         chosen = replace(chosen, metrics=(replace(ACCURACY, delta=delta), LOSS))
     out = out or _default_out(chosen)
+    devices = device or ((str(best_device()),) if jobs_per_device > 1 else ())
     limit = seconds(budget) if budget else inf
     console = screen()
 
@@ -124,7 +126,7 @@ def command(
             out,
             workers=workers,
             threads=threads,
-            device=[name for name in device for _ in range(jobs_per_device)] or None,
+            device=[name for name in devices for _ in range(jobs_per_device)] or None,
             costs=costs,
             retry=retry,
             max_seeds=max_seeds if until_told else None,

@@ -17,8 +17,8 @@ def default_out(data: str, model: str, settings: Any) -> Path:
         settings: All that the name must tell apart, in plain values.
     """
     digits = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:4]
-    words = (Path(data).resolve().name if data in (".", "..") else Path(data).name, model.rpartition(":")[2], digits)
-    return Path("-".join(["saam", *words]))
+    data = Path(data).resolve().name if data in (".", "..") else Path(data).name
+    return Path("-".join(["saam", data, Path(model.rpartition(":")[2]).name, digits]))
 
 
 def newest(*files: str) -> Path:

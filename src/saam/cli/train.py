@@ -105,7 +105,7 @@ def command(
     identity = _identity(json.loads(json.dumps(settings)))
     out = out or default_out(data_name, model_name, identity)
     console = screen()
-    if not again and _finished(out, identity):
+    if _finished(out, identity) and not again:
         console.print(f"{out} holds this training, finished; --again trains it again", soft_wrap=True)
         return
     with together(device) as group, threads_set(threads), writable(out):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from saam._core.devices import best_device, require_threads
+from saam._core.devices import best_device, require_device, require_threads
 from saam._core.objects import is_reference, resolve
 from saam.comparison.arm import WIDER, WIDER_TIME
 from saam.comparison.controls import with_controls
@@ -109,8 +109,8 @@ def drive(
         The comparison; what failed is among its failures.
 
     Raises:
-        ValueError: a model, a data set or an option that does not exist, a folder that holds another comparison, or a
-            damaged file in it.
+        ValueError: a model, a data set, an option or a device that does not exist, a device that cannot do the
+            precision, a folder that holds another comparison, or a damaged file in it.
         OSError: the folder cannot be written.
         RuntimeError: the workers have other data or versions, or the costs cannot be measured.
     """
@@ -119,6 +119,8 @@ def drive(
     require_threads(threads)
     begun = time.monotonic()
     out, devices = Path(out), [device] if device is None or isinstance(device, str) else list(device)
+    for name in devices if executor is None else ():
+        require_device(name)
     place = best_device(devices[0])
     setting = _checked(plan, place, on_data)
     tell = on_progress or (lambda comparison: None)
@@ -135,16 +137,19 @@ def drive(
     check_setting(out, plan, setting.fingerprint)
     check_writable(out)
     costs_id = "" if isinstance(plan, TaskPlan) else _costs_id(plan, setting, threads, place)
-    folder = _Folder(out, plan, setting, costs_id)
-    if retry:
-        for run_id in folder.failures:
+    with _written(out):
+        folder = _Folder(out, plan, setting, costs_id)
+        for run_id in folder.failures if retry else ():
             forget_failure(out, run_id)
         folder.read()
     tell(folder.comparison())
-    own = Processes(workers or (len(devices) if len(devices) > 1 else default_workers(threads, place)))
-    with own if executor is None else nullcontext(executor) as pool, _written(out):
+    if not folder.missing() and max_seeds is None and not (costs and folder.unpriced()):
+        return folder.comparison()
+    count = workers or (len(devices) if len(devices) > 1 else default_workers(threads, place))
+    count = count if max_seeds else min(count, max(1, len(folder.missing())))
+    with Processes(count) if executor is None else nullcontext(executor) as pool, _written(out):
         while True:
-            slots = own.workers if executor is None else len(folder.ids)
+            slots = count if executor is None else len(folder.ids)
             places = [devices[slot % len(devices)] for slot in range(slots)]
             for finished in _results(pool, folder, places, threads, tell):
                 folder.add(finished)
@@ -202,7 +207,9 @@ class _Folder:
         return True
 
     def unpriced(self) -> list[str]:
-        """Return the arms whose costs are not known."""
+        """Return the arms whose costs are not known; those of a task of the user's own are never measured."""
+        if isinstance(self.plan, TaskPlan):
+            return []
         return [arm for arm in self.plan.arms if arm not in {cost.arm for cost in self.costs}]
 
     def read(self) -> None:
@@ -283,7 +290,9 @@ def _results(
                     folder.under_way.remove(job.id)
                     result = _result(future, job, deaths, alive=alive)
                     alive = alive or result is not None
-                    if result is not None and (leases.holds(job.id) or job.id in folder.missing()):
+                    if not leases.holds(job.id):  # suspended for long: another driver took over, and may be done
+                        folder.read()
+                    if result is not None and job.id in folder.missing():
                         yield result
                     leases.release(job.id)
                 if not done:
@@ -329,8 +338,8 @@ def _written(out: Path) -> Iterator[None]:
         if error.errno is None:
             raise
         raise OSError(
-            f"cannot write to {out} ({error.strerror}): free some room or make it writable, and start again; what is "
-            "finished is kept"
+            f"cannot write to {error.filename or out} ({error.strerror}): free some room or make it writable, and "
+            "start again; what is finished is kept"
         ) from error
 
 

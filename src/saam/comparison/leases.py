@@ -54,10 +54,13 @@ class Leases:
         try:
             with path.open("x") as file:
                 json.dump(_process(), file)
-        except FileExistsError:  # another one was faster
+        except (FileExistsError, FileNotFoundError):  # another one was faster, or removed the folder, which was empty
             return False
         with self._lock:
             self._held[job] = path
+        if not self.holds(job):  # it fell behind while others took the lease over
+            self.release(job)
+            return False
         for _, old in taken:
             old.unlink(missing_ok=True)
         return True
@@ -131,12 +134,13 @@ def _boot() -> str:
 
 
 def _started(pid: Any) -> str | None:
-    """Return when a process of this machine started; None if there is none, or none that can be asked."""
+    """Return when a process of this machine started; None if there is none, if it is dead, or if none can be asked."""
     if not isinstance(pid, int):
         return None
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if state in "ZX" else fields[18]  # a dead one stays listed until its parent asks for its exit code
+    except (OSError, LookupError, ValueError):
         return None
 
 

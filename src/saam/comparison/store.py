@@ -173,15 +173,15 @@ def check_setting(out: Path, plan: Plan | TaskPlan, fingerprint: str) -> None:
     others = ["what is compared"] if type(kept) is not type(plan) else []
     if not others:
         same = replace(plan, **{name: getattr(kept, name) for name in _SIDES})
-        others = [entry.name for entry in fields(plan) if getattr(same, entry.name) != getattr(kept, entry.name)]
         known = {plan.arm(arm).name for arm in plan.arms}  # code that only the folder names is not imported
         runs = [
             (same.run_id(*run, fingerprint=fingerprint), kept_id)
             for run, kept_id in zip(same.schedule(), content["runs"], strict=True)
             if (name := same.arm(run[0]).name) in known or not is_reference(name)
         ]
-        if not others and all(own == kept_id for own, kept_id in runs):
+        if all(own == kept_id for own, kept_id in runs):
             return
+        others = [entry.name for entry in fields(plan) if getattr(same, entry.name) != getattr(kept, entry.name)]
     raise ValueError(
         f"{out} holds another comparison ({what}, arms {', '.join(kept.arms)}; it differs in "
         f"{', '.join(others) or 'the images, the code or the version of saam or torch'}): choose another --out or "
@@ -211,7 +211,7 @@ def write_run(out: Path, finished: Finished) -> None:
 
 
 def write_failure(out: Path, failure: FailureRecord) -> None:
-    """Keep that a run failed; its state stays, so that it can go on from there."""
+    """Keep that a run failed; its state stays, to be looked at."""
     (out / "failures").mkdir(exist_ok=True)
     write_atomically({_failure(out, failure.id): _json(failure.to_json())})
 
