@@ -15,6 +15,7 @@ from safetensors.torch import save as to_bytes
 from mutations import mutate
 from saam.comparison import Comparison, Plan, load_comparison, load_model
 from saam.comparison.job import Finished, build_model
+from saam.comparison.metrics import ACCURACY, LOSS
 from saam.comparison.records import CostRecord
 from saam.comparison.store import read_scores, write_costs, write_plan, write_run
 from saam.report import table, verdicts
@@ -85,8 +86,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def look(comparison: Comparison) -> None:
     """What a report makes of a comparison, but for the drawing itself, which takes too long for hundreds of them."""
     overview(comparison)
-    for name in ("validation_accuracy", "validation_loss", "train_loss"):
-        _by_epoch([record.curve for record in comparison.records], name)
+    for name, metric in (("validation_accuracy", ACCURACY), ("validation_loss", LOSS), ("train_loss", LOSS)):
+        _by_epoch([record.curve for record in comparison.records], name, metric)
     use_by_epoch(comparison.records)
     delivered_shares(comparison.records)
     command(comparison.plan)

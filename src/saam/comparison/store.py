@@ -104,6 +104,13 @@ def load_comparison(out: str | Path) -> Comparison:
     plan, content = _read_plan(out)
     runs = dict(zip(plan.schedule(), content["runs"], strict=True))
     records, costs = read_records(out, runs), read_costs(out, content["costs"])
+    for record in records.values():
+        for metric in plan.metrics:
+            if metric.name not in record.test:
+                raise ValueError(
+                    f"{out / 'plan.json'} compares {metric.name!r:.80}, of which the record of arm {record.arm!r:.80} "
+                    f"with seed {record.seed} knows nothing: it has {', '.join(record.test)}"
+                )
     failures = read_failures(out, runs, records)
     return Comparison(plan, tuple(records.values()), costs, content["classes"], tuple(failures.values()))
 
@@ -173,7 +180,7 @@ def check_setting(out: Path, plan: Plan | TaskPlan, fingerprint: str) -> None:
     others = ["what is compared"] if type(kept) is not type(plan) else []
     if not others:
         same = replace(plan, **{name: getattr(kept, name) for name in _SIDES})
-        others = [entry.name for entry in fields(plan) if getattr(same, entry.name) != getattr(kept, entry.name)]
+        others = [entry.name for entry in fields(plan) if _matters(same, entry.name) != _matters(kept, entry.name)]
         known = {plan.arm(arm).name for arm in plan.arms}  # code that only the folder names is not imported
         runs = [
             (same.run_id(*run, fingerprint=fingerprint), kept_id)
@@ -363,7 +370,7 @@ def _read_plan(out: Path) -> tuple[Plan | TaskPlan, dict[str, Any]]:
             raise ValueError("it gives one id to several runs")
     except (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{file} does not hold the plan of a comparison: {error}; delete it and run the comparison again, "
+            f"{file} does not hold the plan of a comparison: {error!s:.500}; delete it and run the comparison again, "
             "finished runs are kept"
         ) from None
     return plan, content
@@ -383,6 +390,12 @@ def load_plan(path: str | Path) -> Plan:
         raise ValueError(f"{path} calls {plan.task}, and code is not taken from a file: run it from Python")
     check_plan(plan)
     return plan
+
+
+def _matters(plan: Plan | TaskPlan, name: str) -> Any:
+    """Return a field of a plan as far as it matters: where the data lie does not."""
+    value = getattr(plan, name)
+    return {key: entry for key, entry in value.items() if key != "root"} if name == "data_options" else value
 
 
 def _record(out: Path, run_id: str) -> Path:
