@@ -38,7 +38,6 @@ from torch import Tensor, nn
 
 import saam
 from modules import machine
-from saam.functional import rescale
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks" / "fused.md"
 SHAPES = [
@@ -79,18 +78,17 @@ BARS = (
 )
 
 
-class EagerSAAM(nn.Module):
-    """A SAAM computed by its definition in eager PyTorch, whatever backend the library would choose."""
+class Eager(nn.Module):
+    """A module computed by its definition in eager PyTorch, whatever backend the library would choose."""
 
-    def __init__(self, attention: saam.SAAM) -> None:
+    def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self.attention = attention
+        self.module = module
 
+    @saam.use_backend("eager")
     def forward(self, x: Tensor) -> Tensor:
-        """Attend to ``x`` (B, C, H, W)."""
-        pool = self.attention.squeeze
-        context = saam.score_aggregate(x, pool.scores(x), temperature=pool.temperature, backend="eager")
-        return rescale(x, self.attention.respond(context))
+        """Call the module on ``x`` (B, C, H, W)."""
+        return self.module(x)
 
 
 def medians(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -162,7 +160,7 @@ def module_row(
     x.requires_grad_()
     modules = contenders_for(shape[1], attention)
     modules["compiled SE"] = compiled(SEModule(shape[1], rd_ratio=1 / 16))
-    modules["compiled eager SAAM"] = compiled(EagerSAAM(copy.deepcopy(modules["SAAM"])))
+    modules["compiled eager SAAM"] = compiled(Eager(copy.deepcopy(modules["SAAM"])))
     if attention == "saam":
         modules["SAAM of more heads"] = saam_for(shape[1], f"saam,heads={HEADS}")
     modules = {name: module.to(memory_format=memory_format) for name, module in modules.items()}

@@ -13,7 +13,7 @@ struct Half { uint16_t bits; };
 // T is the type in memory, Sum<T> the type of all arithmetic: float for half types, else T itself.
 template <class T> using Sum = std::conditional_t<sizeof(T) == 2, float, T>;
 
-// Kinds of squeeze, as in saam.functional.fused_ops. Statistics are a set and their results come in this order.
+// Kinds of squeeze, as in saam.functional.fused.operations. Statistics are a set and their results come in this order.
 enum Kind : int64_t { kMean = 1, kVariance = 2, kMax = 4, kPixel = 8, kChannel = 16, kScores = 32 };
 
 // The maps of a call, (B, C, N) or, if interleaved, (B, N, C), and how the work on them is cut: into items, `slices` of

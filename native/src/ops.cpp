@@ -1,6 +1,6 @@
 // The operations saam::squeeze, saam::rescale and their backwards on CPU: for each kind of squeeze, what its kernels
 // take and what is left to do on small tensors. Their schemas, shapes and autograd are in Python
-// (saam.functional.fused_ops), which defines them for all devices.
+// (saam.functional.fused.operations), which defines them for all devices.
 #include <bit>
 #include <cmath>
 #include <cstdlib>

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from saam._version import __version__
 from saam.functional import rescale, score_aggregate
-from saam.functional.backend import backends
+from saam.functional.backend import backends, use_backend
 from saam.nn import SAAM, ChannelAttention, ScorePool, ScorePool2d, create_attention, list_attentions, no_weight_decay
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ __all__ = [
     "score_use",
     "sites",
     "upgrade",
+    "use_backend",
 ]
 
 

@@ -86,7 +86,7 @@ def test_medians_refuse_to_time_a_compilation(benchmark, graphs):
 @pytest.mark.parametrize("options", ["", ",heads=4", ",scorer=channel", ",kernel_size=3,temperature=sqrt"])
 def test_rival_computes_the_same_without_a_fused_operation(benchmark, graphs, options):
     attention = benchmark["saam_for"](8, f"saam,rd_ratio=1{options}")
-    rival = benchmark["EagerSAAM"](attention)
+    rival = benchmark["Eager"](attention)
     x, dy = torch.randn(2, 8, 5, 3, requires_grad=True), torch.randn(2, 8, 5, 3)
     wanted = [x, *attention.parameters()]
     with Operations() as called:

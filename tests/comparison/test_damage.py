@@ -13,7 +13,7 @@ from rich.console import Console
 from safetensors.torch import save as to_bytes
 
 from mutations import mutate
-from saam.comparison import Comparison, Plan, load_comparison, load_model
+from saam.comparison import ACCURACY, LOSS, Comparison, Plan, load_comparison, load_model
 from saam.comparison.job import Finished, build_model
 from saam.comparison.metrics import ACCURACY, LOSS
 from saam.comparison.records import CostRecord

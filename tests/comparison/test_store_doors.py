@@ -32,8 +32,8 @@ def folder(make_plan, make_record, tmp_path: Path) -> Path:
     """A comparison of one finished run, with its network."""
     plan: Plan = make_plan(arms=("saam",), seeds=(0,))
     run_id = plan.run_id("saam", 0, fingerprint="x")
-    observed = {"score_use": {"layer1.0.bn2": {"share": 0.5, "lift": 3.0}}}
-    record: RunRecord = make_record("saam", 0, id=run_id, curve=({"epoch": 1, "observed": observed},))
+    use = {"score_use": {"layer1.0.bn2": {"share": 0.5, "lift": 2.0}}}
+    record: RunRecord = make_record("saam", 0, id=run_id, curve=({"epoch": 1, "observed": use},))
     out = tmp_path / "out"
     out.mkdir()
     write_plan(out, plan, classes=10, runs=[run_id], costs="0")

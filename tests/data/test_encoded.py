@@ -48,6 +48,13 @@ def test_resizing_keeps_the_middle_square() -> None:
     assert decode(png(3, 100), "x", 7).shape == (3, 7, 7)
 
 
+@pytest.mark.parametrize(("height", "width"), [(8, 14), (14, 8), (8, 800), (800, 8)])
+def test_the_square_is_in_the_middle_of_both_axes(height: int, width: int) -> None:
+    content = png(height, width)
+    top, left = (height - 8) // 2, (width - 8) // 2
+    assert torch.equal(decode(content, "x", 8), decode(content, "x")[:, top : top + 8, left : left + 8])
+
+
 @pytest.mark.parametrize("content", [b"", b"no image", png(9, 9)[:-30], png(9, 9)[:20]])
 def test_a_corrupt_image_is_named(content: bytes) -> None:
     with pytest.raises(

@@ -25,6 +25,24 @@ def test_attention_weights_depend_on_the_seed() -> None:
     assert not torch.equal(first.state_dict()[key], other.state_dict()[key])
 
 
+def test_attention_weights_are_not_the_backbones_draws_again() -> None:
+    """The generator of the attention is another one than that of the backbone, which has the seed itself."""
+
+    torch.manual_seed(3)
+    backbones_first = torch.rand(8)
+    seen: list[torch.Tensor] = []
+
+    def attention(channels: int) -> nn.Module:
+        seen.append(torch.rand(8))
+        return nn.Conv2d(channels, channels, 1)
+
+    create_model("resnet8", attention=attention, seed=3)
+    assert not torch.equal(seen[0], backbones_first)
+    torch.manual_seed(4)  # the global generator has no part in it
+    create_model("resnet8", attention=attention, seed=3)
+    assert torch.equal(seen[0], seen[len(seen) // 2])
+
+
 def test_the_global_generator_stays() -> None:
     before = torch.get_rng_state()
     create_model("resnet8", attention="saam", seed=1)

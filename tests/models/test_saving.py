@@ -129,6 +129,24 @@ def test_what_would_not_load_is_not_saved(tmp_path: Path) -> None:
     assert torch.equal(outputs(load(tmp_path, model=before)), outputs(model))
 
 
+def test_options_that_no_file_may_set_are_told_with_the_way_out(tmp_path: Path) -> None:
+    def net() -> nn.Module:
+        return create_model("timm:resnet18", block_args={"attn_layer": "se"}, num_classes=5)
+
+    model = net()
+    attach(model, "saam")
+    shaken(model)
+    with pytest.raises(
+        ValueError,
+        match=r"cannot save this ResNet by name \(the option 'block_args' .*\): del model.saam_card, save, and load",
+    ):
+        save(model, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    del model.saam_card
+    save(model, tmp_path)
+    assert torch.equal(outputs(load(tmp_path, model=net())), outputs(model))
+
+
 def test_attention_of_a_function_is_saved(tmp_path: Path) -> None:
     model = create_model("resnet8", attention=SAAM)
     save(shaken(model), tmp_path)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 saam_native = pytest.importorskip("saam_native")
-TESTS = Path(__file__).parents[1] / "functional" / "test_fused.py"
+TESTS = Path(__file__).parents[1] / "functional" / "fused" / "test_joint.py"
 
 
 def chosen(wish):

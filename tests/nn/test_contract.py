@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.export import Dim
 
+import saam
 from parameters import FORMULAS
 from saam.nn import ScorePool2d, attention_record, create_attention, list_attentions
 
@@ -216,7 +217,7 @@ def test_exports(name):
     module = built(name).eval()
     axes = {0: Dim("batch")}
     size = SIZE
-    if not attention_record(name).fixed_size:
+    if "size" not in attention_record(name).needs:
         axes |= {2: Dim("height", min=7), 3: Dim("width", min=7)}
         size = (8, 12)
     program = torch.export.export(module, (draw(),), dynamic_shapes=(axes,))
@@ -257,22 +258,22 @@ def test_on_the_meta_device(name):
 
 @pytest.mark.parametrize("name", ["se", "saam", "eca", "cbam-channel", "gc"])
 @pytest.mark.parametrize("backend", ["auto", "eager"])
-def test_the_gates_gradient_does_not_overflow_in_float16(name, backend, monkeypatch):
+def test_the_gates_gradient_does_not_overflow_in_float16(name, backend):
     """Its sum over the pixels is beyond 65504, the largest number of float16; all results are within."""
-    if backend == "eager":
-        monkeypatch.setattr("saam.nn.channel_attention.choose", lambda *_: "eager")
     module = built(name)
     nn.init.zeros_(list(module.excitation.parameters())[-1])
     x = (draw(size=(56, 56)).abs() * 20).half()
     found = []
     for dtype in (torch.float32, torch.float16):
         inputs = x.to(dtype).requires_grad_()
-        y = module(inputs)
+        with saam.use_backend(backend):
+            y = module(inputs)
         upstream = torch.full_like(y, 2.0)
         found.append([g.float() for g in torch.autograd.grad(y, [inputs, *module.parameters()], upstream)])
     for half, full in zip(*reversed(found), strict=True):
         assert half.isfinite().all()
-        torch.testing.assert_close(half, full, rtol=0.05, atol=0.01 * float(full.abs().max()) + 1e-6)
+        # A bias before the softmax has a gradient of zero, and rounding.
+        torch.testing.assert_close(half, full, rtol=0.05, atol=0.01 * float(full.abs().max()) + 1e-4)
 
 
 @every
@@ -295,7 +296,7 @@ def test_refuses_other_inputs(name):
         module(torch.ones(2, CHANNELS, *SIZE, dtype=torch.long))
     with pytest.raises(ValueError, match=r"channels.*above 0"):
         create(name, 0)
-    if attention_record(name).fixed_size:
+    if "size" in attention_record(name).needs:
         with pytest.raises(ValueError, match=rf"{SIZE[0]}.*{SIZE[1]}"):
             module(draw(size=(12, 13)))
 

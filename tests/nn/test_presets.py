@@ -93,7 +93,7 @@ class TestSqueeze:
     @every
     @pytest.mark.parametrize("squeeze", list_squeezes())
     def test_any_in_any(self, name, squeeze):
-        if squeeze == "depthwise-conv" and not attention_record(name).fixed_size:
+        if squeeze == "depthwise-conv" and "size" not in attention_record(name).needs:
             squeeze = partial(DepthwiseConv, size=SIZE)
         module = randomise(create(name, squeeze=squeeze)).double()
         x = torch.randn(3, 16, *SIZE, dtype=torch.float64, requires_grad=True)
@@ -243,6 +243,7 @@ class TestErrors:
             ("gc", 16, {"fusion": "plus"}, "fusion must be 'add' or 'mul', got 'plus'"),
             ("saam", 16, {"heads": 3}, "heads must divide the channels, got heads=3 for channels=16"),
             ("saam", 16, {"squeeze": "mean", "heads": 4}, "heads, scorer, kernel_size, temperature belong to"),
+            ("saam", 16, {"squeeze": "mean", "heads": 1}, "heads, scorer, kernel_size, temperature belong to"),
             ("eca", 16, {"kernel_size": 4}, "kernel_size must be odd, got 4"),
             ("eca:3557", 16, {}, r"3, 5, 5, 7 in the stages .* stage=1 to stage=4, got None"),
             ("eca:3557", 16, {"stage": 5}, "stage=1 to stage=4, got 5"),

@@ -1,7 +1,9 @@
 """The registry: what a record holds, and what happens to names and options that nobody has."""
 
 import dataclasses
+import multiprocessing
 import re
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 from torch import nn
@@ -93,8 +95,8 @@ def test_unknown_options_give_the_nearest_and_all():
 
 
 def test_needs_of_the_place_are_recorded():
-    assert {name for name in list_attentions() if attention_record(name).fixed_size} == {"ge", "ge-plus"}
-    assert {name for name in list_attentions() if attention_record(name).per_stage} == {
+    assert {name for name in list_attentions() if "size" in attention_record(name).needs} == {"ge", "ge-plus"}
+    assert {name for name in list_attentions() if "stage" in attention_record(name).needs} == {
         "eca:3557",
         "eca:3577",
         "eca:3357",
@@ -121,3 +123,25 @@ def test_options_may_follow_the_name_where_a_module_is_built():
 def test_parse_refuses_what_is_no_option(text):
     with pytest.raises(ValueError, match="expected 'name,option=value"):
         parse_attention(text)
+
+
+class TestInAWorker:
+    """A worker process imports the script, but does not run what stands under its main guard."""
+
+    GUARD = "register it at the top level of the script, or of a module that the script imports"
+
+    def test_an_unknown_name_says_why_it_may_be_unknown(self, monkeypatch):
+        monkeypatch.setattr(registry, "parent_process", lambda: object())
+        with pytest.raises(ValueError, match=f"unknown attention 'quantum-gate': known: se, .*; .*{self.GUARD}$"):
+            attention_record("quantum-gate")
+        with pytest.raises(ValueError, match=r"did you mean .*'saam'.*triplet$"):  # a slip is a likelier reason
+            attention_record("sam")
+
+    def test_the_main_process_says_nothing_of_it(self):
+        with pytest.raises(ValueError, match=r"unknown attention 'quantum-gate': known: se, .*triplet$"):
+            attention_record("quantum-gate")
+
+    def test_it_is_told_by_a_real_worker(self):
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            error = pool.submit(attention_record, "quantum-gate").exception()
+        assert self.GUARD in str(error)

@@ -252,6 +252,7 @@ def test_is_not_initialised_anew_with_the_convolutions_of_a_network():
         ({"temperature": None}, "temperature must be above 0, or 'sqrt', got None"),
         ({"temperature": "root"}, "temperature must be above 0, or 'sqrt', got 'root'"),
         ({"scorer": Brightness, "heads": 2}, "heads, .* belong to the scorers 'pixel' and 'channel'"),
+        ({"scorer": Brightness, "heads": 1}, "heads, .* belong to the scorers 'pixel' and 'channel'"),
         ({"scorer": Brightness, "temperature": "sqrt"}, "temperature='sqrt' belong to the scorers"),
     ],
 )

@@ -94,7 +94,11 @@ def test_curves_are_means_with_one_standard_deviation() -> None:
         "low": 50.0,
         "high": 58.0,
     }
-    losses = {point["measure"]: point["mean"] for point in values(whole["curves", "Loss"], 0) if point["epoch"] == 1}
+    losses = {
+        point["measure"]: point["mean"]
+        for point in values(whole["curves", "Validation log-loss"], 0)
+        if point["epoch"] == 1
+    }
     assert losses == {"validation loss": 1.0, "train loss": 2.0}
 
 
@@ -126,21 +130,34 @@ def test_nothing_impossible_is_drawn() -> None:
     assert axis("cost", "Parameters", "y") == [0, 100]
     low, high = axis("curves", "Validation accuracy", "y")
     assert (low, high) == (pytest.approx(59.5 - 55.86, abs=0.01), 100)
-    assert axis("curves", "Loss", "y")[0] == 0
+    assert axis("curves", "Validation log-loss", "y")[0] == 0
     (band, *_) = values(whole["curves", "Validation accuracy"], 0)
     assert (band["mean"], band["high"]) == (59.5, 100)
-    assert min(point["low"] for point in values(whole["curves", "Loss"], 0)) == 0
+    assert min(point["low"] for point in values(whole["curves", "Validation log-loss"], 0)) == 0
     (mean, *_) = values(whole["scores", "Accuracy"], 1)
     assert (mean["low"], mean["high"], mean["interval"]) == (0, 100, "0.00 to 100.00")
 
 
 def test_differences_of_few_seeds_have_no_error_bar() -> None:
-    few = drawn(comparison(seeds=4))["of_focus", "Accuracy"]
+    few = drawn(comparison(seeds=5))["of_focus", "Accuracy"]
     means = values(few, 2)
     assert [(mean["low"], mean["high"]) for mean in means] == [(mean["mean"],) * 2 for mean in means]
     assert {mean["interval"] for mean in means} == {"too few seeds"}
-    enough = values(drawn(comparison(seeds=5))["of_focus", "Accuracy"], 2)
+    enough = values(drawn(comparison(seeds=6))["of_focus", "Accuracy"], 2)
     assert all(mean["low"] < mean["mean"] < mean["high"] for mean in enough)
+
+
+def test_a_confidence_sequence_is_a_thin_line_with_ends_from_enough_seeds_on() -> None:
+    whole = comparison(seeds=8)
+    chart = drawn(whole)["of_focus", "Accuracy"]
+    lines = {line["arm"]: (line["low"], line["high"]) for line in values(chart, 5)}
+    of_focus = {each.reference: each.evidence for each in overview(whole).of_focus["accuracy"]}
+    assert lines == {arm: (evidence.low, evidence.high) for arm, evidence in of_focus.items()}
+    assert chart.spec["layer"][5]["mark"]["strokeWidth"] < chart.spec["layer"][2]["mark"]["strokeWidth"]
+    low, high = chart.spec["layer"][0]["encoding"]["x"]["scale"]["domain"]
+    assert low < min(end for end, _ in lines.values())
+    assert high > max(end for _, end in lines.values())
+    assert len(drawn(comparison(seeds=5))["of_focus", "Accuracy"].spec["layer"]) == 5
 
 
 def test_the_axis_of_differences_shows_zero_and_all_points() -> None:
@@ -169,7 +186,7 @@ def test_cost_stands_against_accuracy() -> None:
     parameters = {point["arm"]: point for point in values(drawn(whole)["cost", "Parameters"], 0)}
     assert parameters["saam"]["cost"] == 80220
     saam = [each.test["accuracy"] for each in whole.records if each.arm == "saam"]
-    assert parameters["saam"]["accuracy"] == pytest.approx(sum(saam) / 2)
+    assert parameters["saam"]["score"] == pytest.approx(sum(saam) / 2)
 
 
 def test_a_diverged_run_leaves_the_rest_drawn() -> None:

@@ -1,4 +1,5 @@
 import shlex
+from types import SimpleNamespace
 
 from report.fakes import plan
 from saam._core.options import parse_options
@@ -48,6 +49,10 @@ def test_what_is_usual_goes_unsaid() -> None:
     said = options(shlex.split(command(plan(recipe=create_recipe("quick"))))[2:])
     assert said["--recipe"] == ["quick"]
     assert set(said) == {"--data", "--model", "--arms", "--seeds", "--recipe"}
+
+
+def test_a_task_of_ones_own_has_no_command() -> None:
+    assert command(SimpleNamespace(arms=("a", "b"), seeds=(0,))) == ""  # type: ignore[arg-type]
 
 
 def test_what_words_cannot_say_is_left_to_the_file() -> None:

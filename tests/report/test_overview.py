@@ -1,9 +1,11 @@
 from dataclasses import replace
+from typing import NamedTuple
 
 import pytest
 
 from report.fakes import comparison, first, plan, record, with_use
 from saam.comparison import Comparison
+from saam.comparison.metrics import ACCURACY, LOSS
 from saam.report import verdicts
 from saam.report.overview import overview
 
@@ -39,7 +41,7 @@ def test_verdicts_turn_with_the_sign() -> None:
     swapped = replace(planned, reference="saam", focus="none")
     view = overview(Comparison(swapped, runs, ()))
     assert view.of_focus["accuracy"][0].verdict == "better"
-    assert view.headline == "no attention is better than saam"
+    assert view.headline == "No attention is better than saam"
 
 
 def test_rows_follow_the_plan_and_hold_the_costs() -> None:
@@ -56,7 +58,7 @@ def test_rows_follow_the_plan_and_hold_the_costs() -> None:
 def test_fewer_seeds_than_needed_are_said_to_be_too_few() -> None:
     few = comparison(seeds=5)
     view = overview(few)
-    assert view.headline == "Five seeds cannot tell saam from no attention, se or eca"
+    assert view.headline == "Five seeds cannot tell saam from no attention, se or eca yet"
     assert len(view.notes) == 1
     assert "cannot tell" in view.notes[0]
     assert overview(comparison(seeds=8)).notes == ()
@@ -77,8 +79,8 @@ def test_a_comparison_in_which_nothing_was_learned_says_so_first() -> None:
     assert overview(shown).headline.startswith("No arm learned better than chance: 10.25")
     assert verdicts(shown)[0] == overview(shown).headline
     assert len(verdicts(shown)) == 2
-    assert overview(replace(shown, classes=None)).headline == "Six seeds cannot tell saam from no attention"
-    assert overview(replace(shown, classes=20)).headline == "Six seeds cannot tell saam from no attention"
+    assert overview(replace(shown, classes=None)).headline == "Six seeds cannot tell saam from no attention yet"
+    assert overview(replace(shown, classes=20)).headline == "Six seeds cannot tell saam from no attention yet"
     learned = replace(runs[-1], test={**runs[-1].test, "accuracy": 60.0})
     assert "chance" not in overview(replace(shown, records=(*runs[:-1], learned))).headline
     assert overview(replace(shown, records=())).at_chance == ""
@@ -137,3 +139,41 @@ def test_every_stage_of_a_comparison_has_an_overview(runs: int) -> None:
     assert sum(bool(row.differences) for row in view.rows) == (2 if runs > 2 else 0)
     assert view.headline
     assert (verdicts(part) != []) == (runs > 0 and runs != 1)
+
+
+class Failed(NamedTuple):
+    arm: str
+    seed: int
+    error: str
+
+
+def test_failed_runs_are_counted_and_come_first() -> None:
+    whole = comparison(seeds=5)
+    object.__setattr__(part := first(whole, 19), "failures", (Failed("saam", 4, "out of memory"),))
+    view = overview(part)
+    assert view.notes[0] == "1 of 20 runs failed: saam, seed 4: out of memory"
+    assert {row.arm: row.failed for row in view.rows} == {"none": 0, "se": 0, "eca": 0, "saam": 1}
+    assert overview(whole).failures == ()
+
+
+def test_the_metrics_are_those_of_the_plan() -> None:
+    view = overview(comparison(seeds=3))
+    assert view.metrics == (ACCURACY, LOSS)
+    assert view.primary is ACCURACY
+    assert [each.metric for each in (*view.of_focus["accuracy"][:1], *view.to_reference["loss"][:1])] == [
+        ACCURACY,
+        LOSS,
+    ]
+
+
+def test_evidence_turns_with_the_arms() -> None:
+    whole = comparison(seeds=8)
+    view = overview(whole)
+    forward = next(each for each in view.to_reference["accuracy"] if each.arm == "saam")
+    swapped = overview(replace(whole, plan=replace(whole.plan, reference="saam", focus="none")))
+    backward = swapped.of_focus["accuracy"][-1]
+    assert (backward.arm, backward.reference) == ("none", "saam")
+    assert backward.evidence.low == pytest.approx(-forward.evidence.high)
+    assert backward.evidence.high == pytest.approx(-forward.evidence.low)
+    assert backward.ahead == pytest.approx(1 - forward.ahead)
+    assert {forward.verdict, backward.verdict} == {"better", "worse"}

@@ -6,13 +6,15 @@ import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 
 import saam.report.page
 from report.fakes import comparison, first, plan, record, with_use
 from saam.comparison import Comparison
+from saam.comparison.metrics import Metric
 from saam.explain import ScoreMapStrip
 from saam.report import html, write_report
 from saam.report.charts import charts
@@ -86,8 +88,9 @@ def test_numbers_come_from_the_records() -> None:
     assert row[0] == "saam 3 of 3 runs"
     assert row[1].startswith(f"{mean:.2f} ")
     assert row[2].startswith(f"+{gain:.2f} ")
-    assert row[4] == "cannot tell"
-    assert row[5].startswith(f"{loss:.3f} ")
+    more = overview(whole).rows[-1].differences["accuracy"].evidence.more_seeds
+    assert row[3] == f"cannot tell yet too few seeds about {more} more seeds"
+    assert row[4].startswith(f"{loss:.3f} ")
     assert row[7] == "80,220 +2,370"
     assert row[9] == "1.27\N{MULTIPLICATION SIGN} 77.9 ms"
     assert f"+{gain:.2f} points" in page.text
@@ -102,14 +105,14 @@ def test_numbers_come_from_the_records() -> None:
 
 @pytest.mark.usefixtures("no_bundle")
 def test_the_headline_answers_in_words() -> None:
-    assert "<h1>Three seeds cannot tell saam from no attention, se or eca.</h1>" in html(comparison(seeds=3))
+    assert "<h1>Three seeds cannot tell saam from no attention, se or eca yet.</h1>" in html(comparison(seeds=3))
     assert "<h1>saam is better than no attention, se and eca.</h1>" in html(comparison(seeds=8))
 
 
 @pytest.mark.usefixtures("no_bundle")
 def test_every_run_is_listed_also_those_that_are_missing() -> None:
     page = Page(html(first(comparison(seeds=3), 5)))
-    listed = [row for row in page.cells if len(row) == 9 and row[0].strip().isdigit()]
+    listed = [row for row in page.cells if len(row) == 10 and row[0].strip().isdigit()]
     assert len(listed) == 12
     assert sum(row[2].strip() == "…" for row in listed) == 7
 
@@ -181,13 +184,13 @@ def test_where_there_is_no_strip_the_page_says_why() -> None:
 
 @pytest.mark.usefixtures("no_bundle")
 def test_intervals_and_power_are_told_from_enough_seeds_on() -> None:
-    few, enough = html(comparison(seeds=4)), html(comparison(seeds=7))
+    few, enough = html(comparison(seeds=5)), html(comparison(seeds=7))
     assert "<small>too few seeds</small>" in few
     assert "Smallest difference" not in few
-    assert "95 % interval" not in few.split("<main>")[0]
+    assert "confidence sequence" not in few.split("<main>")[0]
     assert "too few seeds" not in enough
     assert "Smallest difference" in enough
-    assert "95 % interval" in enough.split("<main>")[0]
+    assert "95 % confidence sequence" in enough.split("<main>")[0]
 
 
 @pytest.mark.usefixtures("no_bundle")
@@ -245,6 +248,70 @@ def test_a_report_is_written(tmp_path: Path) -> None:
     write_report(tmp_path / "report.html", whole, strip=STRIP)
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == html(whole, strip=STRIP)
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+
+
+class Task:
+    """A plan that is no classification: no model, data or recipe, and metrics of its own."""
+
+    title = "nuclei with a U-Net"
+    arms, seeds = ("none", "wider:time", "saam"), tuple(range(8))
+    reference, focus = "none", "saam"
+    metrics = (
+        Metric("iou", "higher", spread=0.01, delta=0.01, high=1.0, digits=3),
+        Metric("hausdorff", "lower", spread=0.2, delta=0.1, unit="mm", digits=1),
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        return {"title": self.title}
+
+
+class Failed(NamedTuple):
+    arm: str
+    seed: int
+    error: str
+
+
+def task() -> Any:
+    runs = []
+    for seed in Task.seeds:
+        for place, arm in enumerate(Task.arms[: 2 if seed == 7 else 3]):
+            scores = {"iou": 0.7 + 0.02 * place + 0.001 * (seed + place) % 3, "hausdorff": 8 - place - 0.01 * seed}
+            curve = tuple({"epoch": epoch, "validation_iou": 0.1 * epoch} for epoch in (1, 2, 3))
+            runs.append(record(arm, seed, 0, 0, test=scores, validation={}, curve=curve, model="", data=""))
+    failures = (Failed("saam", 7, f"out of memory {EVIL}"),)
+    return SimpleNamespace(plan=Task(), records=tuple(runs), costs=(), classes=None, failures=failures)
+
+
+@pytest.mark.usefixtures("no_bundle")
+def test_a_task_of_ones_own_is_a_page_too() -> None:
+    page = Page(html(task()))
+    text = " ".join(page.text.split())
+    assert "saam is better than no attention and a wider network of equal training time" in text
+    assert "Channel attention compared · nuclei with a U-Net" in text
+    assert "Iou: higher is better; expected spread of a difference 0.010, equivalent within ±0.010." in text
+    assert "Hausdorff: lower is better; expected spread of a difference 0.2 mm, equivalent within ±0.1." in text
+    for absent in ("accuracy", "Accuracy", "log-loss", "Recipe", "Make it again", "Test images", "Epochs"):
+        assert absent not in text
+    assert page.cells[0] == ["", "Iou ", "Hausdorff, mm ", "Cost "]
+    row = page.row("saam")
+    assert row[0] == "saam 7 of 8 runs, 1 failed"
+    assert (row[3].split()[0], row[6].split()[0]) == ("better", "better")
+    labels = [attributes["aria-label"] for _, attributes in page.elements if "data-chart" in attributes]
+    assert labels == ["Iou", "Hausdorff", "Iou", "Hausdorff", "Iou", "Hausdorff", "Validation iou"]
+    titles = [spec["layer"][0]["encoding"]["x"]["title"] for spec in page.specs()[:4]]
+    assert titles == [
+        *("test iou", "test hausdorff (mm), lower is better"),
+        *("difference, right of zero is better", "difference (mm), left of zero is better"),
+    ]
+
+
+@pytest.mark.usefixtures("no_bundle")
+def test_failed_runs_are_on_the_page() -> None:
+    page = Page(html(task()))
+    assert f"1 of 24 runs failed: saam, seed 7: out of memory {EVIL}" in page.text
+    assert any(f"failed: out of memory {EVIL} " in row for row in page.cells)
+    assert [tag for tag, _ in page.elements if tag == "script"] == ["script"] * 3
+    assert "failed" not in Page(html(comparison(seeds=2))).text
 
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)

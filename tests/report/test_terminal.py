@@ -1,5 +1,6 @@
 import io
 from dataclasses import replace
+from typing import NamedTuple
 
 import pytest
 from rich.console import Console
@@ -7,6 +8,7 @@ from rich.console import Console
 from report.fakes import comparison, cost, first, plan, record, with_use
 from saam.comparison import Comparison
 from saam.report import table
+from saam.report.overview import overview
 
 MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 
@@ -35,6 +37,7 @@ def test_cells_hold_what_the_records_say() -> None:
         f"1.15{TIMES}",
         "cannot",
         "tell",
+        "yet",
     ]
     below = text.splitlines()[text.splitlines().index(next(x for x in text.splitlines() if x.startswith("saam"))) + 1]
     assert f"{MINUS}0.060" in below  # log-loss
@@ -57,7 +60,7 @@ def test_a_partial_comparison_fits_the_screen(runs: int) -> None:
 
 
 def test_a_whole_comparison_misses_nothing() -> None:
-    whole = comparison(arms=("none", "se", "saam,heads=4,kernel_size=3,scorer=pixel"), seeds=8)
+    whole = comparison(arms=("none", "se", "saam"), seeds=8)
     text = printed(whole)
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= 100
@@ -75,17 +78,57 @@ def test_an_arm_breaks_between_its_options_only() -> None:
         ]  # fmt: skip
 
 
-def test_a_narrow_screen_leaves_out_the_costs_and_nothing_else() -> None:
+def test_a_narrow_screen_leaves_out_columns_and_breaks_no_number() -> None:
     whole = comparison(arms=("none", "eca,squeeze=score", "saam,heads=4,kernel_size=3,scorer=pixel"), seeds=8)
-    wide, narrow = printed(whole, 100), printed(whole, 80)
+    wide, narrow, least = printed(whole, 110), printed(whole, 80), printed(whole, 70)
     assert max(map(len, narrow.splitlines())) <= 80
-    for word in ("cannot tell", "reference", "better", "(Holm)", "log-loss"):
-        assert word in wide
-        assert word in narrow
-    assert "…" not in narrow
+    assert max(map(len, least.splitlines())) <= 70
+    for word in ("cannot tell yet", "reference", "fixed n", "any n", "more seed"):
+        assert all(word in text for text in (wide, narrow, least))
+    for run in overview(whole).rows:
+        assert all(f"{run.scores['accuracy'].mean:.2f}" in text for text in (wide, narrow, least))
+        assert all(f" {run.scores['accuracy'].low:.2f} to " in text for text in (wide, narrow, least))
     assert ("params" in wide, "params" in narrow) == (True, False)
-    assert TIMES in wide
-    assert TIMES not in narrow
+    assert ("log-loss" in wide, "log-loss" in narrow) == (True, False)
+    assert ("p Holm" in narrow, "p Holm" in least) == (True, False)
+    assert (TIMES in wide, TIMES in narrow) == (True, False)
+    assert "log-loss" in printed(comparison(seeds=8), 80)  # short arms leave room
+
+
+def test_a_verdict_says_its_sequence_or_how_long_it_will_take() -> None:
+    whole = comparison(seeds=8)
+    lines = printed(whole, 80).splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith("saam"))
+    evidence = overview(whole).rows[-1].differences["accuracy"].evidence
+    assert lines[place].endswith("better")
+    assert lines[place + 1].endswith(f"{evidence.low:.2f} to {evidence.high:.2f}")
+    eca = next(number for number, line in enumerate(lines) if line.startswith("eca"))
+    more = overview(whole).rows[2].differences["accuracy"].evidence.more_seeds
+    assert lines[eca + 1].endswith(f"~{more} more seeds")
+
+
+class Failed(NamedTuple):
+    arm: str
+    seed: int
+    error: str
+
+
+def test_failed_runs_stand_in_the_table_and_below() -> None:
+    whole = first(comparison(seeds=3), 11)
+    object.__setattr__(whole, "failures", (Failed("saam", 2, "out of memory"),))
+    lines = printed(whole, 80).splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith("saam"))
+    assert " 2/3 " in lines[place]
+    assert " 1 failed " in lines[place + 1]
+    assert "1 of 12 runs failed: saam, seed 2: out of memory" in [line.rstrip() for line in lines]
+
+
+def test_the_spread_of_a_ratio_stands_under_it() -> None:
+    whole = comparison(seeds=2)
+    assert "± " not in printed(whole, 110)
+    for each in whole.costs:
+        object.__setattr__(each, "train_step_ratio_spread", 0.021)
+    assert "± .02 " in printed(whole, 110)
 
 
 def test_a_long_reference_does_not_widen_the_table() -> None:

@@ -1,18 +1,24 @@
 # ruff: noqa: RUF001  the signs are what is tested
 import math
+from typing import NamedTuple
 
 import pytest
 
-from saam.comparison.statistics import Difference, Verdict
+from saam.comparison.metrics import ACCURACY, LOSS, Metric
+from saam.comparison.statistics import Difference, Evidence, Verdict
 from saam.report.words import (
     at_chance,
     count,
     duration,
+    failed_runs,
     few_images,
     finding,
+    forecast,
     interval,
+    named,
     number,
     p_value,
+    probability,
     ratio,
     score_note,
     seeds,
@@ -21,10 +27,31 @@ from saam.report.words import (
     verdict_sentence,
 )
 
+IOU = Metric("iou", "higher", spread=0.01, delta=0.015)
 
-def difference(reference: str, verdict: Verdict = "cannot tell", *, n: int = 6, **changes: float) -> Difference:
-    values = {"mean": 0.31, "low": -0.05, "high": 0.68, "p": 0.06, "p_holm": 0.12, "minimum_detectable": 0.4} | changes
-    return Difference("saam", reference, "accuracy", n, **values, values={}, verdict=verdict)
+
+def difference(
+    reference: str,
+    verdict: Verdict = "cannot tell yet",
+    *,
+    n: int = 6,
+    metric: Metric = ACCURACY,
+    arm: str = "saam",
+    sequence: tuple[float, float] = (-0.2, 0.9),
+    more: int | None = 12,
+    **changes: float,
+) -> Difference:
+    values = {
+        "mean": 0.31,
+        "low": -0.05,
+        "high": 0.68,
+        "p": 0.06,
+        "p_holm": 0.12,
+        "minimum_detectable": 0.4,
+        "ahead": 0.71,
+    }
+    evidence = Evidence(3.0, 0.3, *sequence, more if verdict == "cannot tell yet" else 0)
+    return Difference(arm, reference, metric, n, **values | changes, values={}, evidence=evidence, verdict=verdict)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +72,12 @@ def difference(reference: str, verdict: Verdict = "cannot tell", *, n: int = 6, 
         (p_value(1.0), "1.00"),
         (ratio(1.125), "1.12×"),
         (ratio(None), "…"),
+        (ratio(1.07, spread=0.021), "1.07× ± .02"),
+        (ratio(1.07, spread=None), "1.07×"),
+        (probability(0.934), ".93"),
+        (probability(0.996), "> .99"),
+        (probability(0.5), ".50"),
+        (probability(0.001), "< .01"),
         (count(77850), "77.8k"),
         (count(272474), "272k"),
         (count(1_200_000), "1.20M"),
@@ -68,6 +101,9 @@ def test_an_interval_says_why_it_is_missing() -> None:
     assert interval(difference("se")) == "−0.05 to 0.68"
     assert interval(difference("se"), 3) == "−0.050 to 0.680"
     assert interval(difference("se", n=4, **nothing)) == "too few seeds"
+    assert interval(difference("se", n=4, low=-math.inf, high=math.inf)) == "too few seeds"
+    assert interval(difference("se").evidence) == "−0.20 to 0.90"
+    assert interval(difference("se", sequence=(-math.inf, math.inf)).evidence) == "too few seeds"
     assert interval(difference("se", mean=math.nan, **nothing)) == ""
 
 
@@ -95,23 +131,87 @@ def test_few_test_images_are_warned_of(images: int, said: str) -> None:
 
 
 def test_a_verdict_in_one_sentence() -> None:
-    assert verdict_sentence(difference("se"), None) == (
-        "saam vs se: +0.31 points (95 % interval −0.05 to 0.68), p = .12 after Holm: six seeds cannot tell"
+    assert verdict_sentence(difference("se")) == (
+        "saam vs se: cannot tell yet, +0.31 points after six seeds (95 % confidence sequence −0.20 to 0.90), about 12 "
+        "more seeds; ahead on a new seed with probability .71; at a fixed number of seeds interval −0.05 to 0.68, "
+        "p = .12"
     )
-    assert verdict_sentence(difference("none", "better", n=20, p_holm=0.0002), None) == (
-        "saam vs no attention: +0.31 points (95 % interval −0.05 to 0.68), p < .001 after Holm: 20 seeds say better"
+    better = difference("none", "better", n=20, p_holm=0.0002, ahead=0.999)
+    assert verdict_sentence(better) == (
+        "saam vs no attention: better, +0.31 points after 20 seeds (95 % confidence sequence −0.20 to 0.90); ahead on "
+        "a new seed with probability > .99; at a fixed number of seeds interval −0.05 to 0.68, p < .001"
     )
-    assert verdict_sentence(difference("se", n=0), None) == "saam vs se: no seed is finished in both yet"
-    assert verdict_sentence(difference("se", n=4, p_holm=1.0, low=math.nan, high=math.nan), None) == (
-        "saam vs se: +0.31 points, p = 1.00 after Holm: four seeds cannot tell"
+    assert verdict_sentence(difference("se", n=0)) == "saam vs se: no seed is finished in both yet"
+    few = {"low": -math.inf, "high": math.inf, "p_holm": 1.0}
+    assert verdict_sentence(difference("wider", n=4, sequence=(-math.inf, math.inf), more=None, **few)) == (
+        "saam vs a wider network: cannot tell yet, +0.31 points after four seeds, more than 200 more seeds; ahead on a "
+        "new seed with probability .71; at a fixed number of seeds p = 1.00"
     )
 
 
-def test_the_log_loss_speaks_where_it_says_otherwise() -> None:
-    told = difference("se", "better", mean=-0.0123, p_holm=0.031)
-    assert verdict_sentence(difference("se"), told).endswith("cannot tell; by log-loss better (−0.012, p = .031)")
-    assert "log-loss" not in verdict_sentence(difference("se", "better"), told)
-    assert "log-loss" not in verdict_sentence(difference("se"), difference("se"))
+def test_a_sentence_has_the_unit_and_digits_of_its_metric() -> None:
+    said = verdict_sentence(difference("se", "equivalent", metric=IOU, mean=0.0042, sequence=(-0.01, 0.0125)))
+    assert said.startswith(
+        "saam vs se: equivalent within 0.015, +0.004 after six seeds (95 % confidence sequence −0.010 to 0.013);"
+    )
+    assert "equivalent within 0.020 nats, +0.004 nats after" in verdict_sentence(
+        difference("se", "equivalent", metric=LOSS, mean=0.004)
+    )
+
+
+def test_other_metrics_speak_where_they_say_otherwise() -> None:
+    told = difference("se", "better", mean=-0.0123, metric=LOSS)
+    assert verdict_sentence(difference("se"), [told]).endswith("; by log-loss better (−0.012 nats)")
+    both = verdict_sentence(difference("se"), [told, difference("se", "worse", metric=IOU)])
+    assert both.endswith("; by log-loss better (−0.012 nats); by iou worse (+0.310)")
+    assert "log-loss" not in verdict_sentence(difference("se", "better"), [told])
+    assert "log-loss" not in verdict_sentence(difference("se"), [difference("se", metric=LOSS)])
+
+
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        (difference("se", more=12), "about 12 more seeds"),
+        (difference("se", more=1), "about 1 more seed"),
+        (difference("se", more=None), "more than 200 more seeds"),
+        (difference("se", "better"), ""),
+        (difference("se", more=None, mean=math.nan), "a score is NaN"),
+        (difference("se", n=0, more=None, mean=math.nan), ""),
+    ],
+)
+def test_a_forecast_in_words(shown: Difference, said: str) -> None:
+    assert forecast(shown) == said
+
+
+@pytest.mark.parametrize(
+    ("arm", "said"),
+    [
+        ("none", "no attention"),
+        ("none,head=score", "no attention (head=score)"),
+        ("wider", "a wider network"),
+        ("wider:time", "a wider network of equal training time"),
+        ("wider,divisor=4,where=stage", "a wider network (divisor=4, where=stage)"),
+        ("saam,heads=4", "saam,heads=4"),
+        ("se", "se"),
+    ],
+)
+def test_arms_read_well(arm: str, said: str) -> None:
+    assert named(arm) == said
+
+
+class Failed(NamedTuple):
+    arm: str
+    seed: int
+    error: str
+
+
+def test_failed_runs_are_named() -> None:
+    runs = [Failed("se", seed, error) for seed, error in enumerate(["out of memory\nTraceback", "", "x", "y", "z"])]
+    assert failed_runs([], 28) == ""
+    assert failed_runs(runs[:1], 28) == "1 of 28 runs failed: se, seed 0: out of memory"
+    assert failed_runs(runs, 28) == (
+        "5 of 28 runs failed: se, seed 0: out of memory; se, seed 1: no message; se, seed 2: x; and 2 more"
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,11 +220,15 @@ def test_the_log_loss_speaks_where_it_says_otherwise() -> None:
         ([difference("none", "better"), difference("se", "better")], "saam is better than no attention and se"),
         (
             [difference("none", "better"), difference("se"), difference("eca"), difference("gc", "worse")],
-            "saam is better than no attention and worse than gc; six seeds cannot tell it from se or eca",
+            "saam is better than no attention and worse than gc; six seeds cannot tell it from se or eca yet",
         ),
         (
             [difference("none"), difference("se", n=3), difference("gc")],
-            "Six seeds cannot tell saam from no attention, se or gc",
+            "Six seeds cannot tell saam from no attention, se or gc yet",
+        ),
+        (
+            [difference("wider", "equivalent"), difference("se", "better")],
+            "saam is better than se and equivalent to a wider network",
         ),
         ([difference("se", n=0)], "saam against se and gc: no pair of runs is finished yet"),
     ],
@@ -133,8 +237,15 @@ def test_the_finding(differences: list[Difference], expected: str) -> None:
     assert finding("saam", differences, ["se", "gc"]) == expected
 
 
+def test_the_finding_begins_like_a_sentence() -> None:
+    assert finding("wider", [difference("none", "better", arm="wider")], ["none"]) == (
+        "A wider network is better than no attention"
+    )
+    assert finding("a", [difference("b", "better", arm="a")], ["b"]) == "a is better than b"
+
+
 def test_the_finding_of_a_lonely_arm() -> None:
-    assert finding("none", [], []) == "no attention alone: there is no other arm to compare it with"
+    assert finding("none", [], []) == "No attention alone: there is no other arm to compare it with"
 
 
 @pytest.mark.parametrize(

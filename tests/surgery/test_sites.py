@@ -387,6 +387,7 @@ class Bare(Block):
         nn.Sequential(nn.Conv2d(8, 8, 3), create_attention("se", 8)),
         nn.Sequential(nn.Conv2d(8, 8, 3), create_attention("simam", 8)),  # a gate without weights
         nn.Sequential(nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8), nn.AdaptiveAvgPool2d(1)),
+        nn.Sequential(nn.Conv2d(8, 8, 3), nn.SiLU(), nn.AdaptiveAvgPool2d(1)),  # as NFNet without a classifier
         nn.Sequential(nn.Conv2d(8, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)),
         Block(8),
         Bare(8),

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from unicodedata import category
 
-__all__ = ["nearest", "printable", "unknown"]
+__all__ = ["hinted", "nearest", "no_option", "printable", "unknown"]
 
 _OBEYED = ("Cc", "Cs", "Zl", "Zp")  # control characters, half surrogate pairs, separators of lines and paragraphs
 
@@ -15,10 +15,29 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {' or '.join(repr(match) for match in matches)}? " if matches else ""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
-    """Return the error for a name that no registry entry has: the nearest names, then the whole list."""
+def hinted(lead: str, name: str, known: Iterable[str], listed: str = "") -> str:
+    """Return the text of an error about a name: the lead, the nearest names, then what there is.
+
+    Args:
+        lead: what is wrong.
+        name: as it was given.
+        known: the names that there are.
+        listed: says what there is; empty lists the names.
+    """
     known = list(known)
-    return ValueError(f"unknown {kind} {name!r}: {nearest(name, known)}known: {', '.join(known)}")
+    return f"{lead}: {nearest(name, known)}{listed or 'known: ' + ', '.join(known)}"
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
+    """Return the error for a name that no registry entry has."""
+    return ValueError(hinted(f"unknown {kind} {name!r}", name, known))
+
+
+def no_option(what: str, option: str, known: Iterable[str], listed: str = "") -> TypeError:
+    """Return the error for an option that ``what`` does not have; ``listed`` spells the known ones out."""
+    known = list(known)
+    takes = f"it takes {listed or ', '.join(known)}"
+    return TypeError(hinted(f"{what} has no option {option!r}", option, known, takes))
 
 
 def printable(text: str) -> str:

@@ -1,9 +1,13 @@
-"""The one syntax for "this, with these options" in arms, models, data sets and recipes: ``name,option=value,...``."""
+"""Options: their one syntax in arms, models, data sets and recipes, ``name,option=value,...``, and their check."""
 
 import ast
+import inspect
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-__all__ = ["parse_options"]
+from saam._core.errors import no_option
+
+__all__ = ["given", "parse_options", "require_options"]
 
 
 def parse_options(text: str) -> tuple[str, dict[str, Any]]:
@@ -29,6 +33,33 @@ def parse_options(text: str) -> tuple[str, dict[str, Any]]:
             raise ValueError(f"option {option!r} is given twice in {text!r}")
         options[option] = _literal(value)
     return name, options
+
+
+def require_options(
+    what: str, build: Callable[..., Any], options: Mapping[str, Any], *, but: Collection[str] = ()
+) -> None:
+    """Check options against the keyword-only parameters of a function, without those in ``but``.
+
+    Raises:
+        TypeError: an option that what builds ``what`` does not have, or a switch that is given no bool.
+    """
+    parameters = inspect.signature(build).parameters.values()
+    known = {one.name: one.annotation for one in parameters if one.kind is one.KEYWORD_ONLY and one.name not in but}
+    for option, value in options.items():
+        if option not in known:
+            raise no_option(what, option, known)
+        if known[option] in (bool, "bool") and value not in (True, False):
+            raise TypeError(f"the option {option!r} of {what} must be True or False, got {value!r}")
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Return the options that are given: None leaves an option to the default of whoever takes it.
+
+    Example:
+        >>> given(heads=None, scorer="channel")
+        {'scorer': 'channel'}
+    """
+    return {option: value for option, value in options.items() if value is not None}
 
 
 def _parts(text: str) -> list[str]:

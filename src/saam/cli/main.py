@@ -24,9 +24,9 @@ for _name, _help in {
     "report": "Write the report of a comparison anew, from its records.",
     "explain": "Show where a trained network's score maps look.",
     "profile": "Measure what attentions cost: parameters, operations, time, memory.",
-    "list": "List the attentions, squeezes, data sets, models or recipes.",
 }.items():
     app.command(f"saam.cli.{_name}:command", name=_name, help=_help)
+app.command("saam.cli.listing:command", name="list", help="List attentions, squeezes, data sets, models or recipes.")
 
 _USER_ERRORS = (ValueError, TypeError, OSError, RuntimeError, FloatingPointError)
 

@@ -127,10 +127,13 @@ def seeds_to_go(differences: tuple[float, ...], spread: float, delta: float, com
     future = np.random.default_rng(0).normal(mean, std, (_FUTURES, MOST_SEEDS_AHEAD))
     whole = np.concatenate([np.broadcast_to(seen, (_FUTURES, len(seen))), future], axis=1)
 
-    def ever(shift: float, level: float) -> NDArray[np.bool_]:
-        return np.logical_or.accumulate(e_process(whole - shift, spread) >= -math.log(level), axis=1)[:, len(seen) :]
+    def ever(shift: float, level: float, *sides: int) -> NDArray[np.bool_]:
+        upward, downward = _one_sided(whole - shift, spread)
+        reached = np.logaddexp(upward, downward) - math.log(2) >= -math.log(level)
+        reached &= np.isin(np.sign(upward - downward), sides)
+        return np.logical_or.accumulate(reached, axis=1)[:, len(seen) :]
 
-    told = ever(0.0, ALPHA / comparisons) | (ever(-delta, ALPHA) & ever(delta, ALPHA))
+    told = ever(0.0, ALPHA / comparisons, 1, -1) | (ever(-delta, ALPHA, 1) & ever(delta, ALPHA, -1))
     waits = np.where(told.any(axis=1), told.argmax(axis=1) + 1, MOST_SEEDS_AHEAD + 1)
     median = int(np.median(waits))
     return median if median <= MOST_SEEDS_AHEAD else None

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from saam._core.objects import is_reference, resolve
+from saam._core.objects import is_reference
 from saam._core.options import parse_options
 from saam.explain.score_maps import has_scores
 from saam.nn import attention_record, create_attention, parse_attention
@@ -79,7 +79,10 @@ class Arm:
 
     @property
     def scored(self) -> bool:
-        """Whether the arm has a score squeeze; the attention is built, on the meta device, to find out."""
+        """Whether the arm has a score squeeze; the attention is built, on the meta device, to find out.
+
+        A class of the user's own counts as having none.
+        """
         if self.head is not None and self.head.startswith("score"):
             return True
         return not self.plain and _has_scores(self.name, self.attention)
@@ -92,10 +95,13 @@ def _parsed(label: str) -> tuple[str, dict[str, Any]]:
 
 @lru_cache(maxsize=1000)
 def _has_scores(name: str, attention: str) -> bool:
+    if is_reference(name):  # a plan from elsewhere may name it, and is not trusted to have it imported
+        return False
     with torch.device("meta"):
-        if is_reference(name):
-            return has_scores(resolve(name)(64, **_parsed(attention)[1]))
-        return has_scores(create_attention(attention, 64, **_needed(name, attention)))
+        try:
+            return has_scores(create_attention(attention, 64, **_needed(name, attention)))
+        except (TypeError, ValueError):  # options that do not fit, or only other channels
+            return has_scores(create_attention(name, 64, **_needed(name, name)))
 
 
 def _needed(name: str, attention: str) -> dict[str, Any]:

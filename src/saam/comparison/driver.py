@@ -143,10 +143,13 @@ def drive(
             forget_failure(out, run_id)
         folder.read()
     tell(folder.comparison())
-    own = Processes(workers or (len(devices) if len(devices) > 1 else default_workers(threads, place)))
-    with own if executor is None else nullcontext(executor) as pool, _written(out):
+    if not folder.missing() and max_seeds is None and not (costs and folder.unpriced()):
+        return folder.comparison()
+    count = workers or (len(devices) if len(devices) > 1 else default_workers(threads, place))
+    count = count if max_seeds else min(count, max(1, len(folder.missing())))
+    with Processes(count) if executor is None else nullcontext(executor) as pool, _written(out):
         while True:
-            slots = own.workers if executor is None else len(folder.ids)
+            slots = count if executor is None else len(folder.ids)
             places = [devices[slot % len(devices)] for slot in range(slots)]
             for finished in _results(pool, folder, places, threads, tell):
                 folder.add(finished)
@@ -204,7 +207,9 @@ class _Folder:
         return True
 
     def unpriced(self) -> list[str]:
-        """Return the arms whose costs are not known."""
+        """Return the arms whose costs are not known; those of a task of the user's own are never measured."""
+        if isinstance(self.plan, TaskPlan):
+            return []
         return [arm for arm in self.plan.arms if arm not in {cost.arm for cost in self.costs}]
 
     def read(self) -> None:

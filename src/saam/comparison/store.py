@@ -180,15 +180,15 @@ def check_setting(out: Path, plan: Plan | TaskPlan, fingerprint: str) -> None:
     others = ["what is compared"] if type(kept) is not type(plan) else []
     if not others:
         same = replace(plan, **{name: getattr(kept, name) for name in _SIDES})
-        others = [entry.name for entry in fields(plan) if _matters(same, entry.name) != _matters(kept, entry.name)]
         known = {plan.arm(arm).name for arm in plan.arms}  # code that only the folder names is not imported
         runs = [
             (same.run_id(*run, fingerprint=fingerprint), kept_id)
             for run, kept_id in zip(same.schedule(), content["runs"], strict=True)
             if (name := same.arm(run[0]).name) in known or not is_reference(name)
         ]
-        if not others and all(own == kept_id for own, kept_id in runs):
+        if all(own == kept_id for own, kept_id in runs):
             return
+        others = [entry.name for entry in fields(plan) if getattr(same, entry.name) != getattr(kept, entry.name)]
     raise ValueError(
         f"{out} holds another comparison ({what}, arms {', '.join(kept.arms)}; it differs in "
         f"{', '.join(others) or 'the images, the code or the version of saam or torch'}): choose another --out or "
@@ -390,12 +390,6 @@ def load_plan(path: str | Path) -> Plan:
         raise ValueError(f"{path} calls {plan.task}, and code is not taken from a file: run it from Python")
     check_plan(plan)
     return plan
-
-
-def _matters(plan: Plan | TaskPlan, name: str) -> Any:
-    """Return a field of a plan as far as it matters: where the data lie does not."""
-    value = getattr(plan, name)
-    return {key: entry for key, entry in value.items() if key != "root"} if name == "data_options" else value
 
 
 def _record(out: Path, run_id: str) -> Path:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from saam._core.errors import unknown
 from saam._core.random import seeded
 
-__all__ = ["augment", "cutout", "list_augmentations", "random_crop", "random_flip"]
+__all__ = ["augment", "cutout", "list_augmentations", "random_crop", "random_flip", "require_augmentation"]
 
 
 def random_crop(x: Tensor, generator: Generator, *, padding: int | None = None) -> Tensor:
@@ -104,6 +104,11 @@ def augment(x: Tensor, name: str, generator: Generator) -> Tensor:
     Raises:
         ValueError: no such augmentation; the message has the nearest ones.
     """
+    require_augmentation(name)
+    return _AUGMENTATIONS[name](x, generator)
+
+
+def require_augmentation(name: str) -> None:
+    """Raise ValueError, with the nearest names, unless :func:`augment` knows this one."""
     if name not in _AUGMENTATIONS:
         raise unknown("augmentation", name, _AUGMENTATIONS)
-    return _AUGMENTATIONS[name](x, generator)

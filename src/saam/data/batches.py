@@ -10,8 +10,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import one_hot
 
-from saam._core.errors import unknown
-from saam.data.augmentation import augment, list_augmentations
+from saam.data.augmentation import augment, require_augmentation
 from saam.data.images import ImageSource
 from saam.data.splits import Splits
 
@@ -61,8 +60,7 @@ class Batches:
         if len(images) < (batch_size if drop_last else 1):
             raise ValueError(f"{len(images)} images make no batch of {batch_size}; take more images or a smaller batch")
         for name in augmentation:
-            if name not in list_augmentations():
-                raise unknown("augmentation", name, list_augmentations())
+            require_augmentation(name)
         if not 0 <= mixup < math.inf or (mixup and classes < 1):
             raise ValueError(f"mixup={mixup} with classes={classes}: expected 0 or above, and the number of classes")
         self.mixup, self.classes = mixup, classes

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
-from saam._core.errors import nearest
+from saam._core.errors import hinted, no_option
 from saam._core.plain import plain_options
 from saam.data.cache import no_downloads
 from saam.data.splits import Pools, Splits, draw_splits
@@ -139,10 +139,8 @@ def data_record(name: str) -> DataRecord:
     """
     kind, colon, _ = name.partition(":")
     if kind + colon not in _RECORDS:
-        raise ValueError(
-            f"there is neither a folder {name!r} here nor a data set of that name: {nearest(name, _RECORDS)}"
-            f"known: {', '.join(_RECORDS)}"
-        )
+        lead = f"there is neither a folder {name!r} here nor a data set of that name"
+        raise ValueError(hinted(lead, name, _RECORDS))
     return _RECORDS[kind + colon]
 
 
@@ -225,8 +223,7 @@ def load_data(
     for option, value in options.items():
         if option not in own | shared:
             known = data_options(record.name)
-            hint = f"{nearest(option, known)}it takes {spelled(known)}"
-            raise TypeError(f"data set {record.name!r} has no option {option!r}: {hint}")
+            raise no_option(f"data set {record.name!r}", option, known, spelled(known))
         _check_type(option, value, (shared | own)[option].annotation)
     if not 0 <= seed < 2**63:
         raise ValueError(f"data: seed must be 0 or above, and below 2**63, got {seed}")
@@ -253,12 +250,11 @@ def _loader(record: DataRecord) -> Callable[..., Pools]:
     if not isinstance(record.loader, str):
         return record.loader
     try:
-        loader: Callable[..., Pools] = pkgutil.resolve_name(record.loader)
+        return pkgutil.resolve_name(record.loader)
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"{record.name} data need {error.name}: pip install 'saam[data]'", name=error.name
         ) from error
-    return loader
 
 
 _Parameters = dict[str, inspect.Parameter]

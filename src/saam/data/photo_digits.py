@@ -208,8 +208,7 @@ def _window(tops: Whole, lefts: Whole, side: int) -> tuple[Whole, Whole]:
 def _brightness(colours: NDArray[np.integer]) -> Whole:
     """Weighted mean of red, green and blue (..., 3), 0..255."""
     red, green, blue = np.moveaxis(colours.astype(np.int32), -1, 0)
-    brightness: Whole = (77 * red + 150 * green + 29 * blue) // 256
-    return brightness
+    return (77 * red + 150 * green + 29 * blue) // 256
 
 
 def _read(file: Path, counts: dict[str, int]) -> dict[str, Arrays] | None:

@@ -30,7 +30,7 @@ class Processes(Executor):
         self._end, self._lifeline = self._context.Pipe(duplex=False)  # this process alone holds the writing end
         self._threads = ThreadPoolExecutor(workers)
         self._idle: SimpleQueue[ProcessPoolExecutor | None] = SimpleQueue()
-        self.workers = workers
+        self._workers = workers
         for _ in range(workers):
             self._idle.put(None)
 
@@ -41,7 +41,7 @@ class Processes(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let the workers leave once what they were given is done."""
         self._threads.shutdown(wait, cancel_futures=cancel_futures)
-        for _ in range(self.workers):
+        for _ in range(self._workers):
             worker = self._idle.get()
             if worker is not None:
                 worker.shutdown(wait)

@@ -1,7 +1,9 @@
 """The operations on feature maps. Eager PyTorch is their definition; a fused backend computes the same faster."""
 
-from saam.functional.aggregate import score_aggregate, score_weights
+from saam.functional.aggregate import score_aggregate
+from saam.functional.backend import use_backend
 from saam.functional.combine import rescale, shift
+from saam.functional.scores import score_weights
 from saam.functional.statistics import (
     channel_covariance,
     channel_gem,
@@ -24,4 +26,5 @@ __all__ = [
     "score_aggregate",
     "score_weights",
     "shift",
+    "use_backend",
 ]

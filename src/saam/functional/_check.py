@@ -29,5 +29,6 @@ def accumulator(dtype: torch.dtype) -> torch.dtype:
 def without_autocast(x: Tensor) -> AbstractContextManager[object]:
     """Return a context in which operations on tensors like ``x`` keep their dtype."""
     device = x.device.type
-    on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    # Not torch.amp.is_autocast_available, which torch.compile of torch 2.10 cannot trace.
+    on = device != "meta" and torch.is_autocast_enabled(device)
     return torch.autocast(device, enabled=False) if on else nullcontext()

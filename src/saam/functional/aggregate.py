@@ -10,50 +10,32 @@ softmax, the heads and the temperature are our reconstruction.
 
 from torch import Tensor
 
-from saam.functional._check import accumulator, require_map
+from saam.functional._check import require_map
 from saam.functional.backend import Backend, choose
-from saam.functional.fused import Pooling, pool
-from saam.functional.fused_ops import SCORES
+from saam.functional.fused import SCORES, Pooling, pool
+from saam.functional.scores import require_temperature, score_weights, weigh
 
-__all__ = ["score_aggregate", "score_weights"]
-
-
-def score_weights(scores: Tensor, *, temperature: float = 1.0) -> Tensor:
-    """Turn scores into pooling weights: a softmax over the pixels of each map.
-
-    Args:
-        scores: (B, G, H, W), any floating dtype.
-        temperature: divides the scores; above 0. Towards 0 the weights pick one pixel, towards infinity they are equal.
-
-    Returns:
-        Weights (B, G, H, W) in float32 or wider; each map is non-negative and sums to one.
-
-    Raises:
-        ValueError: ``scores`` is not (B, G, H, W), or the temperature is not above 0.
-        TypeError: ``scores`` is not floating, a temperature that is not a number.
-    """
-    require_map(scores, "scores")
-    _require_temperature(temperature)
-    logits = scores.to(accumulator(scores.dtype)) / temperature
-    return logits.flatten(2).softmax(-1).reshape(logits.shape)
+__all__ = ["score_aggregate"]
 
 
-def score_aggregate(x: Tensor, scores: Tensor, *, temperature: float = 1.0, backend: Backend = "auto") -> Tensor:
+def score_aggregate(x: Tensor, scores: Tensor, *, temperature: float = 1.0, backend: Backend | None = None) -> Tensor:
     """Pool each channel of a feature map to one number, each pixel weighing as much as its score says.
 
     Args:
         x: feature map (B, C, H, W), any floating dtype and memory layout.
         scores: (B, G, H, W), one map per head; G divides C, and head g weighs channels ``g*C/G`` to ``(g+1)*C/G - 1``.
         temperature: divides the scores before the softmax; above 0.
-        backend: "auto" takes the fused operation where it exists, "eager" and "fused" insist.
+        backend: "auto" takes the fused operation on the CPU where it can, "eager" and "fused" insist; None for what
+            :func:`saam.use_backend` says, which is "auto" outside of all its blocks.
 
     Returns:
         Context (B, C) in the dtype of ``x``; half types are accumulated in float32.
 
     Raises:
-        ValueError: shapes that do not match, heads that do not divide the channels, a temperature not above 0.
+        ValueError: shapes that do not match, heads that do not divide the channels, a temperature not above 0, or an
+            unknown backend.
         TypeError: an input that is not floating, a temperature that is not a number.
-        RuntimeError: the backend asked for is not available.
+        RuntimeError: "fused" was asked for and cannot compute here.
 
     Example:
         >>> import torch
@@ -74,16 +56,7 @@ def score_aggregate(x: Tensor, scores: Tensor, *, temperature: float = 1.0, back
         )
     if channels % heads:
         raise ValueError(f"the heads must divide the channels: {heads} score maps cannot share {channels} channels")
-    _require_temperature(temperature)
+    require_temperature(temperature)
     if choose(backend, x) == "fused":
         return pool(x, Pooling(SCORES, scores, temperature=temperature)).to(x.dtype)
-    weights = score_weights(scores, temperature=temperature)
-    grouped = x.to(accumulator(x.dtype)).view(batch, heads, channels // heads, height, width)
-    return (grouped * weights.unsqueeze(2)).sum((3, 4)).flatten(1).to(x.dtype)
-
-
-def _require_temperature(temperature: float | Tensor) -> None:
-    if isinstance(temperature, Tensor):
-        raise TypeError("temperature must be a number; to learn it, divide the scores by the tensor before")
-    if not temperature > 0:
-        raise ValueError(f"temperature must be above 0, got {temperature}")
+    return weigh(x, score_weights(scores, temperature=temperature)).to(x.dtype)

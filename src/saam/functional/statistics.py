@@ -16,6 +16,7 @@ __all__ = [
     "channel_max",
     "channel_mean",
     "channel_std",
+    "channel_variance",
 ]
 
 
@@ -52,8 +53,12 @@ def channel_std(x: Tensor, *, epsilon: float = 1e-5) -> Tensor:
     """
     require_map(x)
     pixels = x.shape[2] * x.shape[3]
-    variance = x.to(accumulator(x.dtype)).var((2, 3), correction=1 if pixels > 1 else 0)
-    return (variance + epsilon).sqrt().to(x.dtype)
+    return (channel_variance(x, correction=1 if pixels > 1 else 0) + epsilon).sqrt().to(x.dtype)
+
+
+def channel_variance(x: Tensor, *, correction: int = 0) -> Tensor:
+    """Return the variance over the pixels, in float32 or wider: (B, C, H, W) -> (B, C); 0 corrects nothing."""
+    return x.to(accumulator(x.dtype)).var((2, 3), correction=correction)
 
 
 def channel_l2(x: Tensor, *, epsilon: float = 1e-5) -> Tensor:

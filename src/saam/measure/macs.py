@@ -6,8 +6,9 @@ What one is worth stands in :mod:`saam.functional.arithmetic`.
 import torch
 from torch import nn
 
+from saam.functional import use_backend
 from saam.functional.arithmetic import MacCounter
-from saam.surgery.probe import at_rest, eager
+from saam.surgery.probe import at_rest
 
 __all__ = ["count_macs"]
 
@@ -32,6 +33,6 @@ def count_macs(model: nn.Module, image_size: tuple[int, int], *, channels: int =
     like = next(model.parameters(), torch.empty(0))
     image = torch.zeros(1, channels, *image_size, device=like.device, dtype=like.dtype)
     counter = MacCounter()
-    with at_rest(model), eager(), counter:
+    with at_rest(model), use_backend("eager"), counter:
         model(image)
     return counter.total

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from saam._core.errors import nearest
+from saam._core.errors import hinted
+from saam._core.options import require_options
 from saam.models.cifar_densenet import DenseNetBC
 from saam.models.cifar_mobilenet import MobileNetV2
 from saam.models.cifar_preresnet import PreActivationResNet
@@ -21,13 +22,13 @@ _BUILDERS: dict[str, tuple[Callable[..., nn.Module], tuple[str, ...]]] = {
     r"resnet(\d+)": (CifarResNet, ("resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110")),
     r"preresnet(\d+)": (PreActivationResNet, ("preresnet20", "preresnet56", "preresnet110")),
     r"wrn(\d+)_(\d+)": (
-        lambda depth, widen, **options: PreActivationResNet(depth, widen=widen, **options),
+        PreActivationResNet,
         ("wrn16_8", "wrn28_10", "wrn40_2", "wrn40_4"),
     ),
     r"resnext29_(\d+)x(\d+)d": (ResNeXt29, ("resnext29_8x64d", "resnext29_16x64d", "resnext29_32x4d")),
     r"vgg(\d+)_bn": (VGG, ("vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn")),
     r"densenet(\d+)_(\d+)": (
-        lambda depth, growth, **options: DenseNetBC(depth, growth=growth, **options),
+        DenseNetBC,
         ("densenet100_12", "densenet190_40"),
     ),
     r"mobilenetv2": (MobileNetV2, ("mobilenetv2",)),
@@ -62,24 +63,10 @@ def build_backbone(name: str, *, num_classes: int | None, pretrained: bool, opti
         if numbers:
             if pretrained:
                 raise ValueError(f"there are no pretrained weights of {name!r}; take a timm: or torchvision: network")
-            _check_options(name, build, options)
+            require_options(f"model {name!r}", build, options, but=["num_classes"])
             return build(*map(int, numbers.groups()), num_classes=10 if num_classes is None else num_classes, **options)
-    raise ValueError(
-        f"unknown model {name!r}: {nearest(name, list_models())}known: {', '.join(list_models())}, the same with other "
-        "numbers, timm:NAME and torchvision:NAME"
-    )
-
-
-def _check_options(name: str, build: Callable[..., nn.Module], options: dict[str, Any]) -> None:
-    classes = {"wrn": PreActivationResNet, "densenet": DenseNetBC}
-    signature = inspect.signature(next((cls for start, cls in classes.items() if name.startswith(start)), build))
-    known = [key for key, value in signature.parameters.items() if value.kind is value.KEYWORD_ONLY]
-    known = [key for key in known if key not in ("num_classes", "widen", "growth")]
-    for option in options:
-        if option not in known:
-            raise TypeError(
-                f"model {name!r} has no option {option!r}: {nearest(option, known)}it takes {', '.join(known)}"
-            )
+    listed = f"known: {', '.join(list_models())}, the same with other numbers, timm:NAME and torchvision:NAME"
+    raise ValueError(hinted(f"unknown model {name!r}", name, list_models(), listed))
 
 
 def _timm(name: str, num_classes: int | None, pretrained: bool, options: dict[str, Any]) -> nn.Module:
@@ -91,8 +78,7 @@ def _timm(name: str, num_classes: int | None, pretrained: bool, options: dict[st
         raise _unknown_elsewhere("timm", name, timm.list_models())
     if num_classes is not None:
         options = {**options, "num_classes": num_classes}
-    model: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
-    return model
+    return timm.create_model(name, pretrained=pretrained, **options)
 
 
 def _torchvision(name: str, num_classes: int | None, pretrained: bool, options: dict[str, Any]) -> nn.Module:
@@ -106,8 +92,7 @@ def _torchvision(name: str, num_classes: int | None, pretrained: bool, options: 
         classes = {} if num_classes is None else {"num_classes": num_classes}
         if "weights_backbone" in inspect.signature(models.get_model_builder(name)).parameters:
             options = {"weights_backbone": None, **options}  # the builder downloads them unless told
-        model: nn.Module = models.get_model(name, **classes, **options)
-        return model
+        return models.get_model(name, **classes, **options)
     model = models.get_model(name, weights="DEFAULT", **options)
     if num_classes is not None:
         _replace_classifiers(model, num_classes)
@@ -125,4 +110,4 @@ def _replace_classifiers(model: nn.Module, num_classes: int) -> None:
 
 
 def _unknown_elsewhere(source: str, name: str, known: list[str]) -> ValueError:
-    return ValueError(f"unknown model {name!r} of {source}: {nearest(name, known)}see {source}'s list_models()")
+    return ValueError(hinted(f"unknown model {name!r} of {source}", name, known, f"see {source}'s list_models()"))

@@ -49,7 +49,7 @@ class DenseNetBC(nn.Module):
     """
 
     def __init__(
-        self, depth: int = 100, *, growth: int = 12, num_classes: int = 10, stem_stride: int = 1, in_channels: int = 3
+        self, depth: int = 100, growth: int = 12, *, num_classes: int = 10, stem_stride: int = 1, in_channels: int = 3
     ) -> None:
         super().__init__()
         if depth < 10 or depth % 6 != 4:
@@ -71,5 +71,4 @@ class DenseNetBC(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (B, num_classes)."""
-        logits: Tensor = self.fc(self.pool(self.features(x)))
-        return logits
+        return self.fc(self.pool(self.features(x)))

@@ -34,7 +34,7 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels_in, H, W) -> (B, channels, H / stride, W / stride)."""
-        branch: Tensor = self.bn3(self.conv3(self.act2(self.bn2(self.conv2(self.expand(x))))))
+        branch = self.bn3(self.conv3(self.act2(self.bn2(self.conv2(self.expand(x))))))
         return x + branch if self.adds else branch
 
 
@@ -66,5 +66,4 @@ class MobileNetV2(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (B, num_classes)."""
-        logits: Tensor = self.fc(self.pool(self.features(x)))
-        return logits
+        return self.fc(self.pool(self.features(x)))

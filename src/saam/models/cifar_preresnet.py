@@ -34,7 +34,7 @@ class PreActivationBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels_in, H, W) -> (B, channels, H / stride, W / stride)."""
         active = self.bn1(x).relu()
-        branch: Tensor = self.conv2(self.dropout(self.bn2(self.conv1(active)).relu()))
+        branch = self.conv2(self.dropout(self.bn2(self.conv1(active)).relu()))
         return branch + (x if self.shortcut is None else self.shortcut(active))
 
 
@@ -61,13 +61,13 @@ class PreActivationResNet(nn.Module):
     def __init__(
         self,
         depth: int,
-        *,
         widen: int = 1,
+        *,
         num_classes: int = 10,
-        width: int | Sequence[int] = 16,
         dropout: float = 0.0,
         stem_stride: int = 1,
         in_channels: int = 3,
+        width: int | Sequence[int] = 16,
     ) -> None:
         super().__init__()
         if depth < 8 or depth % 6 not in (2, 4) or widen < 1:
@@ -94,5 +94,4 @@ class PreActivationResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (B, num_classes)."""
         x = self.layer3(self.layer2(self.layer1(self.conv1(x))))
-        logits: Tensor = self.fc(self.pool(self.norm(x).relu()))
-        return logits
+        return self.fc(self.pool(self.norm(x).relu()))

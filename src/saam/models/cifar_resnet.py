@@ -32,8 +32,7 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels_in, H, W) -> (B, channels, H / stride, W / stride)."""
         branch = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))
-        out: Tensor = (branch + self.shortcut(x)).relu()
-        return out
+        return (branch + self.shortcut(x)).relu()
 
 
 class CifarResNet(nn.Module):
@@ -80,8 +79,7 @@ class CifarResNet(nn.Module):
         """Return the logits (B, num_classes)."""
         x = self.bn1(self.conv1(x)).relu()
         x = self.layer3(self.layer2(self.layer1(x)))
-        logits: Tensor = self.fc(self.pool(x))
-        return logits
+        return self.fc(self.pool(x))
 
 
 def _stage(channels_in: int, channels: int, blocks: int, stride: int) -> nn.Sequential:

@@ -35,8 +35,7 @@ class GroupedBottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels_in, H, W) -> (B, channels, H / stride, W / stride)."""
         branch = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu())).relu()
-        out: Tensor = self.bn3(self.conv3(branch)) + self.shortcut(x)
-        return out.relu()
+        return (self.bn3(self.conv3(branch)) + self.shortcut(x)).relu()
 
 
 class ResNeXt29(nn.Module):
@@ -81,5 +80,4 @@ class ResNeXt29(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (B, num_classes)."""
         x = self.bn1(self.conv1(x)).relu()
-        logits: Tensor = self.fc(self.pool(self.layer3(self.layer2(self.layer1(x)))))
-        return logits
+        return self.fc(self.pool(self.layer3(self.layer2(self.layer1(x)))))

@@ -50,5 +50,4 @@ class VGG(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (B, num_classes)."""
-        logits: Tensor = self.fc(self.pool(self.features(x)))
-        return logits
+        return self.fc(self.pool(self.features(x)))

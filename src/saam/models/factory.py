@@ -7,11 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from saam._core.options import parse_options
+from saam._core.options import parse_options, require_options
 from saam._core.random import seeded
 from saam.models.backbones import build_backbone
 from saam.nn import ScorePool2d, parse_attention
-from saam.nn.registry import require_options
 from saam.surgery import attach, new_parameters, upgrade
 from saam.surgery.attach import Attention, Start
 from saam.surgery.sites import Where

@@ -33,6 +33,7 @@ from saam.surgery.modules import refuse, visible_modules
 __all__ = ["describe", "load", "rebuild", "save"]
 
 _WEIGHTS, _CONFIG = "model.safetensors", "config.json"
+_WITHOUT_CARD = "del model.saam_card, save, and load with model=, the same network before surgery"
 
 # What libraries raise for sizes that do not fit together. ValueError, which says what is wrong, passes as it is.
 _DAMAGE = (AssertionError, ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError)
@@ -50,6 +51,11 @@ def describe(model: nn.Module) -> dict[str, Any]:
     """
     refuse(model, to="save")
     card = model_card(model)
+    if card is not None:
+        try:
+            check_network(card.name, card.num_classes, card.options)
+        except ValueError as error:
+            raise ValueError(f"cannot save this {type(model).__name__} by name ({error}): {_WITHOUT_CARD}") from error
     description: dict[str, Any] = {
         "model": None
         if card is None
@@ -108,13 +114,16 @@ def rebuild(
 def save(model: nn.Module, folder: str | Path) -> Path:
     """Save a network so that :func:`load` builds it again, surgery included.
 
+    A file may set the options in :data:`saam.models.from_file.ARCHITECTURE`. A network that has others is saved without
+    its name: ``del model.saam_card``, save, and load with ``model=``, the same network before surgery.
+
     Returns:
         The folder, with ``model.safetensors`` and ``config.json``.
 
     Raises:
         TypeError: the network is compiled, scripted or distributed.
         ValueError: the network was changed by other means than surgery, or with something that has no name, such as a
-            function as a squeeze.
+            function as a squeeze, or an option of the network is not taken from a file.
         OSError: the folder cannot be written.
     """
     from safetensors.torch import save as to_bytes
@@ -187,8 +196,7 @@ def _require_same(model: nn.Module, description: Mapping[str, Any]) -> None:
         raise ValueError(
             f"cannot save this {type(model).__name__}, which was changed after create_model made it: {key!r}{more} "
             f"would not load, with the shape {saved.get(key)} here and {loaded.get(key)} in what load builds; give "
-            "create_model what it takes, such as num_classes, or del model.saam_card, save, and load with model=, the "
-            "same network before surgery"
+            f"create_model what it takes, such as num_classes, or {_WITHOUT_CARD}"
         )
 
 

@@ -1,13 +1,12 @@
 """The grammar of channel attention: ``x * gate(excitation(squeeze(x)))``."""
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from saam.functional import rescale, shift
 from saam.functional._check import require_map, without_autocast
 from saam.functional.backend import choose
 from saam.functional.fused import attend
+from saam.nn.protocol import adds, pooling_of
 from saam.nn.weight_decay import no_weight_decay
 
 __all__ = ["ChannelAttention"]
@@ -22,8 +21,13 @@ class ChannelAttention(nn.Module):
         gate: logits -> factor (B, C), any elementwise module, see :mod:`saam.nn.gate`; one that has ``adds = True``
             gives an addend instead.
 
+    What a part may declare beside its forward: :mod:`saam.nn.protocol`.
+
     Shape:
         (B, C, H, W) -> (B, C, H, W), in the dtype and memory layout of the input.
+
+    Raises:
+        RuntimeError: :func:`saam.use_backend` insists on "fused", which cannot compute here or has no such squeeze.
 
     Example:
         >>> import torch
@@ -42,12 +46,11 @@ class ChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Attend to ``x``."""
         require_map(x)
-        adds = getattr(self.gate, "adds", False)
-        if _has_fused_form(self.squeeze) and not _has_hooks(self.squeeze) and choose("auto", x) == "fused":
-            squeeze: Any = self.squeeze
-            return attend(x, squeeze.pooling(x), self.respond, adds=adds)
+        pooling = pooling_of(self.squeeze)
+        if choose(None, x, _obstacle(self.squeeze)) == "fused" and pooling:
+            return attend(x, pooling(x), self.respond, adds=adds(self.gate))
         value = self.respond(self.squeeze(x))
-        return shift(x, value) if adds else rescale(x, value)
+        return shift(x, value) if adds(self.gate) else rescale(x, value)
 
     def respond(self, statistics: Tensor) -> Tensor:
         """Return the value of every channel (B, C) for statistics (B, C) or (B, K, C).
@@ -57,8 +60,7 @@ class ChannelAttention(nn.Module):
         """
         parameter = next(self.excitation.parameters(), statistics)
         with without_autocast(statistics):
-            value: Tensor = self.gate(self.excitation(statistics.to(parameter.dtype)))
-        return value
+            return self.gate(self.excitation(statistics.to(parameter.dtype)))
 
     def no_weight_decay(self) -> set[str]:
         """Return the names of the parameters to train without weight decay, as the parts say (timm's name)."""
@@ -66,13 +68,15 @@ class ChannelAttention(nn.Module):
         return {f"{path}.{name}" for path, part in parts for name in no_weight_decay(part)}
 
 
-def _has_fused_form(squeeze: nn.Module) -> bool:
-    """Whether the fused operation can do what a squeeze does: not where a subclass has a forward of its own."""
-    return getattr(type(squeeze), "fused_forward", None) is type(squeeze).forward
+def _obstacle(squeeze: nn.Module) -> str | None:
+    """Return why the fused operation cannot do what a squeeze does, or None.
 
-
-def _has_hooks(module: nn.Module) -> bool:
-    """Whether someone wants to see the module called, which the fused operation does not do."""
-    return bool(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-    )
+    It can where the class's forward is the one that its fused form stands for, and where nobody wants to see it called.
+    """
+    name = type(squeeze).__name__
+    if pooling_of(squeeze) is None:
+        return f"it takes squeezes that have a fused form, got {name}, which has none; take another squeeze"
+    hooks = (squeeze._forward_hooks, squeeze._forward_pre_hooks, squeeze._backward_hooks, squeeze._backward_pre_hooks)
+    if any(hooks):
+        return f"it takes squeezes that nobody watches, got {name} with hooks; remove them"
+    return None

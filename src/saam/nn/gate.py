@@ -43,5 +43,4 @@ class Doubled(nn.Module):
 
     def forward(self, logits: Tensor) -> Tensor:
         """Return the factor (B, C)."""
-        factor: Tensor = 2 * self.gate(logits)
-        return factor
+        return 2 * self.gate(logits)

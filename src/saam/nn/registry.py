@@ -1,15 +1,15 @@
 """Attention by name: one frozen record for each module, and the functions that look them up."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from multiprocessing import parent_process
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from saam._core.errors import nearest, unknown
-from saam._core.options import parse_options
+from saam._core.errors import hinted, nearest
+from saam._core.options import parse_options, require_options
 from saam.nn.squeeze import MapSize
 
 __all__ = ["AttentionRecord", "attention_record", "create_attention", "list_attentions", "parse_attention", "register"]
@@ -43,16 +43,6 @@ class AttentionRecord:
     notes: str = ""
     """How it differs from its variants, and what to look out for."""
 
-    @property
-    def fixed_size(self) -> bool:
-        """Whether the module takes maps of one size only."""
-        return "size" in self.needs
-
-    @property
-    def per_stage(self) -> bool:
-        """Whether the module depends on the stage of the network."""
-        return "stage" in self.needs
-
     def options_at(self, *, size: MapSize = 7, stage: int = 1) -> dict[str, Any]:
         """Return the options that the module needs at a site: of ``size`` and ``stage`` those in ``needs``."""
         site = {"size": size, "stage": stage}
@@ -72,9 +62,17 @@ class AttentionRecord:
 
 _RECORDS: dict[str, AttentionRecord] = {}
 
+_UNSEEN = (
+    "; a worker process like this one does not see what is registered under `if __name__ == '__main__'`: register it "
+    "at the top level of the script, or of a module that the script imports"
+)
+
 
 def register(record: AttentionRecord) -> None:
-    """Make a module known by its name.
+    """Make a module known by its name, in the process that calls this.
+
+    The workers of a comparison are processes of their own, which import the script that started them: call this at the
+    top level of that script or of a module that it imports, not under ``if __name__ == "__main__"``.
 
     Raises:
         ValueError: the name is taken.
@@ -107,7 +105,9 @@ def attention_record(name: str) -> AttentionRecord:
 
         return timm_record(name)
     if name not in _RECORDS:
-        raise unknown("attention", name, _RECORDS)
+        text = hinted(f"unknown attention {name!r}", name, _RECORDS)
+        unseen = parent_process() is not None and not nearest(name, _RECORDS)
+        raise ValueError(text + _UNSEEN if unseen else text)
     return _RECORDS[name]
 
 
@@ -135,17 +135,6 @@ def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
     build = attention_record(name).build
     require_options(f"attention {name!r}", build, options)
     return build(channels, **options)
-
-
-def require_options(what: str, build: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Raise TypeError for an option that what builds ``what`` does not have, or that is a switch and given no bool."""
-    parameters = inspect.signature(build).parameters.values()
-    known = {value.name: value.annotation for value in parameters if value.kind is value.KEYWORD_ONLY}
-    for option, value in options.items():
-        if option not in known:
-            raise TypeError(f"{what} has no option {option!r}: {nearest(option, known)}it takes {', '.join(known)}")
-        if known[option] in (bool, "bool") and value not in (True, False):
-            raise TypeError(f"the option {option!r} of {what} must be True or False, got {value!r}")
 
 
 def parse_attention(text: str, more: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:

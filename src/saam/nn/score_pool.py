@@ -5,13 +5,14 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from saam._core.devices import Device
+from saam._core.options import given
 from saam.functional import channel_mean, score_aggregate, score_weights
-from saam.functional._check import accumulator, require_map, without_autocast
+from saam.functional._check import accumulator, require_map
 from saam.functional.backend import choose
-from saam.functional.fused import Pooling, pool
-from saam.functional.fused_ops import CHANNEL, PIXEL, SCORES
+from saam.functional.fused import CHANNEL, PIXEL, SCORES, Pooling, pool
+from saam.functional.scores import convolve
 from saam.nn._check import require_channels
 
 __all__ = ["MeanScore", "ScorePool", "ScorePool2d", "Scorer"]
@@ -31,11 +32,11 @@ class ScorePool2d(nn.Module):
 
     Args:
         channels: C.
-        heads: G, the number of score maps of a "pixel" scorer; divides C.
+        heads: G, the number of score maps of a "pixel" scorer; divides C; 1 by default.
         scorer: "pixel", "channel", or a scorer of your own: a module (B, C, H, W) -> (B, G, H, W), where G divides C,
             or a function of the channels that builds one. It starts as it is built: with a last layer at zero the
             pooling starts as the mean. In a :class:`ScorePool` it sees (B, C, N, 1), all N positions in a row.
-        kernel_size: side of the scorer's convolution, odd.
+        kernel_size: side of the scorer's convolution, odd; 1 by default.
         temperature: divides the scores; above 0. "sqrt" takes the square root of the convolution's fan-in, as scaled
             dot-product attention does: ``sqrt(C) * kernel_size`` for "pixel", ``kernel_size`` for "channel". Under
             plain SGD from the zero start, a temperature T moves the scores as a learning rate 1 / T^2 as large does.
@@ -68,18 +69,19 @@ class ScorePool2d(nn.Module):
         self,
         channels: int,
         *,
-        heads: int = 1,
+        heads: int | None = None,
         scorer: Scorer = "pixel",
-        kernel_size: int = 1,
+        kernel_size: int | None = None,
         temperature: float | Literal["sqrt"] = 1.0,
         keepdim: bool = False,
         bias: bool = False,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         require_channels(channels)
-        for name, value in (("heads", heads), ("kernel_size", kernel_size)):
+        convolved = given(heads=heads, kernel_size=kernel_size)
+        for name, value in convolved.items():
             if not isinstance(value, int) or isinstance(value, bool):
                 raise TypeError(f"{name} must be a whole number, got {value!r}")
         if not isinstance(scorer, str) and not callable(scorer):
@@ -90,15 +92,16 @@ class ScorePool2d(nn.Module):
         if isinstance(scorer, str):
             if scorer not in get_args(_Named):
                 raise ValueError(f"scorer must be one of {', '.join(get_args(_Named))}, or a module, got {scorer!r}")
-        elif (heads, kernel_size, bias, temperature == "sqrt") != (1, 1, False, False):
+        elif convolved or bias or temperature == "sqrt":
             raise ValueError(
                 "heads, kernel_size, bias and temperature='sqrt' belong to the scorers 'pixel' and 'channel'; leave "
                 "them out with a scorer of your own"
             )
         if scorer == "channel":
-            if heads not in (1, channels):
+            if heads not in (None, 1, channels):
                 raise ValueError(f"a 'channel' scorer has one head per channel: leave heads out, got heads={heads}")
             heads = channels
+        heads, kernel_size = (1 if value is None else value for value in (heads, kernel_size))
         if heads < 1 or channels % heads:
             raise ValueError(f"heads must divide the channels, got heads={heads} for channels={channels}")
         if kernel_size < 1 or kernel_size % 2 == 0:
@@ -138,12 +141,8 @@ class ScorePool2d(nn.Module):
         require_channels(self.channels, x)
         if self.weight is None:
             return self._scores_of_ones_own(x)
-        # In float32 also under autocast: in float16 a sum over many channels overflows.
-        dtype = accumulator(x.dtype)
-        bias = None if self.bias is None else self.bias.to(dtype)
         groups = self.channels if self.scorer == "channel" else 1
-        with without_autocast(x):
-            return F.conv2d(x.to(dtype), self.weight.to(dtype), bias, padding=self.kernel_size // 2, groups=groups)
+        return convolve(x, self.weight, self.bias, padding=self.kernel_size // 2, groups=groups)
 
     def _scores_of_ones_own(self, x: Tensor) -> Tensor:
         assert isinstance(self.scorer, nn.Module)
@@ -157,7 +156,7 @@ class ScorePool2d(nn.Module):
                 f"the scorer {type(self.scorer).__name__} must give scores (B, G, H, W) = ({batch}, G, "
                 f"{', '.join(map(str, size))}), where G divides the {channels} channels; it gave {got}"
             )
-        return scores.to(accumulator(scores.dtype))  # type: ignore[no-any-return]
+        return scores.to(accumulator(scores.dtype))
 
     def score_map(self, x: Tensor) -> Tensor:
         """Return the pooling weights: (B, C, H, W) -> (B, G, H, W) in float32 or wider; each map sums to one."""
@@ -178,13 +177,11 @@ class ScorePool2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``x``."""
         require_map(x)
-        if choose("auto", x) == "fused":
+        if choose(None, x) == "fused":
             context = pool(x, self.pooling(x)).to(x.dtype)
         else:
             context = score_aggregate(x, self.scores(x), temperature=self.temperature)
         return context[:, :, None, None] if self.keepdim else context
-
-    fused_forward = forward
 
     def no_weight_decay(self) -> set[str]:
         """Return the names of the scorer's parameters, all of them: decay would draw the pooling back to the mean."""
@@ -221,24 +218,22 @@ class ScorePool(nn.Module):
         channels: int,
         *,
         dim: int = 1,
-        heads: int = 1,
-        scorer: Scorer = "pixel",
-        temperature: float | Literal["sqrt"] = 1.0,
-        device: torch.device | str | None = None,
+        heads: int | None = None,
+        scorer: Scorer | None = None,
+        temperature: float | Literal["sqrt"] | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         if dim not in (1, -1):
             raise ValueError(f"dim must be 1 for (B, C, positions...) or -1 for (B, positions..., C), got {dim!r}")
         self.dim = dim
-        self.pool = ScorePool2d(
-            channels, heads=heads, scorer=scorer, temperature=temperature, device=device, dtype=dtype
-        )
+        options = given(heads=heads, scorer=scorer, temperature=temperature)
+        self.pool = ScorePool2d(channels, **options, device=device, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``x``."""
-        context: Tensor = self.pool(self._as_map(x))
-        return context
+        return self.pool(self._as_map(x))
 
     def score_map(self, x: Tensor) -> Tensor:
         """Return the pooling weights (B, G, positions...) in float32 or wider; those of a head sum to one."""

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from saam._core.devices import Device
 from saam.functional._check import accumulator, require_map, without_autocast
 
 __all__ = ["SpatialGate"]
@@ -40,7 +41,7 @@ class SpatialGate(nn.Module):
         kernel_size: int = 7,
         *,
         axis: Literal[1, 2, 3] = 1,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
@@ -60,7 +61,7 @@ class SpatialGate(nn.Module):
         if self.axis == 3:
             pooled = pooled.transpose(2, 3)
         with without_autocast(x):
-            gate: Tensor = self.norm(self.conv(pooled)).sigmoid()[:, 0]
+            gate = self.norm(self.conv(pooled)).sigmoid()[:, 0]
         if self.axis == 3:
             gate = gate.transpose(1, 2)
         return gate.unsqueeze(self.axis).to(x.dtype)

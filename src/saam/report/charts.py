@@ -127,7 +127,7 @@ def _forest(view: Overview, entries: Sequence[_Entry], metric: Metric, title: st
     ]
     if sequences:
         thin = alt.Chart(alt.Data(values=sequences)).mark_rule(strokeWidth=1, yOffset=-4)
-        layers.insert(0, thin.encode(x=alt.X("low:Q", **x), x2="high:Q", y=y, color=colour))
+        layers.append(thin.encode(x=alt.X("low:Q", **x), x2="high:Q", y=y, color=colour))
     if paired:
         zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(strokeDash=[4, 3])
         layers.insert(0, zero.encode(x=alt.X("zero:Q", **x)))

@@ -17,7 +17,7 @@ def command(plan: Plan | TaskPlan) -> str:
     Where words cannot say it (seeds that are not 0, 1, 2 and so on, or text with commas among the options), the command
     reads the plan that the comparison left in its folder.
     """
-    if isinstance(plan, TaskPlan):
+    if not isinstance(plan, Plan):
         return ""
     recipe = min((_recipe(name, plan.recipe) for name in recipes()), key=len)
     data, model = _spelled(plan.data, plan.data_options), _spelled(plan.model, plan.model_options)

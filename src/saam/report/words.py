@@ -297,7 +297,7 @@ def _amount(text: str, metric: Metric) -> str:
 
 def _begin(text: str) -> str:
     """Begin a sentence with a capital, unless its first word is the name of an arm."""
-    ours = text.startswith(tuple(f"{words} " for words in (*_WORDS, *_SPOKEN.values())))
+    ours = f"{text} ".startswith(tuple(f"{words} " for words in (*_WORDS, *_SPOKEN.values())))
     return text[0].upper() + text[1:] if ours else text
 
 

@@ -67,8 +67,7 @@ class Upgraded(Surgical, ChannelAttention):
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend to ``x``."""
-        attended: Tensor = call_leaf(self, x, super().forward)
-        return attended
+        return call_leaf(self, x, super().forward)
 
 
 class UpgradedPool(Surgical):
@@ -90,7 +89,7 @@ class UpgradedPool(Surgical):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``x``."""
-        pooled: Tensor = call_leaf(self.squeeze, x)
+        pooled = call_leaf(self.squeeze, x)
         return pooled[:, :, None, None] if self.keepdim else pooled
 
 
@@ -155,7 +154,7 @@ class _SharedChain(_Chain):
 
 class _Eca(_Excitation):
     def forward(self, context: Tensor) -> Tensor:
-        x: Tensor = self.module.conv(context[:, None])
+        x = self.module.conv(context[:, None])
         if self.module.conv2 is not None:
             x = self.module.conv2(self.module.act(x))
         return torch.squeeze(x, 1)

@@ -13,7 +13,8 @@ from saam.surgery.site import Kind, Site
 
 __all__ = ["KINDS", "find", "head_pool", "module_sites"]
 
-_ACTIVATIONS = {"relu", "hardtanh", "hardswish", "leaky_relu", "prelu", "elu", "gelu", "silu", "mish"}
+_SMOOTH = {"hardswish", "elu", "gelu", "silu", "mish"}  # none of them ends a classifier, as a ReLU ends SqueezeNet's
+_ACTIVATIONS = {"relu", "hardtanh", "leaky_relu", "prelu", *_SMOOTH}
 _POOLINGS = {"mean", "adaptive_avg_pool2d", "avg_pool2d", "amax", "adaptive_max_pool2d"}
 
 
@@ -126,10 +127,10 @@ def _depth(value: Value) -> float:
 def _logits(graph: Graph) -> int:
     """Return the set of values that the head of a classifier or of a segmentation gives, as bits.
 
-    They begin with a map of a convolution after which come no weights, no norm, no gate and no end of a residual
-    branch. But a network that returns the activations of a map returns features.
+    They begin with a map of a convolution after which come no weights, no norm, no gate, no smooth activation and no
+    end of a residual branch. But a network that returns the activations of a map returns features.
     """
-    features = graph.weighted | sum(1 << join.result.index for join in residual_joins(graph))
+    features = graph.weighted | graph.which(_SMOOTH) | sum(1 << join.result.index for join in residual_joins(graph))
     for value in graph.values:
         gated = value.operation == "mul" and len(value.inputs) == 2
         features |= (gated or "norm" in value.operation) << value.index

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from saam.surgery.probe import at_rest, call, eager
+from saam.functional import use_backend
+from saam.surgery.probe import at_rest, call
 
 __all__ = ["WEIGHTED", "Graph", "Value", "record"]
 
@@ -101,7 +102,7 @@ def record(model: nn.Module, example: Any) -> Graph:
         raise ValueError("expected an example with an image in it, (B, C, H, W), got none")
     for tensor in inputs:
         recorder.define(tensor, "input", ())
-    with at_rest(model), eager(), _watched(model, recorder), recorder:
+    with at_rest(model), use_backend("eager"), _watched(model, recorder), recorder:
         output = call(model, example)
     consumers: dict[int, list[Value]] = {}
     for value in recorder.values:

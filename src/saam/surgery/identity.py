@@ -8,12 +8,11 @@ Each gives x * 1 or x + 0, bit for bit, as long as the attention's own numbers a
 reach the last layer, or the scale, in the first step and everything else from the second.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from saam.nn import ChannelAttention, Doubled
+from saam.nn.protocol import adds, zeroing_of
 
 __all__ = ["FadedIn", "start_as_identity"]
 
@@ -33,8 +32,7 @@ class FadedIn(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend to ``x`` as far as the scale says."""
-        attended: Tensor = self.attention(x)
-        return x + self.scale.to(x.dtype) * (attended - x)
+        return x + self.scale.to(x.dtype) * (self.attention(x) - x)
 
     def no_weight_decay(self) -> set[str]:
         """Name the scale: decay would draw it back to the identity."""
@@ -43,10 +41,9 @@ class FadedIn(nn.Module):
 
 def start_as_identity(attention: nn.Module, channels: int) -> nn.Module:
     """Return attention that computes the identity at first: the module itself, changed in place, or one around it."""
-    if isinstance(attention, ChannelAttention) and hasattr(attention.excitation, "zero_last_"):
-        zero_logits: Any = attention.excitation.zero_last_
+    if isinstance(attention, ChannelAttention) and (zero_logits := zeroing_of(attention.excitation)):
         gate = _at_zero(attention, channels)
-        neutral = 0.0 if getattr(attention.gate, "adds", False) else 1.0
+        neutral = 0.0 if adds(attention.gate) else 1.0
         if gate in (neutral, neutral / 2):
             zero_logits()
             if gate != neutral:
@@ -58,5 +55,5 @@ def start_as_identity(attention: nn.Module, channels: int) -> nn.Module:
 def _at_zero(attention: ChannelAttention, channels: int) -> float | None:
     """Return what the gate gives for logits of zero, or None if that differs from channel to channel."""
     with torch.no_grad():
-        values: Tensor = attention.gate(torch.zeros(1, channels, device="cpu")).flatten()
+        values = attention.gate(torch.zeros(1, channels, device="cpu")).flatten()
     return float(values[0]) if bool((values == values[0]).all()) else None

@@ -6,13 +6,12 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 
 from saam._core.devices import device_of
 from saam._core.modes import mode
 from saam._core.random import generators_kept
 
-__all__ = ["at_rest", "call", "eager", "run"]
+__all__ = ["at_rest", "call", "run"]
 
 Result = TypeVar("Result")
 
@@ -23,13 +22,6 @@ _SIZES = ((96, 128), (224, 224), (32, 32), (320, 320))  # stems divide by up to 
 def at_rest(model: nn.Module) -> Iterator[None]:
     """Evaluation without gradients or random draws; afterwards every module has its own former mode."""
     with mode(model, training=False), torch.no_grad(), generators_kept(device_of(model)):
-        yield
-
-
-@contextmanager
-def eager() -> Iterator[None]:
-    """Let this library's operations be made of PyTorch's own, as they are wherever forward-mode derivatives are on."""
-    with forward_ad.dual_level():
         yield
 
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from saam.functional import use_backend
 from saam.functional.arithmetic import MacCounter
-from saam.surgery.probe import at_rest, call, eager
+from saam.surgery.probe import at_rest, call
 from saam.surgery.surgical import Attended
 
 __all__ = ["Change", "SurgeryReport", "count_parameters", "measured"]
@@ -131,7 +132,7 @@ def _macs(model: nn.Module, change: Change) -> int | None:
     like = next(module.attention.parameters(), torch.empty(0))
     x = torch.zeros(1, change.channels, *change.size, device=like.device, dtype=like.dtype)
     counter = MacCounter()
-    with at_rest(module.attention), eager(), counter:
+    with at_rest(module.attention), use_backend("eager"), counter:
         module.attention(x)
     return counter.total
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from saam._core.errors import nearest, unknown
+from saam._core.errors import hinted, unknown
 from saam.surgery.finders import KINDS, find, module_sites
 from saam.surgery.graph import record
 from saam.surgery.modules import refuse, undone
@@ -118,9 +118,9 @@ def _matches(modules: dict[str, nn.Module], where: Where) -> list[str]:
         raise ValueError("expected where to be a kind of site, a pattern or a predicate, got an empty list")
     for pattern in patterns:
         if not fnmatch.filter(modules, pattern):
+            takes = f"where takes {', '.join(KINDS)}, or a pattern of module names"
             raise ValueError(
-                f"no module of the network matches {pattern!r}: {nearest(pattern, [*KINDS, *modules])}"
-                f"where takes {', '.join(KINDS)}, or a pattern of module names"
+                hinted(f"no module of the network matches {pattern!r}", pattern, [*KINDS, *modules], takes)
             )
     return [name for name in modules if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from saam._core.errors import unknown
+from saam._core.options import require_options
 from saam.nn import ScorePool2d, create_squeeze
-from saam.nn.registry import require_options
-from saam.nn.squeeze import Squeeze
+from saam.nn.squeeze import Squeeze, statistics_of
 from saam.surgery.adapters import Adapter, Upgraded, UpgradedPool, adapter
 from saam.surgery.finders import head_pool
 from saam.surgery.graph import record
@@ -185,7 +185,7 @@ def _pool(module: Any, request: dict[str, Any], channels: int) -> nn.Module:
 def _squeeze(request: dict[str, Any], channels: int, place: nn.Module) -> nn.Module:
     squeeze, options = request["squeeze"], request["options"]
     pool = ScorePool2d(channels, **options) if squeeze == "score" else create_squeeze(squeeze, channels)
-    statistics = getattr(pool, "statistics", 1)
+    statistics = statistics_of(pool, channels)
     if statistics != 1:
         raise ValueError(f"squeeze={squeeze!r} gives {statistics} statistics of a channel; choose one that gives one")
     like = next(place.parameters(), torch.empty(0))

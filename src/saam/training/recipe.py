@@ -76,9 +76,9 @@ class Recipe:
             kind, accepts, expected = _CHECKS[field.name]
             value = _canonical(getattr(self, field.name), kind)
             if type(value) is not kind and not (field.name == "augmentation" and value is None):
-                raise TypeError(f"recipe: {field.name} must be {expected}, got {value!r:.200}")
+                raise TypeError(f"recipe: {field.name} must be {expected}, got {value!r:.80}")
             if not accepts(value):
-                raise ValueError(f"recipe: {field.name} must be {expected}, got {value!r:.200}")
+                raise ValueError(f"recipe: {field.name} must be {expected}, got {value!r:.80}")
             object.__setattr__(self, field.name, value)
         for name, choices in (("schedule", SCHEDULES), ("precision", PRECISIONS), ("optimizer", OPTIMIZERS)):
             if (value := getattr(self, name)) not in choices:

@@ -16,6 +16,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from saam._core.devices import Device
 from saam.functional._check import without_autocast
 from saam.nn._check import require_channels
 from saam.nn.channel_attention import ChannelAttention
@@ -37,7 +38,7 @@ def bam_channel(
     rd_channels: int | None = None,
     rd_divisor: int = 1,
     squeeze: Squeeze = "mean",
-    device: torch.device | str | None = None,
+    device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> ChannelAttention:
     """Build BAM's channel branch: ``x * (1 + sigmoid(fc2(relu(norm(fc1(mean(x)))))))`` (Park et al., arXiv:1807.06514).
@@ -81,7 +82,7 @@ class BAM(nn.Module):
         rd_divisor: int = 1,
         combination: Combination = "product",
         squeeze: Squeeze = "mean",
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
@@ -108,7 +109,7 @@ class BAM(nn.Module):
         with without_autocast(x):
             channel = self.excitation(statistics.to(dtype))[:, :, None, None]
             spatial = self.spatial(x.to(dtype))
-        logits: Tensor = channel * spatial if self.combination == "product" else channel + spatial
+        logits = channel * spatial if self.combination == "product" else channel + spatial
         return x * (1 + logits.sigmoid()).to(x.dtype)
 
     def extra_repr(self) -> str:
@@ -117,7 +118,7 @@ class BAM(nn.Module):
 
 
 def _layer(
-    channels_in: int, channels: int, kernel_size: int, device: torch.device | str | None, dtype: torch.dtype | None
+    channels_in: int, channels: int, kernel_size: int, device: Device, dtype: torch.dtype | None
 ) -> tuple[nn.Module, ...]:
     dilation = 4 if kernel_size > 1 else 1
     padding = dilation * (kernel_size // 2)

@@ -7,6 +7,7 @@ z = y * sigmoid(norm(conv7x7([max(y), mean(y)])))                  over the chan
 import torch
 from torch import Tensor, nn
 
+from saam._core.devices import Device
 from saam.nn._check import require_channels
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import SharedMLP
@@ -25,7 +26,7 @@ def cbam_channel(
     rd_channels: int | None = None,
     rd_divisor: int = 1,
     squeeze: Squeeze = "mean+max",
-    device: torch.device | str | None = None,
+    device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> ChannelAttention:
     """Build the channel part of CBAM: ``x * sigmoid(mlp(mean(x)) + mlp(max(x)))`` (Woo et al., arXiv:1807.06521)."""
@@ -65,7 +66,7 @@ class CBAM(nn.Module):
         rd_divisor: int = 1,
         kernel_size: int = 7,
         squeeze: Squeeze = "mean+max",
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
@@ -84,9 +85,8 @@ class CBAM(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Attend to ``x``."""
         require_channels(self.channels, x)
-        attended: Tensor = self.channel(x)
-        gate: Tensor = self.spatial(attended)
-        return attended * gate
+        attended = self.channel(x)
+        return attended * self.spatial(attended)
 
 
 CHANNEL = AttentionRecord(

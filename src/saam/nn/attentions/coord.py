@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from saam._core.devices import Device
 from saam.functional._check import accumulator, without_autocast
 from saam.nn._check import require_channels
 from saam.nn.registry import AttentionRecord
@@ -46,7 +47,7 @@ class CoordAttention(nn.Module):
         *,
         rd_ratio: float = 1 / 32,
         rd_channels: int | None = None,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
@@ -66,9 +67,9 @@ class CoordAttention(nn.Module):
         wide = accumulator(x.dtype)
         means = torch.cat((x.mean(3, dtype=wide), x.mean(2, dtype=wide)), 2).to(self.reduce.weight.dtype)
         with without_autocast(x):
-            joint: Tensor = F.hardswish(self.norm(self.reduce(means)))
-            rows: Tensor = self.expand_rows(joint[:, :, : x.shape[2]]).sigmoid().to(x.dtype)
-            columns: Tensor = self.expand_columns(joint[:, :, x.shape[2] :]).sigmoid().to(x.dtype)
+            joint = F.hardswish(self.norm(self.reduce(means)))
+            rows = self.expand_rows(joint[:, :, : x.shape[2]]).sigmoid().to(x.dtype)
+            columns = self.expand_columns(joint[:, :, x.shape[2] :]).sigmoid().to(x.dtype)
         return x * rows[:, :, :, None] * columns[:, :, None, :]
 
 

@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from saam._core.devices import Device
 from saam.nn._check import require_channels
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import ChannelConv1d
@@ -26,7 +27,7 @@ def eca(
     *,
     kernel_size: int | None = None,
     squeeze: Squeeze = "mean",
-    device: torch.device | str | None = None,
+    device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> ChannelAttention:
     """Build Efficient Channel Attention: ``x * sigmoid(conv1d(mean(x)))`` (Wang et al., arXiv:1910.03151).
@@ -46,7 +47,7 @@ def eca_of_stage(
     kernels: tuple[int, ...],
     stage: int | None = None,
     squeeze: Squeeze = "mean",
-    device: torch.device | str | None = None,
+    device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> ChannelAttention:
     """Build ECA as in the released networks, where each stage of the network has its own kernel size.

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from saam._core.devices import Device
 from saam.nn._check import require_channels
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import FullLinear
@@ -16,7 +17,7 @@ def ese(
     channels: int,
     *,
     squeeze: Squeeze = "mean",
-    device: torch.device | str | None = None,
+    device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> ChannelAttention:
     """Build effective Squeeze-and-Excitation: ``x * hardsigmoid(fc(mean(x)))`` (Lee & Park, arXiv:1911.06667)."""

@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from saam._core.devices import Device
+from saam._core.options import given
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import BottleneckMLP
 from saam.nn.registry import AttentionRecord
@@ -21,7 +23,7 @@ def fca(
     frequencies: int | None = None,
     size: MapSize | None = None,
     squeeze: Squeeze = "dct",
-    device: torch.device | str | None = None,
+    device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> ChannelAttention:
     """Build Frequency Channel Attention: ``x * sigmoid(fc2(relu(fc1(dct(x)))))`` (Qin et al., arXiv:2012.11879).
@@ -33,7 +35,7 @@ def fca(
     hidden = reduced(channels, rd_ratio, rd_channels, rd_divisor)
     pool: nn.Module
     if squeeze == "dct":
-        pool = DCT(channels, frequencies=16 if frequencies is None else frequencies, size=size, device=device)
+        pool = DCT(channels, **given(frequencies=frequencies, size=size), device=device)
     elif frequencies is not None or size is not None:
         raise ValueError(f"frequencies and size belong to squeeze='dct'; leave them out with squeeze={squeeze!r}")
     else:

@@ -5,6 +5,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from saam._core.devices import Device
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import BottleneckMLP
 from saam.nn.gate import Add
@@ -24,7 +25,7 @@ def gc(
     rd_divisor: int = 1,
     fusion: str = "add",
     squeeze: Squeeze = "score",
-    device: torch.device | str | None = None,
+    device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> ChannelAttention:
     """Build GCNet's context block: ``x + transform(attention_pool(x))`` (Cao et al., arXiv:1904.11492).

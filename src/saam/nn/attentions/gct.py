@@ -2,6 +2,7 @@
 
 import torch
 
+from saam._core.devices import Device
 from saam.nn._check import require_channels
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import ChannelNormalization
@@ -16,7 +17,7 @@ def gct(
     channels: int,
     *,
     squeeze: Squeeze = "l2",
-    device: torch.device | str | None = None,
+    device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> ChannelAttention:
     """Build the Gated Channel Transformation (Yang et al., arXiv:1909.11519), a new one being the identity.

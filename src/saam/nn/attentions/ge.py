@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from saam._core.devices import Device
 from saam.nn._check import require_channels
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import NoExcitation, NormedMLP, PerChannelNorm
@@ -17,7 +18,7 @@ def ge_minus(
     channels: int,
     *,
     squeeze: Squeeze = "mean",
-    device: torch.device | str | None = None,
+    device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> ChannelAttention:
     """Build Gather-Excite without parameters: ``x * sigmoid(mean(x))`` (Hu et al., arXiv:1810.12348)."""
@@ -32,7 +33,7 @@ def ge(
     *,
     size: MapSize | None = None,
     squeeze: Squeeze = "depthwise-conv",
-    device: torch.device | str | None = None,
+    device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> ChannelAttention:
     """Build Gather-Excite: ``x * sigmoid(norm(depthwise_conv(x)))`` over the whole map (Hu et al., arXiv:1810.12348).
@@ -54,7 +55,7 @@ def ge_plus(
     rd_channels: int | None = None,
     rd_divisor: int = 1,
     squeeze: Squeeze = "depthwise-conv",
-    device: torch.device | str | None = None,
+    device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> ChannelAttention:
     """Build Gather-Excite with an excitation: ``x * sigmoid(fc2(relu(fc1(relu(norm(depthwise_conv(x)))))))``.

@@ -3,9 +3,11 @@
 import torch
 from torch import nn
 
+from saam._core.devices import Device
 from saam.nn._check import require_channels
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import RowTransform
+from saam.nn.protocol import width_of
 from saam.nn.registry import AttentionRecord
 from saam.nn.squeeze import Covariance, Squeeze, create_squeeze, statistics_of
 
@@ -17,7 +19,7 @@ def gsop(
     *,
     rd_channels: int | None = None,
     squeeze: Squeeze = "covariance",
-    device: torch.device | str | None = None,
+    device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> ChannelAttention:
     """Build the channel attention of Global Second-order Pooling (Gao et al., arXiv:1811.12006).
@@ -33,7 +35,7 @@ def gsop(
         raise ValueError(f"rd_channels belongs to squeeze='covariance'; leave it out with squeeze={squeeze!r}")
     else:
         pool = create_squeeze(squeeze, channels, device=device, dtype=dtype)
-    rows = getattr(pool, "width", channels)
+    rows = width_of(pool, channels)
     transform = RowTransform(channels, rows, statistics=statistics_of(pool, rows), device=device, dtype=dtype)
     return ChannelAttention(pool, transform, nn.Sigmoid())
 

@@ -1,9 +1,11 @@
 """The Score-based Aggregated Attention Module (Lee & Chung, TIME-E 2019): ``se`` squeezed by learned scores."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
+from saam._core.devices import Device
+from saam._core.options import given
 from saam.nn.attentions.se import se
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.registry import AttentionRecord
@@ -24,7 +26,7 @@ class SAAM(ChannelAttention):
     Args:
         channels: C.
         rd_ratio, rd_channels, rd_divisor: the bottleneck's width, as in timm; here C/16 by default.
-        heads, scorer, kernel_size, temperature: of the scorer, see :class:`saam.ScorePool2d`.
+        heads, scorer, kernel_size, temperature: of :class:`saam.ScorePool2d`, which has their defaults.
         squeeze: "score", or another squeeze in its place.
         device, dtype: of the parameters.
 
@@ -46,24 +48,22 @@ class SAAM(ChannelAttention):
         rd_ratio: float = 1 / 16,
         rd_channels: int | None = None,
         rd_divisor: int = 1,
-        heads: int = 1,
-        scorer: Scorer = "pixel",
-        kernel_size: int = 1,
-        temperature: float | Literal["sqrt"] = 1.0,
+        heads: int | None = None,
+        scorer: Scorer | None = None,
+        kernel_size: int | None = None,
+        temperature: float | Literal["sqrt"] | None = None,
         squeeze: Squeeze = "score",
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        scoring: dict[str, Any] = {
-            "heads": heads,
-            "scorer": scorer,
-            "kernel_size": kernel_size,
-            "temperature": temperature,
-        }
+        scoring = given(heads=heads, scorer=scorer, kernel_size=kernel_size, temperature=temperature)
         if squeeze == "score":
             squeeze = ScorePool2d(channels, **scoring, device=device, dtype=dtype)
-        elif scoring != {"heads": 1, "scorer": "pixel", "kernel_size": 1, "temperature": 1.0}:
-            raise ValueError(f"{', '.join(scoring)} belong to squeeze='score'; leave them out with squeeze={squeeze!r}")
+        elif scoring:
+            raise ValueError(
+                "heads, scorer, kernel_size, temperature belong to squeeze='score'; leave them out with "
+                f"squeeze={squeeze!r}"
+            )
         body = se(
             channels,
             rd_ratio=rd_ratio,
@@ -85,6 +85,7 @@ RECORDS = (
         source="this project; only the paper's abstract is public, the details are our reconstruction",
         formula="2Cp + p + C + C",
         weight_decay="on the excitation's weights, not on the scorer",
-        notes="Starts as an se: the scorer is zero. Options: heads, scorer, kernel_size, temperature.",
+        notes="Starts as an se: the scorer is zero. Unless heads, scorer, kernel_size or temperature is given, it has "
+        "one head, the 'pixel' scorer, kernel size 1 and temperature 1.",
     ),
 )

@@ -5,6 +5,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from saam._core.devices import Device
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import BottleneckMLP
 from saam.nn.registry import AttentionRecord
@@ -22,7 +23,7 @@ def se(
     rd_divisor: int = 1,
     bias: bool = True,
     squeeze: Squeeze = "mean",
-    device: torch.device | str | None = None,
+    device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> ChannelAttention:
     """Build Squeeze-and-Excitation: ``x * sigmoid(fc2(relu(fc1(mean(x)))))`` (Hu et al., arXiv:1709.01507)."""

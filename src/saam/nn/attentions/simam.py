@@ -9,6 +9,7 @@ hence the factor sigmoid(1/2).
 import torch
 from torch import Tensor, nn
 
+from saam._core.devices import Device
 from saam.functional._check import accumulator
 from saam.nn._check import require_channels
 from saam.nn.registry import AttentionRecord
@@ -40,7 +41,7 @@ class SimAM(nn.Module):
         channels: int,
         *,
         regularisation: float = 1e-4,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()

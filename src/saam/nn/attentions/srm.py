@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from saam._core.devices import Device
 from saam.nn._check import require_channels
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import PerChannelLinear
@@ -16,7 +17,7 @@ def srm(
     channels: int,
     *,
     squeeze: Squeeze = "mean+std",
-    device: torch.device | str | None = None,
+    device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> ChannelAttention:
     """Build the Style-based Recalibration Module (Lee, Kim, Nam, arXiv:1903.10829).

@@ -116,7 +116,6 @@ def _layer(name: str) -> Callable[..., nn.Module] | None:
     from timm.layers import get_attn
 
     try:
-        layer: Callable[..., nn.Module] | None = get_attn(name)
+        return get_attn(name)
     except AssertionError:
         return None
-    return layer

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from saam._core.devices import Device
 from saam.nn._check import require_channels
 from saam.nn.registry import AttentionRecord
 from saam.nn.spatial_gate import SpatialGate
@@ -41,7 +42,7 @@ class Triplet(nn.Module):
         channels: int,
         *,
         kernel_size: int = 7,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
@@ -58,8 +59,7 @@ class Triplet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Attend to ``x``."""
         require_channels(self.channels, x)
-        factor: Tensor = (self.over_channels(x) + self.over_rows(x) + self.over_columns(x)) / 3
-        return x * factor
+        return x * ((self.over_channels(x) + self.over_rows(x) + self.over_columns(x)) / 3)
 
 
 RECORDS = (

@@ -54,8 +54,7 @@ def batch_norm(norm: nn.BatchNorm1d, values: Tensor) -> Tensor:
             "expected more than 1 value per channel in training, where this module norms over the batch, got a batch "
             "of one image; give it two or more, or call .eval()"
         )
-    normed: Tensor = norm(values)
-    return normed
+    return norm(values)
 
 
 def zero_(layer: nn.Linear | nn.Conv1d | nn.BatchNorm1d) -> None:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from saam._core.devices import Device
 from saam.nn.excitation._parts import batch_norm, require_statistics, zero_
 
 __all__ = ["ChannelConv1d", "ChannelNormalization", "NoExcitation", "PerChannelLinear", "PerChannelNorm"]
@@ -24,7 +25,7 @@ class ChannelConv1d(nn.Module):
         kernel_size: int,
         *,
         statistics: int = 1,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
@@ -36,8 +37,7 @@ class ChannelConv1d(nn.Module):
 
     def forward(self, statistics: Tensor) -> Tensor:
         """Return the logits (B, C)."""
-        logits: Tensor = self.conv(require_statistics(statistics, self.channels, self.conv.in_channels))
-        return logits[:, 0]
+        return self.conv(require_statistics(statistics, self.channels, self.conv.in_channels))[:, 0]
 
     def zero_last_(self) -> None:
         """Make all logits zero."""
@@ -60,7 +60,7 @@ class PerChannelLinear(nn.Module):
         channels: int,
         *,
         statistics: int = 2,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
@@ -97,9 +97,7 @@ class PerChannelNorm(nn.Module):
         device, dtype: of the parameters.
     """
 
-    def __init__(
-        self, channels: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> None:
+    def __init__(self, channels: int, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(channels, device=device, dtype=dtype)
 
@@ -133,7 +131,7 @@ class ChannelNormalization(nn.Module):
         *,
         statistics: int = 1,
         epsilon: float = 1e-5,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()

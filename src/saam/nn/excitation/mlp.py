@@ -5,6 +5,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from saam._core.devices import Device
 from saam.nn.excitation._parts import batch_norm, require_side_by_side, require_statistics, zero_
 from saam.nn.excitation.channelwise import PerChannelNorm
 
@@ -37,7 +38,7 @@ class BottleneckMLP(nn.Module):
         statistics: int = 1,
         bias: bool = True,
         norm: Norm | None = None,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
@@ -53,13 +54,12 @@ class BottleneckMLP(nn.Module):
     def forward(self, statistics: Tensor) -> Tensor:
         """Return the logits (B, C)."""
         statistics = require_side_by_side(statistics, self.fc2.out_features, self.statistics)
-        hidden: Tensor = self.fc1(statistics)
+        hidden = self.fc1(statistics)
         if isinstance(self.norm, nn.BatchNorm1d):
             hidden = batch_norm(self.norm, hidden)
         elif self.norm is not None:
             hidden = self.norm(hidden)
-        logits: Tensor = self.fc2(hidden.relu())
-        return logits
+        return self.fc2(hidden.relu())
 
     def zero_last_(self) -> None:
         """Make all logits zero."""
@@ -80,7 +80,7 @@ class SharedMLP(nn.Module):
         channels: int,
         hidden: int,
         *,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
@@ -90,8 +90,7 @@ class SharedMLP(nn.Module):
     def forward(self, statistics: Tensor) -> Tensor:
         """Return the logits (B, C)."""
         statistics = require_statistics(statistics, self.fc2.out_features)
-        logits: Tensor = self.fc2(self.fc1(statistics).relu()).sum(1)
-        return logits
+        return self.fc2(self.fc1(statistics).relu()).sum(1)
 
     def zero_last_(self) -> None:
         """Make all logits zero."""
@@ -112,7 +111,7 @@ class FullLinear(nn.Module):
         channels: int,
         *,
         statistics: int = 1,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
@@ -122,8 +121,7 @@ class FullLinear(nn.Module):
     def forward(self, statistics: Tensor) -> Tensor:
         """Return the logits (B, C)."""
         statistics = require_side_by_side(statistics, self.fc.out_features, self.statistics)
-        logits: Tensor = self.fc(statistics)
-        return logits
+        return self.fc(statistics)
 
     def zero_last_(self) -> None:
         """Make all logits zero."""
@@ -146,7 +144,7 @@ class NormedMLP(nn.Module):
         channels: int,
         hidden: int,
         *,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
@@ -155,8 +153,7 @@ class NormedMLP(nn.Module):
 
     def forward(self, statistics: Tensor) -> Tensor:
         """Return the logits (B, C)."""
-        logits: Tensor = self.mlp(self.norm(statistics).relu())
-        return logits
+        return self.mlp(self.norm(statistics).relu())
 
     def zero_last_(self) -> None:
         """Make all logits zero."""

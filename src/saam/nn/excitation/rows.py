@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from saam._core.devices import Device
 from saam.nn.excitation._parts import batch_norm, require_statistics, zero_
 
 __all__ = ["RowTransform"]
@@ -33,7 +34,7 @@ class RowTransform(nn.Module):
         *,
         statistics: int = 1,
         expansion: int = 4,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
@@ -45,8 +46,7 @@ class RowTransform(nn.Module):
     def forward(self, statistics: Tensor) -> Tensor:
         """Return the logits (B, C)."""
         statistics = require_statistics(statistics, self.norm.num_features, self.conv.kernel_size[0])
-        logits: Tensor = self.fc(self.conv(batch_norm(self.norm, statistics.mT)).flatten(1))
-        return logits
+        return self.fc(self.conv(batch_norm(self.norm, statistics.mT)).flatten(1))
 
     def zero_last_(self) -> None:
         """Make all logits zero."""

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from saam._core.devices import Device
 from saam.functional import channel_covariance
 from saam.functional._check import without_autocast
 from saam.nn._check import require_channels
@@ -30,7 +31,7 @@ class Covariance(nn.Module):
         channels: int,
         *,
         reduced: int | None = None,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()

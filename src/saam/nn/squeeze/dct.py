@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from saam._core.devices import Device
 from saam.functional._check import accumulator, without_autocast
 from saam.nn._check import require_channels
 from saam.nn.squeeze._size import MapSize, height_and_width
@@ -56,7 +57,7 @@ class DCT(nn.Module):
         *,
         frequencies: int = 16,
         size: MapSize | None = None,
-        device: torch.device | str | None = None,
+        device: Device = None,
     ) -> None:
         super().__init__()
         require_channels(channels)
@@ -94,8 +95,7 @@ class DCT(nn.Module):
         groups = x.to(wide).reshape(x.shape[0], self.frequencies, x.shape[1] // self.frequencies, *x.shape[2:])
         with without_autocast(x):
             over_columns = (groups @ columns[:, None, :, None])[..., 0]
-        coefficients: Tensor = (over_columns * rows[:, None]).sum(3).flatten(1)
-        return coefficients
+        return (over_columns * rows[:, None]).sum(3).flatten(1)
 
     def _basis(self, axis: int, length: int, dtype: torch.dtype) -> Tensor:
         """Return the cosines of all frequencies along one axis of a map of this length: (frequencies, length)."""

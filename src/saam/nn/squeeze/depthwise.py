@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from saam._core.devices import Device
 from saam.functional._check import accumulator
 from saam.nn._check import require_channels
 from saam.nn.squeeze._size import MapSize, height_and_width
@@ -29,7 +30,7 @@ class DepthwiseConv(nn.Module):
         channels: int,
         *,
         size: MapSize,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()

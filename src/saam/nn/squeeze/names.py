@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from saam._core.devices import Device
 from saam._core.errors import unknown
 from saam.nn.score_pool import MeanScore, ScorePool2d
 from saam.nn.squeeze._size import MapSize
@@ -13,7 +14,7 @@ from saam.nn.squeeze.dct import DCT
 from saam.nn.squeeze.depthwise import DepthwiseConv
 from saam.nn.squeeze.plain import L2, GeM, LogSumExp, Max, Mean, MeanMax, MeanStd, SoftPool
 
-__all__ = ["Squeeze", "create_squeeze", "list_squeezes", "statistics_of"]
+__all__ = ["Squeeze", "create_squeeze", "list_squeezes"]
 
 Squeeze = str | nn.Module | Callable[[int], nn.Module]
 """What a preset takes as ``squeeze``: a name, a ready module, or a function of the number of channels."""
@@ -40,7 +41,7 @@ def create_squeeze(
     channels: int,
     *,
     size: MapSize | None = None,
-    device: torch.device | str | None = None,
+    device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> nn.Module:
     """Return the squeeze that was asked for.
@@ -81,19 +82,3 @@ def create_squeeze(
         case "mean+score":
             return MeanScore(channels, device=device, dtype=dtype)
     raise unknown("squeeze", squeeze, list_squeezes())
-
-
-def statistics_of(squeeze: nn.Module, channels: int) -> int:
-    """Return K, the statistics that a squeeze gives of each of the channels; 1 where it does not say.
-
-    Raises:
-        ValueError: it gives statistics of another number of channels.
-    """
-    width = getattr(squeeze, "width", channels)
-    if width != channels:
-        raise ValueError(
-            f"this excitation takes statistics of all {channels} channels, and the squeeze gives those of {width}; "
-            "leave out its 'reduced', or use 'gsop'"
-        )
-    count: int = getattr(squeeze, "statistics", 1)
-    return count

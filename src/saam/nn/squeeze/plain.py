@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from saam._core.devices import Device
 from saam.functional import (
     channel_gem,
     channel_l2,
@@ -12,8 +13,7 @@ from saam.functional import (
     channel_std,
     score_aggregate,
 )
-from saam.functional.fused import Pooling
-from saam.functional.fused_ops import MAX, MEAN, VARIANCE
+from saam.functional.fused import MAX, MEAN, VARIANCE, Pooling
 
 __all__ = ["L2", "GeM", "LogSumExp", "Max", "Mean", "MeanMax", "MeanStd", "SoftPool"]
 
@@ -31,8 +31,6 @@ class Mean(nn.Module):
         """Squeeze ``x``."""
         return channel_mean(x)
 
-    fused_forward = forward
-
 
 class Max(nn.Module):
     """The maximum over the pixels: (B, C, H, W) -> (B, C)."""
@@ -47,8 +45,6 @@ class Max(nn.Module):
         """Squeeze ``x``."""
         return channel_max(x)
 
-    fused_forward = forward
-
 
 class MeanMax(nn.Module):
     """Mean and maximum (CBAM): (B, C, H, W) -> (B, 2, C)."""
@@ -62,8 +58,6 @@ class MeanMax(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Squeeze ``x``."""
         return torch.stack((channel_mean(x), channel_max(x)), 1)
-
-    fused_forward = forward
 
 
 class MeanStd(nn.Module):
@@ -85,8 +79,6 @@ class MeanStd(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Squeeze ``x``."""
         return torch.stack((channel_mean(x), channel_std(x)), 1)
-
-    fused_forward = forward
 
 
 class L2(nn.Module):
@@ -114,9 +106,7 @@ class GeM(nn.Module):
 
     statistics = 1
 
-    def __init__(
-        self, exponent: float = 3.0, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> None:
+    def __init__(self, exponent: float = 3.0, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         if not exponent > 0:
             raise ValueError(f"exponent must be above 0, got {exponent}")

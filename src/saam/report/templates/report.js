@@ -8,7 +8,7 @@
       background: "transparent",
       view: { stroke: null },
       font,
-      axis: { ...text, titleFontWeight: 400, gridColor: line, domainColor: line, tickColor: line, labelLimit: 170 },
+      axis: { ...text, titleFontWeight: 400, gridColor: line, domainColor: line, tickColor: line, labelLimit: 170, labelSeparation: 6 },
       axisY: { titlePadding: 10 },
       legend: { ...text, orient: "bottom", symbolStrokeWidth: 3, symbolType: "circle", labelLimit: 260 },
       rule: { color: soft },

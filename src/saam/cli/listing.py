@@ -35,10 +35,10 @@ def _attentions(console: Console) -> None:
 
     line("name", "params (C=64)", "squeeze=", "paper")
     for record in map(attention_record, list_attentions()):
-        place = ({"size": 8} if record.fixed_size else {}) | ({"stage": 1} if record.per_stage else {})
         takes_squeeze = "squeeze" in inspect.signature(record.build).parameters
         paper = f"arXiv:{record.arxiv}" if record.arxiv else ""
-        line(record.name, f"{record.parameters(64, **place):,}", "yes" if takes_squeeze else "", paper)
+        parameters = record.parameters(64, **record.options_at(size=8))
+        line(record.name, f"{parameters:,}", "yes" if takes_squeeze else "", paper)
         details = [record.description, f"placement: {record.placement}", *([] if paper else [f"paper: {record.paper}"])]
         for detail in details:
             console.print(fill(detail, console.width, initial_indent=4 * " ", subsequent_indent=6 * " "))

@@ -2,7 +2,7 @@
 
 Triton reads TRITON_INTERPRET when kernels are defined, its own included, so the checks run in processes of their own:
 each test starts a pytest that collects the functions `check_...` of this file. There the interpreted kernels take the
-place of the CPU's, and checks of tests/functional/test_fused.py run on them.
+place of the CPU's, and the tests beside this one run on them.
 """
 
 import importlib.util
@@ -17,10 +17,12 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import saam
-from functional import test_fused as shared
+from functional.fused import cases, test_autograd, test_joint, test_operations
 from reference import score_aggregate as literal
-from saam.functional import backend, fused, fused_ops
-from saam.functional.fused_ops import CHANNEL, MAX, MEAN, PIXEL, SCORES, VARIANCE
+from saam.functional import backend
+from saam.functional.fused import CHANNEL, MAX, MEAN, PIXEL, SCORES, VARIANCE, Pooling, attend, cpu, pool
+from saam.functional.fused.autograd import eager_squeeze
+from saam.functional.fused.operations import SCHEMAS
 
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
 LAYOUTS = pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"])
@@ -81,28 +83,28 @@ def triton_calls():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.library, "wrap_triton", lambda kernel: kernel)  # older ones take no interpreted kernels
-        patch.setattr(fused_ops, "missing", None)
-        from saam.functional import fused_triton
+        patch.setattr(cpu, "missing", None)
+        from saam.functional.fused import triton
 
         library = torch.library.Library("saam", "IMPL")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it overrides saam-native
-            for name in fused_triton.__all__:
-                library.impl(name, counted(name, getattr(fused_triton, name)), "CPU")
+            for name in triton.__all__:
+                library.impl(name, counted(name, getattr(triton, name)), "CPU")
         yield calls
 
 
 @LAYOUTS
-@pytest.mark.parametrize("dtype", shared.DTYPES, ids=str)
-@pytest.mark.parametrize("name", shared.KINDS)
+@pytest.mark.parametrize("dtype", cases.DTYPES, ids=str)
+@pytest.mark.parametrize("name", cases.KINDS)
 def check_results(triton_calls, name, dtype, layout):
-    kind, heads = shared.KINDS[name]
+    kind, heads = cases.KINDS[name]
     shapes = [(2, 6, 5, 7), (1, 2, 17, 19), (2, 4, 1, 1)]
     if dtype == torch.float32:
         shapes += [(1, 2, 33, 40)] if heads < 0 else [(1, 2, 33, 40), (1, 34, 9, 8)]
     triton_calls.clear()
     for i, shape in enumerate(shapes):
-        shared.check_accuracy(kind, heads, shape, dtype, layout, i % 2 == 1)
+        cases.check_accuracy(kind, heads, shape, dtype, layout, i % 2 == 1)
     assert set(triton_calls) == {"squeeze", "squeeze_backward", "rescale", "rescale_backward"}
 
 
@@ -122,40 +124,40 @@ def check_corner_other_layouts_are_refused(triton_calls):
 
 @LAYOUTS
 def check_corner_sums_of_the_gradient_of_a_weight_in_parts(triton_calls, layout, monkeypatch):
-    from saam.functional import fused_triton
+    from saam.functional.fused import triton
 
-    monkeypatch.setattr(fused_triton, "_PROGRAMS", 4)
-    shared.check_accuracy(PIXEL, 2, (3, 4, 9, 40), torch.float32, layout, False)
+    monkeypatch.setattr(triton, "_PROGRAMS", 4)
+    cases.check_accuracy(PIXEL, 2, (3, 4, 9, 40), torch.float32, layout, False)
 
 
 @pytest.mark.parametrize("spread", [1e4, 1e-4])
 @pytest.mark.parametrize("name", ["pixel", "channel", "scores, 2 heads"])
 def check_corner_extreme_scores(triton_calls, name, spread):
     for shape in ((2, 6, 5, 7), (1, 2, 33, 40)):
-        shared.check_accuracy(*shared.KINDS[name], shape, torch.float32, torch.contiguous_format, False, spread)
+        cases.check_accuracy(*cases.KINDS[name], shape, torch.float32, torch.contiguous_format, False, spread)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of numpy, which interprets
 @LAYOUTS
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("name", [name for name in shared.KINDS if "C heads" not in name])
+@pytest.mark.parametrize("name", [name for name in cases.KINDS if "C heads" not in name])
 def check_corner_keeps_what_is_not_finite(triton_calls, name, value, layout):
-    kind, heads = shared.KINDS[name]
+    kind, heads = cases.KINDS[name]
     for place in ((0, 1, 0, 0), (0, 3, 12, 39)):
-        x, scorer, _, _ = shared.draw(kind, heads, (1, 6, 13, 40), torch.float32, layout)
+        x, scorer, _, _ = cases.draw(kind, heads, (1, 6, 13, 40), torch.float32, layout)
         x[place] = value
         z = torch.ops.saam.squeeze(x, scorer, kind, 0.5, False)[0]
-        torch.testing.assert_close(z, fused_ops._eager_squeeze(x, scorer, kind, 0.5), equal_nan=True)
+        torch.testing.assert_close(z, eager_squeeze(x, scorer, kind, 0.5), equal_nan=True)
 
 
 @pytest.mark.parametrize(
     "shared_test",
     [
-        shared.test_scores_of_minus_infinity_have_no_weight,
-        shared.test_tied_maxima_share_the_gradient,
-        shared.test_constant_scores_give_exactly_the_mean,
-        shared.test_nothing_of_the_maps_size_is_kept_but_the_map,
-        shared.test_checkpointing,
+        test_joint.test_scores_of_minus_infinity_have_no_weight,
+        test_joint.test_tied_maxima_share_the_gradient,
+        test_joint.test_constant_scores_give_exactly_the_mean,
+        test_autograd.test_nothing_of_the_maps_size_is_kept_but_the_map,
+        test_autograd.test_checkpointing,
     ],
 )
 def check_corner_of_the_cpu_tests(triton_calls, shared_test):
@@ -170,9 +172,9 @@ def check_corner_tied_maxima_in_several_tiles(triton_calls):
         x[0, :, ::7, ::3] = 5
         x[0, 1, 19, 39] = 6
         grads = []
-        for pool in (lambda x: fused.pool(x, fused.Pooling(MAX)), lambda x: x.amax((2, 3))):
+        for operation in (lambda x: pool(x, Pooling(MAX)), lambda x: x.amax((2, 3))):
             leaf = x.clone(memory_format=torch.preserve_format).requires_grad_()
-            pool(leaf).sum().backward()
+            operation(leaf).sum().backward()
             grads.append(leaf.grad)
         torch.testing.assert_close(*grads)
 
@@ -208,7 +210,7 @@ def check_corner_a_pixel_of_weight_one_has_no_score_gradient(triton_calls, kind,
     if kind == SCORES:
         scorer[..., 3, 7] = 1e3
     scorer.requires_grad_()
-    fused.pool(x, fused.Pooling(kind, scorer)).sum().backward()
+    pool(x, Pooling(kind, scorer)).sum().backward()
     assert scorer.grad.eq(0).all()
 
 
@@ -216,14 +218,14 @@ def check_corner_a_pixel_of_weight_one_has_no_score_gradient(triton_calls, kind,
     ("name", "frozen"), [("pixel", {0}), ("pixel", {2}), ("scores", {0}), ("channel", {0}), ("mean", {0})], ids=str
 )
 def check_corner_only_wanted_gradients(triton_calls, name, frozen):
-    shared.test_only_wanted_gradients(name, frozen)
+    test_autograd.test_only_wanted_gradients(name, frozen)
 
 
 @pytest.mark.parametrize(("kind", "scorer"), [(MEAN | MAX, None), (PIXEL, (2, 4)), (CHANNEL, (4,))], ids=str)
 def check_corner_no_images(triton_calls, kind, scorer):
     x = torch.empty(0, 4, 3, 3, requires_grad=True)
     scorer = None if scorer is None else torch.randn(scorer, requires_grad=True)
-    y = fused.attend(x, fused.Pooling(kind, scorer, finish=lambda z: z), lambda z: z[:, 0])
+    y = attend(x, Pooling(kind, scorer, finish=lambda z: z), lambda z: z[:, 0])
     y.sum().backward()
     assert x.grad.shape == y.shape == x.shape
     assert scorer is None or scorer.grad.eq(0).all()
@@ -231,12 +233,12 @@ def check_corner_no_images(triton_calls, kind, scorer):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    ("name", "arguments"), [c[1:] for c in shared.operators()], ids=[c[0] for c in shared.operators()]
+    ("name", "arguments"), [c[1:] for c in test_operations.operators()], ids=[c[0] for c in test_operations.operators()]
 )
 def check_operator(triton_calls, name, arguments):
     torch.library.opcheck(getattr(torch.ops.saam, f"triton_{name}").default, arguments, test_utils="test_schema")
     triton_calls.clear()
-    shared.test_opcheck(name, arguments)
+    test_operations.test_opcheck(name, arguments)
     assert name in triton_calls
 
 
@@ -260,7 +262,7 @@ def check_compiles(target, dtype, layout, monkeypatch):
     from triton.runtime import driver
     from triton.runtime.jit import JITFunction
 
-    from saam.functional import fused_triton  # noqa: F401
+    from saam.functional.fused import triton  # noqa: F401
 
     absent = types.SimpleNamespace(
         get_current_target=lambda: GPUTarget(*target),
@@ -306,7 +308,7 @@ def check_cuda_has_the_operations_when_they_are_asked_for():
     """It comes before the checks that import them."""
 
     def registered():
-        return [torch._C._dispatch_has_kernel_for_dispatch_key(f"saam::{n}", "CUDA") for n in fused_ops._SCHEMAS]
+        return [torch._C._dispatch_has_kernel_for_dispatch_key(f"saam::{n}", "CUDA") for n in SCHEMAS]
 
     with FakeTensorMode():
         x, scores = torch.empty(2, 4, 3, 3, device="cuda"), torch.empty(2, 1, 3, 3, device="cuda")
@@ -318,8 +320,8 @@ def check_cuda_has_the_operations_when_they_are_asked_for():
 
 
 def check_cuda_fakes_are_those_of_the_operations():
-    """What the Triton operations allocate, seen on fake CUDA tensors, is what fused_ops says that they return."""
-    from saam.functional import fused_triton  # noqa: F401
+    """What the Triton operations allocate, seen on fake CUDA tensors, is what the fakes say that they return."""
+    from saam.functional.fused import triton  # noqa: F401
 
     def seen(results):
         results = results if isinstance(results, tuple) else (results,)
@@ -344,37 +346,6 @@ def check_cuda_fakes_are_those_of_the_operations():
 def check_cuda_operations_are_chosen_without_a_break_in_the_graph():
     @torch.compile(fullgraph=True, backend="eager")
     def is_available(x):
-        return x + (1 if fused._load_triton() is None else 0)
+        return x + (1 if backend._load_triton() is None else 0)
 
     assert is_available(torch.zeros(1)) == 1
-
-
-# ---- The choice, with or without Triton ------------------------------------------------------------------------------
-
-
-def on_cuda(dtype=torch.float32):
-    return types.SimpleNamespace(device=torch.device("cuda"), dtype=dtype)
-
-
-def test_auto_stays_eager_on_cuda(monkeypatch):
-    monkeypatch.setattr(fused, "_load_triton", lambda: pytest.fail("nobody asked for it"))
-    assert backend.choose("auto", on_cuda()) == "eager"
-    assert backend.choose("eager", on_cuda()) == "eager"
-    assert "float8" in fused.unavailable(on_cuda(torch.float8_e5m2))
-
-
-def test_fused_on_cuda_is_a_matter_of_triton(monkeypatch):
-    monkeypatch.setattr(fused_ops, "missing", "no CPU operations")
-    monkeypatch.setattr(fused, "_load_triton", lambda: None)
-    assert fused.unavailable(on_cuda()) is None
-    assert backend.choose("fused", on_cuda()) == "fused"
-    monkeypatch.setattr(fused, "_load_triton", lambda: "not here")
-    with pytest.raises(RuntimeError, match="'fused' is not available: not here"):
-        backend.choose("fused", on_cuda())
-
-
-def test_why_it_is_missing(monkeypatch):
-    monkeypatch.setitem(sys.modules, "triton", None)
-    monkeypatch.delitem(sys.modules, "saam.functional.fused_triton", raising=False)
-    monkeypatch.delattr(saam.functional, "fused_triton", raising=False)
-    assert "Triton does not import" in fused.unavailable(on_cuda())

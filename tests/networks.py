@@ -1,29 +1,17 @@
-"""Does surgery work on every family of convolutional networks? Run it, and the table goes to docs/zoo.md.
+"""Does surgery work on every family of convolutional networks? One check of a network, and the names of many.
 
-    python benchmarks/zoo.py                       all of them
-    python benchmarks/zoo.py timm:resnet18 ...     some of them, printed only
-    --no-export leaves out torch.export, the slowest part; -v shows where an error came from
-
-For each network, with random weights and a small input: find the sites, attach saam with an identity start and compare
-the outputs, detach and compare keys and outputs, attach again and train a step (every new parameter must get a finite
-gradient in the second), upgrade where there is attention, and torch.export what was attached.
+With random weights and a small input: find the sites, attach saam with an identity start and compare the outputs,
+detach and compare keys and outputs, attach again and train a step (every new parameter must get a finite gradient in
+the second), upgrade where there is attention, and torch.export what was attached. The tests run a sample, docs/zoo.py
+runs them all.
 """
 
 import copy
-import gc
-import platform
-import sys
-import time
-import traceback
-import warnings
 from dataclasses import dataclass, field
-from importlib import metadata
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-import saam
 from saam.models import create_model
 from saam.surgery import attach, detach, new_parameters, sites, upgrade
 
@@ -85,7 +73,6 @@ class Row:
     difference: str = ""
     upgraded: str = ""
     export: str = ""
-    seconds: float = 0.0
     failures: list[str] = field(default_factory=list)
 
 
@@ -100,7 +87,7 @@ def names() -> list[str]:
 
 def check(name: str, *, export: bool = True) -> Row:
     """Do all surgery on one network."""
-    row, start = Row(name), time.perf_counter()
+    row = Row(name)
     try:
         model = create_model(name, seed=0).eval()
         _wake(model)
@@ -114,9 +101,6 @@ def check(name: str, *, export: bool = True) -> Row:
                 _export(row, model, x)
     except Exception as error:
         row.failures.append(f"{type(error).__name__}: {str(error).splitlines()[0][:200]}")
-        if "-v" in sys.argv:
-            traceback.print_exc()
-    row.seconds = time.perf_counter() - start
     return row
 
 
@@ -231,60 +215,3 @@ def outputs(model: nn.Module, x: Tensor) -> Tensor:
 def leaves(output: object) -> list[Tensor]:
     """Return the tensors in what a network gives."""
     return [leaf for leaf in torch.utils._pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
-
-
-def table(rows: list[Row]) -> str:
-    """Return the rows as Markdown."""
-    lines = [
-        "| network | M parameters | where | sites | change of outputs | upgraded | torch.export | result |",
-        "|---|---:|---|---:|---|---:|---|---|",
-    ]
-    lines += [
-        f"| `{row.name}` | {row.millions:.1f} | {row.where} | {row.attached} | {row.difference} | {row.upgraded} | "
-        f"{row.export} | {'; '.join(row.failures) or 'passes'} |"
-        for row in rows
-    ]
-    return "\n".join(lines)
-
-
-def page(rows: list[Row], minutes: float) -> str:
-    """Return the page for the docs."""
-    passed = sum(not row.failures for row in rows)
-    versions = ", ".join(f"{package} {metadata.version(package)}" for package in ("torch", "timm", "torchvision"))
-    return f"""# Surgery on the zoo
-
-{passed} of {len(rows)} networks pass. Made by `python benchmarks/zoo.py` in {minutes:.0f} minutes with
-saam {saam.__version__}, {versions}, Python {platform.python_version()} on {platform.machine()},
-{torch.get_num_threads()} thread(s).
-
-For each network, with random weights and a small input: `attach(model, "saam")` with an identity start, *change of
-outputs* by that ("none" is bit-equal; an `se` with its own start must change them), `detach` back to the same keys and
-outputs, two training steps in which every new parameter gets a finite gradient, `upgrade` of existing attention
-(*upgraded* modules) without a change of the function in float64 and back, and `torch.export` of the network with
-attention. *where* is "residual", or "stage" in a network without branches.
-
-{table(rows)}
-"""
-
-
-def main() -> None:
-    """Run the sweep."""
-    warnings.simplefilter("ignore")
-    torch.manual_seed(0)
-    chosen = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
-    rows, start = [], time.perf_counter()
-    for name in chosen or names():
-        rows.append(check(name, export="--no-export" not in sys.argv))
-        print(f"{name:40} {rows[-1].seconds:6.1f} s  {rows[-1]}", flush=True)
-        gc.collect()
-    minutes = (time.perf_counter() - start) / 60
-    if chosen:
-        print(table(rows))
-    else:
-        target = Path(__file__).parent.parent / "docs" / "zoo.md"
-        target.parent.mkdir(exist_ok=True)
-        target.write_text(page(rows, minutes), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""The operations of :mod:`saam.functional.fused_ops` in Triton, for CUDA and ROCm; importing this registers them.
+"""The fused operations in Triton, for CUDA and ROCm; importing this registers them.
 
 Every kernel works on blocks of channels times pixels, whose steps in memory are arguments: so one kernel serves the
 contiguous and the channels_last layout, with blocks that are long where memory is. Sums are taken in float32 or wider,
@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.library import triton_op, wrap_triton
 from triton import language as tl
 
-from saam.functional import fused_ops
 from saam.functional._check import accumulator
+from saam.functional.fused import operations
 
 __all__ = ["rescale", "rescale_backward", "squeeze", "squeeze_backward"]
 
@@ -29,7 +29,7 @@ _PROGRAMS = 1024
 """How many programs share the gradient of a weight, if there is work for so many."""
 
 MEAN, VARIANCE, MAX, PIXEL, CHANNEL, SCORES = (
-    tl.constexpr(getattr(fused_ops, name)) for name in ("MEAN", "VARIANCE", "MAX", "PIXEL", "CHANNEL", "SCORES")
+    tl.constexpr(getattr(operations, name)) for name in ("MEAN", "VARIANCE", "MAX", "PIXEL", "CHANNEL", "SCORES")
 )
 
 # ---- Parts of the kernels: B images of C channels and N pixels, in blocks of BC channels and BN pixels ---------------
@@ -355,7 +355,7 @@ def _layout(x: Tensor, dy: Tensor | None = None) -> tuple[tuple[int, int], dict[
     channels, pixels = x.shape[1], x.shape[2] * x.shape[3]
     planar = x.is_contiguous()
     for maps in (x, x if dy is None else dy):
-        if not (maps.is_contiguous() if planar else fused_ops._is_channels_last(maps)):
+        if not (maps.is_contiguous() if planar else operations.is_channels_last(maps)):
             raise ValueError(f"maps must be contiguous or channels_last, and alike, got strides {maps.stride()}")
     block_n = min(256 if planar else 64, triton.next_power_of_2(pixels))
     block_c = min(2048 // block_n if planar else 32, triton.next_power_of_2(channels))
@@ -366,7 +366,7 @@ def _implements(name: str) -> Any:
     """Make the function the Triton operation ``saam::triton_{name}``, and that the CUDA kernel of ``saam::{name}``."""
 
     def decorate(function: Any) -> Any:
-        operation = triton_op(f"saam::triton_{name}", function, mutates_args=(), schema=fused_ops._SCHEMAS[name])
+        operation = triton_op(f"saam::triton_{name}", function, mutates_args=(), schema=operations.SCHEMAS[name])
 
         def on_its_device(x: Tensor, *rest: Any) -> Any:
             with torch.cuda.device_of(x):
@@ -385,10 +385,10 @@ def squeeze(
     """Return z (B, K, C), what the backward needs, and the two tokens if the operation is a joint one."""
     (batch, channels), pixels, dtype = x.shape[:2], x.shape[2] * x.shape[3], accumulator(x.dtype)
     steps, blocks = _layout(x)
-    if scorer is None or kind == fused_ops.CHANNEL:
+    if scorer is None or kind == operations.CHANNEL:
         count = kind.bit_count()
         z = x.new_empty(batch, count, channels, dtype=dtype)
-        saved_shape = (batch if kind & fused_ops.MAX else 0, channels) if scorer is None else (2, batch, channels)
+        saved_shape = (batch if kind & operations.MAX else 0, channels) if scorer is None else (2, batch, channels)
         saved = x.new_empty(saved_shape, dtype=dtype)
         weight = None if scorer is None else scorer * scale
         grid = (batch * triton.cdiv(channels, blocks["BC"]),)
@@ -396,7 +396,7 @@ def squeeze(
             x, weight, z, saved, batch, channels, pixels, *steps, KIND=kind, K=count, **blocks
         )
     else:
-        heads = scorer.shape[0] if kind == fused_ops.PIXEL else scorer.shape[1]
+        heads = scorer.shape[0] if kind == operations.PIXEL else scorer.shape[1]
         tiles = triton.cdiv(pixels, blocks["BN"])
         best, total = x.new_empty(2, batch, tiles, heads, dtype=dtype)
         context = x.new_empty(batch, tiles, channels, dtype=dtype)
@@ -440,21 +440,21 @@ def squeeze_backward(
     (batch, channels), pixels = x.shape[:2], x.shape[2] * x.shape[3]
     steps, blocks = _layout(x, dy)
     parts, tiles = triton.cdiv(channels, blocks["BC"]), triton.cdiv(pixels, blocks["BN"])
-    need_dx = need_dx or kind == fused_ops.CHANNEL  # whose kernel finds both gradients
+    need_dx = need_dx or kind == operations.CHANNEL  # whose kernel finds both gradients
     dx = torch.empty_like(x) if need_dx else z.new_empty(0)
     heads, weight, p, ds, dweight = 1, scorer, None, None, None
     if scorer is None:
         dscorer = z.new_empty(0)
-    elif kind == fused_ops.CHANNEL:
+    elif kind == operations.CHANNEL:
         weight, dweight = scorer * scale, z.new_empty(batch * tiles, channels)
     else:
-        heads = scorer.shape[0] if kind == fused_ops.PIXEL else scorer.shape[1]
+        heads = scorer.shape[0] if kind == operations.PIXEL else scorer.shape[1]
         p, ds = z.new_empty(batch, heads, pixels), z.new_empty(batch, heads, pixels)
         rate = z.new_full((1,), scale)
         wrap_triton(_weigh_pixels)[(batch * tiles * heads,)](
             x, scorer, rate, z, saved, dz, p, ds, batch, channels, heads, pixels, *steps, KIND=kind, **blocks
         )
-        dscorer = ds.view(scorer.shape) if kind == fused_ops.SCORES else _dweight(x, ds)
+        dscorer = ds.view(scorer.shape) if kind == operations.SCORES else _dweight(x, ds)
     if need_dx:
         wrap_triton(_write_gradient)[(batch * tiles * parts,)](
             *(x, weight, z, saved, dz, dy, factor, p, ds, dx, dweight, batch, channels, heads, pixels, *steps),

@@ -1,0 +1,75 @@
+"""What modules call: a squeeze alone, and a squeeze whose factor comes back to the map."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from saam.functional._check import accumulator
+from saam.functional.fused import autograd
+from saam.functional.fused.operations import dense
+
+__all__ = ["Pooling", "attend", "pool"]
+
+
+class Pooling(NamedTuple):
+    """What a squeeze is for the fused operation.
+
+    Args:
+        kind: MEAN, MAX, MEAN | MAX, MEAN | VARIANCE, PIXEL, CHANNEL or SCORES of :mod:`saam.functional.fused`.
+        scorer: weight (G, C) for PIXEL, (C,) for CHANNEL; (B, G, H, W) for SCORES.
+        temperature: divides the scores.
+        finish: takes the fused statistics (B, K, C) to those of the squeeze; None for the first of them, (B, C).
+    """
+
+    kind: int
+    scorer: Tensor | None = None
+    temperature: float = 1.0
+    finish: Callable[[Tensor], Tensor] | None = None
+
+
+def pool(x: Tensor, pooling: Pooling) -> Tensor:
+    """Squeeze ``x`` (B, C, H, W) and return the statistics, in float32 or wider."""
+    statistics, *_ = _squeeze(dense(x), pooling, joint=False)
+    return _finish(statistics, pooling)
+
+
+def attend(x: Tensor, pooling: Pooling, respond: Callable[[Tensor], Tensor], *, adds: bool = False) -> Tensor:
+    """Return ``x`` times, or plus, ``respond(statistics of x)``.
+
+    Args:
+        x: (B, C, H, W) that a fused implementation exists for, see :func:`saam.functional.backend.choose`.
+        pooling: the squeeze.
+        respond: statistics in float32 or wider -> one value per channel (B, C).
+        adds: add the value instead.
+
+    Returns:
+        (B, C, H, W), in the dtype and memory layout of ``x``.
+
+    Raises:
+        RuntimeError: a scorer or a value that is on another device than ``x``.
+    """
+    x = dense(x)
+    joint = torch.is_grad_enabled()
+    statistics, _, token_x, token_a = _squeeze(x, pooling, joint=joint)
+    value = _like_sums(respond(_finish(statistics, pooling)), x)
+    return autograd.rescale(x, value, token_x if joint else None, token_a if joint else None, adds)
+
+
+def _squeeze(x: Tensor, pooling: Pooling, *, joint: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    scorer = None if pooling.scorer is None else _like_sums(pooling.scorer, x)
+    return autograd.squeeze(x, scorer, pooling.kind, 1 / pooling.temperature, joint)
+
+
+def _like_sums(values: Tensor, x: Tensor) -> Tensor:
+    """Return ``values`` dense and in the dtype in which ``x`` is summed."""
+    if values.device != x.device:
+        raise RuntimeError(
+            f"expected all tensors on {x.device}, where the map is, got some on {values.device}; move them with .to()"
+        )
+    return values.to(accumulator(x.dtype)).contiguous()
+
+
+def _finish(statistics: Tensor, pooling: Pooling) -> Tensor:
+    return statistics.flatten(1) if pooling.finish is None else pooling.finish(statistics)

@@ -1,0 +1,60 @@
+"""Score pooling step by step: scores of the pixels, the weights that they become, the sum that they weigh."""
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from saam.functional._check import accumulator, require_map, without_autocast
+
+__all__ = ["convolve", "require_temperature", "score_weights", "weigh"]
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, padding: int = 0, groups: int = 1) -> Tensor:
+    """Score the pixels of ``x`` by a convolution, ``(B, C, H, W) -> (B, G, H, W)``, in float32 or wider.
+
+    Also under autocast: in float16 a sum over many channels overflows.
+
+    Args:
+        x: feature map (B, C, H, W).
+        weight: (G, C / groups, k, k).
+        bias: (G,), or None.
+        padding: (k - 1) / 2.
+        groups: 1, where every head sees all channels, or C, where each channel sees itself.
+    """
+    dtype = accumulator(x.dtype)
+    with without_autocast(x):
+        bias = None if bias is None else bias.to(dtype)
+        return F.conv2d(x.to(dtype), weight.to(dtype), bias, padding=padding, groups=groups)
+
+
+def score_weights(scores: Tensor, *, temperature: float = 1.0) -> Tensor:
+    """Turn scores into pooling weights: a softmax over the pixels of each map.
+
+    Args:
+        scores: (B, G, H, W), any floating dtype.
+        temperature: divides the scores; above 0. Towards 0 the weights pick one pixel, towards infinity they are equal.
+
+    Returns:
+        Weights (B, G, H, W) in float32 or wider; each map is non-negative and sums to one.
+
+    Raises:
+        ValueError: ``scores`` is not (B, G, H, W), or the temperature is not above 0.
+        TypeError: ``scores`` is not floating, a temperature that is not a number.
+    """
+    require_map(scores, "scores")
+    require_temperature(temperature)
+    logits = scores.to(accumulator(scores.dtype)) / temperature
+    return logits.flatten(2).softmax(-1).reshape(logits.shape)
+
+
+def weigh(x: Tensor, weights: Tensor) -> Tensor:
+    """Return the weighted sums over the pixels: (B, C, H, W), (B, G, H, W) -> (B, C), in float32 or wider."""
+    grouped: Tensor = x.to(accumulator(x.dtype)).unflatten(1, (weights.shape[1], -1))  # type: ignore[no-untyped-call]
+    return (grouped * weights.unsqueeze(2)).sum((3, 4)).flatten(1)
+
+
+def require_temperature(temperature: float | Tensor) -> None:
+    """Raise unless the temperature is a number above 0."""
+    if isinstance(temperature, Tensor):
+        raise TypeError("temperature must be a number; to learn it, divide the scores by the tensor before")
+    if not temperature > 0:
+        raise ValueError(f"temperature must be above 0, got {temperature}")

@@ -1,0 +1,53 @@
+"""What a part of the grammar may declare beside its forward. Any module can be a part: nn.Sigmoid declares nothing.
+
+part         declares            what it says                                           without it
+squeeze      ``statistics``      K, the statistics that it gives of each channel        1
+squeeze      ``width``           the channels whose statistics it gives                 C
+squeeze      ``pooling(x)``      what the fused operation is to compute in its place    nothing
+excitation   ``zero_last_()``    makes all logits zero, to learn from there             cannot
+gate         ``adds``            whether its value is added, not multiplied             False
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from saam.functional.fused import Pooling
+
+__all__ = ["adds", "pooling_of", "statistics_of", "width_of", "zeroing_of"]
+
+
+def statistics_of(squeeze: nn.Module, channels: int) -> int:
+    """Return K, the statistics that a squeeze gives of each of the channels.
+
+    Raises:
+        ValueError: it gives statistics of another number of channels.
+    """
+    width = width_of(squeeze, channels)
+    if width != channels:
+        raise ValueError(
+            f"this excitation takes statistics of all {channels} channels, and the squeeze gives those of {width}; "
+            "leave out its 'reduced', or use 'gsop'"
+        )
+    return getattr(squeeze, "statistics", 1)
+
+
+def width_of(squeeze: nn.Module, channels: int) -> int:
+    """Return the number of channels whose statistics a squeeze gives."""
+    return getattr(squeeze, "width", channels)
+
+
+def pooling_of(squeeze: nn.Module) -> Callable[[Tensor], Pooling] | None:
+    """Return the fused form of a squeeze, or None; it stands for the forward of the same class, not of a subclass."""
+    owner = next(kind for kind in type(squeeze).__mro__ if "forward" in vars(kind))
+    return getattr(squeeze, "pooling", None) if "pooling" in vars(owner) else None
+
+
+def zeroing_of(excitation: nn.Module) -> Callable[[], None] | None:
+    """Return what makes all logits zero, or None."""
+    return getattr(excitation, "zero_last_", None)
+
+
+def adds(gate: nn.Module) -> bool:
+    """Whether the value of a gate is added to the map."""
+    return getattr(gate, "adds", False)
