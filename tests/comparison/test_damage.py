@@ -15,7 +15,6 @@ from safetensors.torch import save as to_bytes
 from mutations import mutate
 from saam.comparison import ACCURACY, LOSS, Comparison, Plan, load_comparison, load_model
 from saam.comparison.job import Finished, build_model
-from saam.comparison.metrics import ACCURACY, LOSS
 from saam.comparison.records import CostRecord
 from saam.comparison.store import read_scores, write_costs, write_plan, write_run
 from saam.report import table, verdicts

@@ -420,7 +420,7 @@ def test_an_executor_gets_all_work_and_stays_open(make_plan, ran, tmp_path):
         (None, 4, 1, "cpu", 4),
         (None, 4, 2, "cpu", 2),
         (None, 2, 4, "cpu", 1),
-        (None, 8, 1, "cpu", 8),
+        (None, 8, 1, "cpu", 6),
         (None, 8, 1, "cuda", 1),
         (3, 8, 1, "cuda", 3),
         (None, 8, 1, ["cuda:0", "cuda:1"], 2),
@@ -435,7 +435,6 @@ def test_workers_fit_the_machine_and_share_out_the_devices(
     class Threads(ThreadPoolExecutor):
         def __init__(self, workers):
             super().__init__(1)
-            self.workers = workers
             started.append(workers)
 
         def submit(self, do, *given, **options):
