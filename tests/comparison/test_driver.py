@@ -11,6 +11,7 @@ from saam.comparison import PLAIN, compare, costs, driver, job, load_comparison,
 from saam.comparison.job import Run
 from saam.comparison.records import CostRecord, RunRecord
 from saam.comparison.store import read_scores
+from saam.executors import processes
 from saam.training import ImageScores, Recipe
 
 
@@ -114,7 +115,7 @@ def test_what_is_recorded_is_not_run_again(make_plan, ran, executor, tmp_path):
 
 def test_a_finished_comparison_starts_no_process(make_plan, ran, executor, tmp_path, monkeypatch):
     first = compare(make_plan(), tmp_path, executor=executor)
-    monkeypatch.setattr(driver, "Processes", lambda *_: pytest.fail("a process was started"))
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", lambda *_, **__: pytest.fail("a process was started"))
     assert compare(make_plan(), tmp_path) == first
 
 
@@ -414,33 +415,45 @@ def test_an_executor_gets_all_work_and_stays_open(make_plan, ran, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("asked", "processors", "threads", "device", "runs", "workers"),
+    ("asked", "processors", "threads", "device", "workers"),
     [
-        (None, 4, 1, "cpu", 6, 4),
-        (None, 4, 2, "cpu", 6, 2),
-        (None, 2, 4, "cpu", 6, 1),
-        (None, 8, 1, "cpu", 6, 6),
-        (None, 8, 1, "cuda", 6, 1),
-        (3, 8, 1, "cuda", 6, 3),
-        (None, 8, 1, ["cuda:0", "cuda:1"], 6, 2),
-        (3, 8, 1, ["cuda:0", "cuda:1"], 6, 3),
+        (None, 4, 1, "cpu", 4),
+        (None, 4, 2, "cpu", 2),
+        (None, 2, 4, "cpu", 1),
+        (None, 8, 1, "cpu", 6),
+        (None, 8, 1, "cuda", 1),
+        (3, 8, 1, "cuda", 3),
+        (None, 8, 1, ["cuda:0", "cuda:1"], 2),
+        (3, 8, 1, ["cuda:0", "cuda:1"], 3),
     ],
 )
-def test_workers_fit_the_machine_and_the_work(
-    make_plan, ran, executor, tmp_path, monkeypatch, asked, processors, threads, device, runs, workers
+def test_workers_fit_the_machine_and_share_out_the_devices(
+    make_plan, ran, tmp_path, monkeypatch, asked, processors, threads, device, workers
 ):
-    started = []
+    started, jobs = [], []
 
-    def processes(workers):
-        started.append(workers)
-        return executor
+    class Threads(ThreadPoolExecutor):
+        def __init__(self, workers):
+            super().__init__(1)
+            started.append(workers)
+
+        def submit(self, do, *given, **options):
+            jobs.extend(given[:1])
+            return super().submit(do, *given, **options)
 
     monkeypatch.setattr(driver.os, "sched_getaffinity", lambda _: set(range(processors)), raising=False)
-    monkeypatch.setattr(driver, "Processes", processes)
+    monkeypatch.setattr(driver, "Processes", Threads)
     monkeypatch.setattr(driver, "environment", lambda _: {})
     monkeypatch.setattr(driver, "require_device", torch.device)
     compare(make_plan(), tmp_path, workers=asked, threads=threads, device=device)
     assert started == [workers]
+    *runs, measured = jobs
+    assert measured.arms == make_plan().arms
+    names = [device] if isinstance(device, str) else device
+    assert {job.threads for job in runs} == {threads}
+    first = [job.device for job in runs[:workers]]
+    assert first == [names[slot % len(names)] for slot in range(len(first))]
+    assert {job.device for job in runs} == set(names)
 
 
 def test_the_trained_network_comes_back(make_plan, executor, tmp_path):

@@ -104,6 +104,13 @@ def load_comparison(out: str | Path) -> Comparison:
     plan, content = _read_plan(out)
     runs = dict(zip(plan.schedule(), content["runs"], strict=True))
     records, costs = read_records(out, runs), read_costs(out, content["costs"])
+    for record in records.values():
+        for metric in plan.metrics:
+            if metric.name not in record.test:
+                raise ValueError(
+                    f"{out / 'plan.json'} compares {metric.name!r:.80}, of which the record of arm {record.arm!r:.80} "
+                    f"with seed {record.seed} knows nothing: it has {', '.join(record.test)}"
+                )
     failures = read_failures(out, runs, records)
     return Comparison(plan, tuple(records.values()), costs, content["classes"], tuple(failures.values()))
 
@@ -363,7 +370,7 @@ def _read_plan(out: Path) -> tuple[Plan | TaskPlan, dict[str, Any]]:
             raise ValueError("it gives one id to several runs")
     except (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{file} does not hold the plan of a comparison: {error}; delete it and run the comparison again, "
+            f"{file} does not hold the plan of a comparison: {error!s:.500}; delete it and run the comparison again, "
             "finished runs are kept"
         ) from None
     return plan, content
