@@ -9,14 +9,14 @@ import torch
 from saam._core.objects import is_reference
 from saam._core.options import parse_options
 from saam.explain.score_maps import has_scores
-from saam.nn import attention_record, create_attention, parse_attention
+from saam.nn import attention_record, create_attention, list_attentions, parse_attention
 
-__all__ = ["PLAIN", "WIDER", "WIDER_TIME", "Arm"]
+__all__ = ["CONTROLS", "PLAIN", "WIDER", "WIDER_TIME", "Arm"]
 
 PLAIN = "none"
 WIDER = "wider"
 WIDER_TIME = "wider:time"
-_CONTROLS = (PLAIN, WIDER, WIDER_TIME)
+CONTROLS = (PLAIN, WIDER, WIDER_TIME)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Arm:
             raise ValueError(f"{error}; arms stand apart, as in: none se saam,heads=4") from None
         if name in (WIDER, WIDER_TIME) and options:
             raise ValueError(f"{name!r} takes no option, got {self.label!r}")
-        if name not in _CONTROLS and not is_reference(name):
+        if name not in CONTROLS and not _own(name):
             parse_attention(name)
         label = ",".join([name, *(f"{option}={value}" for option, value in sorted(options.items()))])
         object.__setattr__(self, "label", label)
@@ -71,7 +71,12 @@ class Arm:
     @property
     def plain(self) -> bool:
         """Whether the arm has no attention, save perhaps in the head."""
-        return self.name in _CONTROLS
+        return self.name in CONTROLS
+
+    @property
+    def own(self) -> bool:
+        """Whether the attention is a class of the user's own, which has to be imported."""
+        return _own(self.name)
 
     @property
     def attention(self) -> str:
@@ -91,6 +96,11 @@ class Arm:
         return not self.plain and _has_scores(self.name, self.attention)
 
 
+def _own(name: str) -> bool:
+    """Whether a name is ``package.module:Class``, and no control or registered name with a colon, such as gc:mul."""
+    return is_reference(name) and name not in CONTROLS and name not in list_attentions()
+
+
 @lru_cache(maxsize=1000)
 def _parsed(label: str) -> tuple[str, dict[str, Any]]:
     return parse_options(label)
@@ -98,7 +108,7 @@ def _parsed(label: str) -> tuple[str, dict[str, Any]]:
 
 @lru_cache(maxsize=1000)
 def _has_scores(name: str, attention: str) -> bool:
-    if is_reference(name):  # a plan from elsewhere may name it, and is not trusted to have it imported
+    if _own(name):  # a plan from elsewhere may name it, and is not trusted to have it imported
         return False
     with torch.device("meta"):
         try:

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from saam._core.devices import best_device, require_device, require_threads
-from saam._core.objects import is_reference, resolve
+from saam._core.objects import resolve
 from saam.comparison.arm import WIDER, WIDER_TIME
 from saam.comparison.controls import with_controls
 from saam.comparison.costs import arm_costs
@@ -28,6 +28,7 @@ from saam.comparison.job import Finished, Job, build_model, environment, failure
 from saam.comparison.leases import Leases
 from saam.comparison.plan import Plan
 from saam.comparison.records import FailureRecord, RunRecord
+from saam.comparison.schedule import MOST_SEEDS
 from saam.comparison.statistics import undecided
 from saam.comparison.store import (
     Comparison,
@@ -99,7 +100,8 @@ def drive(
         costs: False leaves out the measurement. Those of a task of the user's own are never measured.
         retry: True tries again what failed before.
         max_seeds: where the plan's seeds leave arms undecided, more are added, one after the other up to this number,
-            to those arms and the reference. The verdict holds whenever that ends. None adds none.
+            to those arms and the reference. The verdict holds whenever that ends. An arm of which a run failed gets no
+            more. None adds none.
         budget: seconds after which no seed is added any more.
         on_data: called with the data, once they are loaded.
         on_record: called with the record of each run that finishes.
@@ -116,6 +118,8 @@ def drive(
     """
     if threads < 1 or (workers is not None and workers < 1):
         raise ValueError(f"expected at least one worker with one thread, got workers={workers} and threads={threads}")
+    if max_seeds is not None and not 0 < max_seeds <= MOST_SEEDS:
+        raise ValueError(f"expected max_seeds of 1 to {MOST_SEEDS:,}, or None, got {max_seeds}")
     require_threads(threads)
     begun = time.monotonic()
     out, devices = Path(out), [device] if device is None or isinstance(device, str) else list(device)
@@ -127,7 +131,7 @@ def drive(
     if isinstance(plan, Plan):
         plan = with_controls(
             plan,
-            known=kept_aliases(out),
+            known=kept_aliases(out, plan.arm(plan.focus).label),
             classes=setting.classes,
             image_size=setting.image_size,
             images=setting.images,
@@ -197,11 +201,13 @@ class _Folder:
     def add_seed(self, most: int) -> bool:
         """Add a seed to the arms that are not told apart from the reference; False if there is no need, or no more."""
         plan = self.plan
-        if len(plan.seeds) >= most or self.failures:
+        failed = {failure.arm for failure in self.failures.values()}
+        if len(plan.seeds) >= most or plan.reference in failed:
             return False
-        untold = {*undecided(self.records.values(), plan.reference, plan.metrics[:1]), plan.reference}
-        if len(untold) == 1:
+        untold = {*undecided(self.records.values(), plan.reference, plan.metrics[:1])} - failed
+        if not untold:
             return False
+        untold.add(plan.reference)
         stopped = {arm: plan.stopped.get(arm, len(plan.seeds)) for arm in plan.arms if arm not in untold}
         self._follow(replace(plan, seeds=(*plan.seeds, max(plan.seeds) + 1), stopped=stopped))
         return True
@@ -346,9 +352,8 @@ def _written(out: Path) -> Iterator[None]:
 def _checked(plan: Plan | TaskPlan, device: torch.device, on_data: Callable[[Splits], object] | None) -> _Setting:
     """Load the data, so that the workers find them in the cache, and build every network: what is wrong shows here."""
     if isinstance(plan, TaskPlan):
-        for name in (plan.task, *(plan.arm(arm).name for arm in plan.arms)):
-            if is_reference(name):
-                resolve(name)
+        for name in (plan.task, *(side.name for side in map(plan.arm, plan.arms) if side.own)):
+            resolve(name)
         return _Setting()
     recipe = plan.recipe
     require_precision(recipe, device)

@@ -55,7 +55,7 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
     "torchvision:googlenet": {"transform_input": True, "aux_logits": False},
     "torchvision:inception_v3": {"transform_input": True},
 }
-Tell = Callable[[int, int, dict[str, float]], object]  # epoch, epochs, numbers
+Tell = Callable[[int, int, dict[str, float], dict[str, float]], object]  # epoch, epochs, numbers to show, all numbers
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -108,10 +108,14 @@ def work(job: Job) -> Finished | FailureRecord:
     """
     state = job.state if job.state is not None and job.state.parent.is_dir() else None
 
-    def tell(epoch: int, epochs: int, numbers: dict[str, float]) -> None:
+    curve: list[dict[str, float]] = []
+
+    def tell(epoch: int, epochs: int, shown: dict[str, float], numbers: dict[str, float]) -> None:
         if state is not None:
-            progress = ProgressRecord(job.arm, job.seed, epoch, epochs, numbers)
-            write_atomically({state.with_suffix(".json"): json.dumps(asdict(progress)).encode()})
+            file = state.with_suffix(".json")
+            curve[:] = [*(curve or _curve(file, epoch)), {"epoch": epoch, **numbers}]
+            progress = ProgressRecord(job.arm, job.seed, epoch, epochs, shown, tuple(curve))
+            write_atomically({file: json.dumps(asdict(progress)).encode()})
 
     try:
         with threads_set(job.threads):
@@ -126,8 +130,9 @@ def work(job: Job) -> Finished | FailureRecord:
 
 def _of_plan(job: Job, plan: Plan, state: Path | None, tell: Tell) -> Finished:
     def on_epoch(epoch: EpochRecord) -> None:
-        numbers = {name: getattr(epoch, name) for name in ("train_loss", "validation_accuracy", "seconds")}
-        tell(epoch.epoch, plan.recipe.epochs, numbers)
+        numbers = {name: value for name, value in asdict(epoch).items() if name not in ("epoch", "observed")}
+        shown = {name: numbers[name] for name in ("train_loss", "validation_accuracy", "seconds")}
+        tell(epoch.epoch, plan.recipe.epochs, shown, numbers)
 
     done = run(plan, job.arm, job.seed, device=job.device, on_epoch=on_epoch, state=state)
     return Finished(
@@ -141,7 +146,7 @@ def _of_task(job: Job, plan: TaskPlan, state: Path | None, tell: Tell) -> Finish
 
     def on_report(epoch: int, epochs: int, numbers: dict[str, float]) -> None:
         curve.append({"epoch": epoch, **numbers})
-        tell(epoch, epochs, numbers)
+        tell(epoch, epochs, numbers, numbers)
 
     folder = None if state is None else state.with_suffix("")
     if folder is not None:
@@ -179,6 +184,15 @@ def _of_task(job: Job, plan: TaskPlan, state: Path | None, tell: Tell) -> Finish
     scores = {name: torch.as_tensor(values).flatten().half() for name, values in outcome.values.items()}
     record = RunRecord.from_json(json.loads(json.dumps(record.to_json())))
     return Finished(record, b"" if model is None else _weights(model), _bytes(scores))
+
+
+def _curve(file: Path, epoch: int) -> list[dict[str, float]]:
+    """Return what a run that goes on has told of the epochs before this one."""
+    try:
+        kept = ProgressRecord.from_json(json.loads(file.read_text()))
+    except (OSError, ValueError):  # it has just begun
+        return []
+    return [entry for entry in kept.curve if entry["epoch"] < epoch]
 
 
 def _weights(model: nn.Module) -> bytes:
@@ -282,7 +296,7 @@ def build_model(plan: Plan, arm: str, *, seed: int, classes: int) -> nn.Module:
         )
     return create_model(
         resolve(plan.model) if is_reference(plan.model) else plan.model,
-        attention=attention_of(side)[0] if is_reference(side.name) else side.attention,
+        attention=attention_of(side)[0] if side.own else side.attention,
         head=side.head,
         num_classes=classes,
         where=plan.where,

@@ -113,7 +113,7 @@ class Plan:
         """
         side = self.arm(arm)
         plain = side.plain
-        own = [name for name in (self.model, side.name) if is_reference(name)]
+        own = [*([self.model] if is_reference(self.model) else []), *([side.name] if side.own else [])]
         content = {
             "saam": __version__,
             "torch": str(torch.__version__),
@@ -171,7 +171,8 @@ def check_plan(plan: Plan) -> None:
     Raises:
         ValueError: the name or an option of the network or of the data is not taken from a file.
     """
-    own = [name for name in (plan.model, *(plan.arm(arm).name for arm in plan.arms)) if is_reference(name)]
+    own = [plan.model] if is_reference(plan.model) else []
+    own += [side.name for side in map(plan.arm, plan.arms) if side.own]
     if own:
         raise ValueError(
             f"code is not taken from a file, which names {', '.join(own)}: name it yourself, where you call"

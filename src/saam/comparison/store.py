@@ -24,7 +24,6 @@ from typing import Any
 from torch import nn
 
 from saam._core.files import read_bytes, write_atomically
-from saam._core.objects import is_reference
 from saam.comparison.job import Finished, build_model, without_fetching
 from saam.comparison.plan import Plan, check_plan
 from saam.comparison.records import CostRecord, FailureRecord, ProgressRecord, RunRecord, read_json
@@ -158,13 +157,20 @@ def load_model(out: str | Path, arm: str, seed: int) -> nn.Module:
     return model.eval()
 
 
-def kept_aliases(out: Path) -> dict[str, str]:
-    """Return what the labels of arms stand for in a folder; nothing where it holds no comparison.
+def kept_aliases(out: Path, focus: str) -> dict[str, str]:
+    """Return what the labels of arms stand for in a folder; nothing where it holds no comparison, or another focus arm.
+
+    Args:
+        out: the folder.
+        focus: label of the focus arm, without aliases.
 
     Raises:
         ValueError: the plan in the folder is damaged.
     """
-    return dict(_read_plan(out)[0].aliases) if (out / "plan.json").is_file() else {}
+    if not (out / "plan.json").is_file():
+        return {}
+    kept = _read_plan(out)[0]
+    return dict(kept.aliases) if kept.arm(kept.focus).label == focus else {}
 
 
 def check_setting(out: Path, plan: Plan | TaskPlan, fingerprint: str) -> None:
@@ -184,7 +190,7 @@ def check_setting(out: Path, plan: Plan | TaskPlan, fingerprint: str) -> None:
         runs = [
             (same.run_id(*run, fingerprint=fingerprint), kept_id)
             for run, kept_id in zip(same.schedule(), content["runs"], strict=True)
-            if (name := same.arm(run[0]).name) in known or not is_reference(name)
+            if (side := same.arm(run[0])).name in known or not side.own
         ]
         if all(own == kept_id for own, kept_id in runs):
             return

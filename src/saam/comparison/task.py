@@ -106,7 +106,7 @@ class TaskPlan:
         content = {
             "saam": __version__,
             "torch": str(torch.__version__),
-            "own": {name: source_hash(name) for name in (self.task, side.name) if is_reference(name)},
+            "own": {name: source_hash(name) for name in (self.task, *([side.name] if side.own else []))},
             "options": self.options,
             "fingerprint": fingerprint,
             "arm": side.label,
@@ -220,7 +220,7 @@ class Outcome:
 
 def attention_of(arm: Arm) -> tuple[Any, dict[str, Any]]:
     """Return the attention of an arm as `saam.attach` takes it: its name, or what builds it, and its options."""
-    if not is_reference(arm.name):
+    if not arm.own:
         return arm.name, arm.options
     build = resolve(arm.name)
     return partial(build, **arm.options) if arm.options else build, {}
