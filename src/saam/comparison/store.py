@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -30,6 +30,9 @@ from saam.comparison.records import CostRecord, FailureRecord, ProgressRecord, R
 from saam.comparison.task import TaskPlan
 from saam.models.from_file import room_for
 from saam.training import ImageScores
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = [
     "Comparison",
@@ -90,6 +93,31 @@ class Comparison:
     classes: int | None = None
     failures: tuple[FailureRecord, ...] = ()
     progress: tuple[ProgressRecord, ...] = ()
+
+    def to_frame(self) -> "pandas.DataFrame":
+        """Return the finished runs as a table of pandas, one row a run: arm, seed, test and validation scores, costs.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError("a frame needs a package: pip install pandas") from error
+        rows = [
+            {
+                "arm": record.arm,
+                "seed": record.seed,
+                **{f"test_{name}": score for name, score in record.test.items()},
+                **{f"validation_{name}": score for name, score in record.validation.items()},
+                "parameters": record.parameters,
+                "seconds": record.seconds,
+                "finished": record.finished,
+                "id": record.id,
+            }
+            for record in self.records
+        ]
+        return pandas.DataFrame(rows)
 
 
 def load_comparison(out: str | Path) -> Comparison:

@@ -34,8 +34,10 @@ from saam.comparison.plan import Plan
 from saam.comparison.records import read_json
 from saam.comparison.schedule import MOST_SEEDS
 from saam.comparison.store import Comparison, load_comparison
+from saam.comparison.tracking import tracked
 from saam.surgery.attach import Start
 from saam.training import create_recipe
+from saam.training.tracking import require_trackers
 
 __all__ = ["Study", "check_networks", "list_studies", "load_study", "run_study", "study_results"]
 
@@ -43,7 +45,7 @@ _METRICS = {metric.name: metric for metric in (ACCURACY, LOSS)}
 _FILE = "study.json"  # what a folder of results holds of its study
 
 
-class _Mistake(ValueError):
+class _MistakeError(ValueError):
     """What is wrong with a field of a study, or with one entry of it."""
 
     def __init__(self, message: str, field: str, entry: int | None = None) -> None:
@@ -161,14 +163,14 @@ class Study:
         try:
             for key in values:
                 if key not in known:
-                    raise _Mistake(str(unknown("field", key, known)), key)
+                    raise _MistakeError(str(unknown("field", key, known)), key)
             if missing := [key for key, required in known.items() if required and key not in values]:
                 needed = ", ".join(key for key, required in known.items() if required)
                 raise ValueError(f"{name}: {missing[0]} is missing; a study needs {needed}")
             for key, value in values.items():
                 _check_type(key, value)
             study = cls(**values)
-        except _Mistake as error:
+        except _MistakeError as error:
             raise ValueError(f"{name}, line {_line(text, error.field, error.entry)}: {error}") from None
         try:
             study.cells()
@@ -226,6 +228,7 @@ def run_study(
     places: Mapping[str, str] | None = None,
     on_cell: Callable[[str, Plan], AbstractContextManager[Callable[[Comparison], object]]] | None = None,
     budget: float = inf,
+    track: str | Sequence[str] = (),
     **settings: Any,
 ) -> dict[str, Comparison]:
     """Run the comparisons of a study, one after the other, each in a folder of its own.
@@ -237,6 +240,7 @@ def run_study(
         on_cell: called with name and plan for each comparison. It returns a context manager around that comparison,
             whose value is called with the comparison so far, as ``on_progress`` of `saam.compare`.
         budget: seconds of the whole study after which no seed is added any more.
+        track: as `saam.compare` takes it.
         settings: of `saam.comparison.driver.drive`.
 
     Returns:
@@ -250,13 +254,15 @@ def run_study(
     out, begun = Path(out), time.monotonic()
     if study.until_told:
         settings = {"max_seeds": study.max_seeds, **settings}
+    require_trackers([track] if isinstance(track, str) else track)
     check_networks(study)
     results = {}
     for name, plan in study.cells(places).items():
         around = nullcontext(settings.get("on_progress")) if on_cell is None else on_cell(name, plan)
         with around as on_progress:
             cell = {**settings, "on_progress": on_progress, "budget": budget - (time.monotonic() - begun)}
-            results[name] = drive(plan, out / name, **cell)
+            with tracked(track, out / name, cell) as chosen:
+                results[name] = drive(plan, out / name, **chosen)
         write_atomically({out / _FILE: json.dumps(asdict(study), indent=1).encode()})
     return results
 
@@ -275,7 +281,7 @@ def study_results(out: str | Path) -> tuple[Study, dict[str, Comparison]]:
         study = Study(**read_json(file))
     except TypeError as error:
         raise ValueError(f"{file} does not hold a study ({error}); delete it and run the study again") from None
-    except _Mistake as error:
+    except _MistakeError as error:
         raise ValueError(f"{file} does not hold a study: {error}; delete it and run the study again") from None
     folders = {name: file.parent / name for name in study.cells()}
     return study, {name: load_comparison(path) for name, path in folders.items() if (path / "plan.json").is_file()}
@@ -308,9 +314,9 @@ def _check_type(field: str, value: Any) -> None:
         ValueError: it has not.
     """
 
-    def must(be: str, *, entry: int | None = None) -> _Mistake:
+    def must(be: str, *, entry: int | None = None) -> _MistakeError:
         got = value if entry is None else value[entry]
-        return _Mistake(f"{field} must be {be}, got {got!r:.80}", field, entry)
+        return _MistakeError(f"{field} must be {be}, got {got!r:.80}", field, entry)
 
     if field in ("models", "data", "arms"):
         if not isinstance(value, list | tuple) or not value:
@@ -319,13 +325,13 @@ def _check_type(field: str, value: Any) -> None:
             if not isinstance(entry, str) or not entry.strip():
                 raise must("a list of texts", entry=place)
             if entry in value[:place]:
-                raise _Mistake(f"{field} has {entry!r} twice: give each once", field, place)
+                raise _MistakeError(f"{field} has {entry!r} twice: give each once", field, place)
     elif field in ("seeds", "max_seeds"):
         if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MOST_SEEDS:
             raise must(f"a whole number, 1 to {MOST_SEEDS:,}")
     elif field in ("spread", "delta"):
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < inf:
-            raise must("a number above 0")
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 1e-9 <= value <= 1e9:
+            raise must("a number above 0, up to 1e9")
     elif field == "until_told":
         if not isinstance(value, bool):
             raise must("true or false")
@@ -346,27 +352,27 @@ def _check_values(study: Study) -> None:
             try:
                 name = Arm(text).label if field == "arms" else parse_options(text)[0]
             except (TypeError, ValueError) as error:
-                raise _Mistake(str(error), field, place) from None
+                raise _MistakeError(str(error), field, place) from None
             if not name:
-                raise _Mistake(f"expected a name before the options, got {text!r:.80}", field, place)
+                raise _MistakeError(f"expected a name before the options, got {text!r:.80}", field, place)
             if field == "arms" and name in labels:
-                raise _Mistake(f"arms has {name!r} twice: give each once", field, place)
+                raise _MistakeError(f"arms has {name!r} twice: give each once", field, place)
             labels += [name] if field == "arms" else []
     try:
         recipe, changes = parse_options(study.recipe)
         create_recipe(recipe, **changes)
     except (TypeError, ValueError) as error:
-        raise _Mistake(str(error), "recipe") from None
+        raise _MistakeError(str(error), "recipe") from None
     known = {"metric": list(_METRICS), "start": list(get_args(Start))}
     for field, names in known.items():
         if getattr(study, field) not in names:
-            raise _Mistake(str(unknown(field, getattr(study, field), names)), field)
+            raise _MistakeError(str(unknown(field, getattr(study, field), names)), field)
     for field in ("reference", "focus"):
         label = getattr(study, field)
         if label and label not in labels and label.replace(" ", "") not in labels:
-            raise _Mistake(str(unknown(f"{field} arm", label, labels)), field)
+            raise _MistakeError(str(unknown(f"{field} arm", label, labels)), field)
     if study.until_told and study.max_seeds < study.seeds:
-        raise _Mistake(f"max_seeds must be at least the {study.seeds} seeds, got {study.max_seeds}", "max_seeds")
+        raise _MistakeError(f"max_seeds must be at least the {study.seeds} seeds, got {study.max_seeds}", "max_seeds")
 
 
 def _line(text: str, key: str, entry: int | None) -> int:

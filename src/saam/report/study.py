@@ -30,6 +30,7 @@ class StudyView:
         cells: the overview of each comparison by name.
         titles: what each compares.
         arms: labels, best average rank first as far as ranks are known.
+        focus: label of the arm that the report is about.
         summary: over all comparisons that have runs of every arm; None where there is none.
         failures: one sentence for each comparison with failed runs.
     """
@@ -38,6 +39,7 @@ class StudyView:
     cells: Mapping[str, Overview]
     titles: Mapping[str, str]
     arms: tuple[str, ...]
+    focus: str
     summary: CellsSummary | None
     failures: tuple[str, ...]
 
@@ -78,6 +80,7 @@ def study_view(results: Mapping[str, Comparison]) -> StudyView:
         cells={name: overview(comparison) for name, comparison in results.items()},
         titles={name: setting(comparison).title for name, comparison in results.items()},
         arms=tuple(dict.fromkeys([*ranked, *planned])),
+        focus=first.focus,
         summary=summary,
         failures=tuple(failures),
     )
