@@ -1,4 +1,4 @@
-"""A comparison in TensorBoard, Weights & Biases or MLflow: a curve for each run while it trains, then scores and costs."""
+"""A comparison in TensorBoard, Weights & Biases or MLflow: a curve for each run as it trains, then scores and costs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -10,7 +10,8 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -68,25 +69,28 @@ class TrackedRun:
             numbers: By name; what is no number is left out.
         """
         if epoch > self.note["epoch"]:
-            log = self._opened()
-            self._noted(epoch=epoch)
-            log.log(_numbers(numbers), epoch)
+            with _told(self.tracker):
+                log = self._opened()
+                self._noted(epoch=epoch)
+                log.log(_numbers(numbers), epoch)
 
     def finish(self, numbers: Mapping[str, Any], *, failed: bool = False) -> None:
         """Log the final numbers and end the run; the same numbers are logged once."""
         told = {name: value if math.isfinite(value) else None for name, value in _numbers(numbers).items()}
         told["failed"] = float(failed)
         if self.note["finished"] != told:
-            log = self._opened()
-            self._noted(finished=told)
-            log.finish(_numbers(numbers), self.note["epoch"], failed=failed)
-            self._log = None
+            with _told(self.tracker):
+                log = self._opened()
+                self._noted(finished=told)
+                log.finish(_numbers(numbers), self.note["epoch"], failed=failed)
+                self._log = None
         self.close()
 
     def close(self) -> None:
         """Close the tracker; the run can go on later."""
         if self._log is not None:
-            self._log.close()
+            with _told(self.tracker):
+                self._log.close()
             self._log = None
 
     def _opened(self) -> _Log:
@@ -117,13 +121,25 @@ def require_trackers(names: Iterable[str]) -> None:
             raise ModuleNotFoundError(f"tracking with {name} needs a package: pip install {name}") from error
 
 
+@contextmanager
+def _told(tracker: str) -> Iterator[None]:
+    """Say in one line what a tracker raises, which may be of any kind."""
+    try:
+        yield
+    except Exception as error:
+        raise RuntimeError(
+            f"{tracker} failed ({type(error).__name__}: {error!s:.300}): mend that, or leave out the tracking of it; "
+            "what is finished is kept"
+        ) from error
+
+
 class _TensorBoard:
-    """Event files in FOLDER/tensorboard/GROUP/NAME."""
+    """Event files in FOLDER/tensorboard/NAME."""
 
     def __init__(self, run: TrackedRun) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        folder = run.folder / "tensorboard" / _tame(run.group) / _tame(run.name)
+        folder = run.folder / "tensorboard" / _tame(run.name).replace("/", "_")
         self.key = str(folder.relative_to(run.folder))
         self.writer: Any = SummaryWriter(str(folder))
         if not run.note["key"]:
