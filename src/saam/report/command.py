@@ -6,6 +6,7 @@ from typing import Any
 
 from saam._core.options import parse_options
 from saam.comparison import Plan, TaskPlan
+from saam.comparison.arm import CONTROLS
 from saam.training import Recipe, create_recipe, recipes
 
 __all__ = ["command"]
@@ -14,17 +15,26 @@ __all__ = ["command"]
 def command(plan: Plan | TaskPlan) -> str:
     """Return what to type to run a plan again; nothing for a plan that trains no classifier by a recipe.
 
-    Where words cannot say it (seeds that are not 0, 1, 2 and so on, or text with commas among the options), the command
-    reads the plan that the comparison left in its folder.
+    Where words cannot say it (seeds that are not 0, 1, 2 and so on, arms that stopped, or text with commas among the
+    options), the command reads the plan that the comparison left in its folder.
     """
     if not isinstance(plan, Plan):
         return ""
     recipe = min((_recipe(name, plan.recipe) for name in recipes()), key=len)
     data, model = _spelled(plan.data, plan.data_options), _spelled(plan.model, plan.model_options)
     exact = _says(data, plan.data, plan.data_options) and _says(model, plan.model, plan.model_options)
-    if not exact or plan.seeds != tuple(range(len(plan.seeds))):
+    if not exact or plan.seeds != tuple(range(len(plan.seeds))) or plan.stopped:
         return "saam compare --plan plan.json"
-    words = ["saam", "compare", "--data", data, "--model", model, "--arms", *(plan.arm(arm).label for arm in plan.arms)]
+    words = [
+        "saam",
+        "compare",
+        "--data",
+        data,
+        "--model",
+        model,
+        "--arms",
+        *(arm if arm in CONTROLS else plan.arm(arm).label for arm in plan.arms),
+    ]
     words += ["--seeds", str(len(plan.seeds)), "--recipe", recipe]
     usual = Plan(recipe=plan.recipe, arms=plan.arms, seeds=plan.seeds)
     for name in ("where", "start", "reference", "focus"):
