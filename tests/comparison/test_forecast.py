@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from saam.comparison import compare, forecast as module
+from saam.comparison import compare
+from saam.comparison import forecast as module
 from saam.comparison.forecast import forecast
 from saam.training import Recipe
 
