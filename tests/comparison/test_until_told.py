@@ -103,7 +103,7 @@ def test_a_comparison_that_was_stopped_ends_with_the_same_runs(make_plan, ran, g
     ran.clear()
 
     def stop(_):
-        if len(ran) == 17:
+        if len(ran) == 11:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -125,7 +125,7 @@ def test_an_arm_that_fails_gets_no_more_seeds_and_the_others_do(make_plan, ran, 
     assert counts(done) == {"none": 8, "eca": 3, "saam": 8}
     assert [(failure.arm, failure.seed) for failure in done.failures] == [("eca", 3)]
     broken.clear()
-    assert counts(go(make_plan(arms=("none", "eca", "saam")), tmp_path, max_seeds=8, retry=True))["eca"] > 5
+    assert counts(go(make_plan(arms=("none", "eca", "saam")), tmp_path, max_seeds=8, retry=True))["eca"] > 3
 
 
 def test_a_reference_that_fails_ends_it(make_plan, ran, broken, go, tmp_path):
