@@ -102,8 +102,11 @@ def test_a_comparison_that_was_stopped_ends_with_the_same_runs(make_plan, ran, g
     whole = go(plan, tmp_path / "whole", max_seeds=10)
     ran.clear()
 
-    def stop(_):
-        if len(ran) == 11:
+    finished = []
+
+    def stop(record):
+        finished.append(record)
+        if len(finished) == 14:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -142,10 +142,7 @@ def drive(
     check_writable(out)
     costs_id = "" if isinstance(plan, TaskPlan) else _costs_id(plan, setting, threads, place)
     with _written(out):
-        folder = _Folder(out, plan, setting, costs_id)
-        for run_id in folder.failures if retry else ():
-            forget_failure(out, run_id)
-        folder.read()
+        folder = _Folder(out, plan, setting, costs_id, retry=retry)
     tell(folder.comparison())
     if not folder.missing() and max_seeds is None and not (costs and folder.unpriced()):
         return folder.comparison()
@@ -183,8 +180,9 @@ def drive(
 class _Folder:
     """What the folder of a comparison holds, kept in step with it."""
 
-    def __init__(self, out: Path, plan: Plan | TaskPlan, setting: _Setting, costs_id: str) -> None:
-        self.out, self.setting, self.costs_id = out, setting, costs_id
+    def __init__(self, out: Path, plan: Plan | TaskPlan, setting: _Setting, costs_id: str, *, retry: bool) -> None:
+        self.out, self.setting, self.costs_id, self.retry = out, setting, costs_id, retry
+        self.tried: set[str] = set()  # runs that failed here, and are not tried again
         self.costs = read_costs(out, costs_id)
         self.records: dict[str, RunRecord] = {}
         self.failures: dict[str, FailureRecord] = {}
@@ -196,6 +194,9 @@ class _Folder:
         fingerprint = self.setting.fingerprint
         self.ids = {(arm, seed): plan.run_id(arm, seed, fingerprint=fingerprint) for arm, seed in plan.schedule()}
         self.read()
+        for run_id in self.failures.keys() - self.tried if self.retry else ():
+            forget_failure(self.out, run_id)
+            del self.failures[run_id]
         write_plan(self.out, plan, classes=self.setting.classes, runs=list(self.ids.values()), costs=self.costs_id)
 
     def add_seed(self, most: int) -> bool:
@@ -237,6 +238,7 @@ class _Folder:
         """
         if isinstance(result, FailureRecord):
             write_failure(self.out, result)
+            self.tried.add(result.id)
             self.failures[result.id] = result
             return
         record = result.record
