@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from saam._core.devices import Device, device_of, require_device
 from saam._core.files import write_atomically
+from saam._core.machine import processor
 from saam._core.objects import is_reference, resolve
 from saam._core.random import generators_kept
 from saam._version import __version__
@@ -337,7 +338,7 @@ def environment(device: torch.device) -> dict[str, str | int]:
         "torch": str(torch.__version__),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": _processor(),
+        "cpu": processor(),
         "threads": torch.get_num_threads(),
         "fused": backends()["fused"],
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
@@ -355,11 +356,3 @@ def _json(options: dict[str, Any]) -> str:
 @lru_cache(maxsize=1)
 def _load(name: str, options: str) -> Splits:
     return load_data(name, **json.loads(options))
-
-
-@lru_cache
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
