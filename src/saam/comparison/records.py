@@ -236,7 +236,7 @@ def _checked(cls: type[Any], values: object) -> dict[str, Any]:
             raise ValueError(f"field {name!r} must be {hint}, got {value!r:.80}")
         if kind in (int, float) and not _usual(value, None if name in _SIGNED else 0):
             raise ValueError(f"field {name!r} must be a number that is usual there, got {value!r:.80}")
-        record[name] = printable(value) if isinstance(value, str) else value
+        record[name] = "\n".join(map(printable, value.split("\n"))) if isinstance(value, str) else value
     if "image_size" in record and not _is_size(record["image_size"]):
         raise ValueError(f"field 'image_size' must be (height, width), got {record['image_size']!r:.80}")
     return record
