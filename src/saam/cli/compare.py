@@ -26,7 +26,7 @@ def command(
     *,
     data: str = "photo-digits,train=8500,digit_size=(20,28),distractors=0",
     model: str = "resnet8,stem_stride=2",
-    arms: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ("none", "se", "cbam-channel", "saam"),
+    arms: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ("none", "wider", "se", "saam"),
     seeds: Whole | None = None,
     recipe: str = "demo",
     where: str = "residual",
@@ -61,7 +61,8 @@ def command(
     model
         Backbone (saam list models).
     arms
-        Attentions (saam list), "none" for the plain backbone; with options as in "eca,squeeze=score".
+        Attentions (saam list), with options as in "eca,squeeze=score"; "none" for the plain backbone; "wider" and
+        "wider:time" for one that is as large, or as slow, as that of the focus arm; package.module:Class for your own.
     seeds
         Number of seeds, from 0 up; 7.
     recipe

@@ -41,7 +41,10 @@ class Arm:
     label: str
 
     def __post_init__(self) -> None:
-        name, options = parse_options(self.label.strip())
+        try:
+            name, options = parse_options(self.label.strip())
+        except ValueError as error:
+            raise ValueError(f"{error}; arms stand apart, as in: none se saam,heads=4") from None
         if name in (WIDER, WIDER_TIME) and options:
             raise ValueError(f"{name!r} takes no option, got {self.label!r}")
         if name not in _CONTROLS and not is_reference(name):
