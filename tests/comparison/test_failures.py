@@ -19,7 +19,7 @@ from saam.comparison.store import state_file
 from saam.training import Recipe
 
 # What workers import: a training function and a network that kill their process.
-KILLERS = '''
+KILLERS = """
 import os
 from pathlib import Path
 import torch
@@ -34,7 +34,7 @@ def task(arm, seed, context):
     return {"score": 1.0}
 
 class Net(nn.Module):
-    """Kills its process once, in the third epoch."""
+    # it kills its process once, in the third epoch
 
     def __init__(self, num_classes):
         super().__init__()
@@ -47,7 +47,7 @@ class Net(nn.Module):
             once.touch()
             die()
         return self.fc(self.norm(x).mean((2, 3)))
-'''
+"""
 SCORE = (Metric("score", "higher", spread=1.0, delta=1.0),)
 
 
@@ -83,7 +83,7 @@ def test_a_run_that_fails_is_recorded_and_the_others_go_on(make_plan, ran, execu
     (failure,) = done.failures
     assert (failure.arm, failure.seed) == ("se", 1)
     assert failure.error == "FloatingPointError: the training loss became nan"
-    assert "in run\n" in failure.trace
+    assert any(line.endswith(", in run") for line in failure.trace.splitlines())
     assert failure.environment["torch"] == str(torch.__version__)
     assert load_comparison(tmp_path).failures == done.failures
     assert f"failures/{failure.id}.json" in files(tmp_path)
@@ -226,7 +226,7 @@ def test_a_disk_that_is_full_from_the_start(make_plan, ran, executor, tmp_path, 
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", fsync)
-    with pytest.raises(OSError, match="cannot write to .*No space left on device.*free some room"):
+    with pytest.raises(OSError, match=r"cannot write to .*No space left on device.*free some room"):
         compare(make_plan(), tmp_path, executor=executor)
     assert ran == []
     assert not files(tmp_path)
@@ -237,7 +237,7 @@ def test_a_folder_that_is_read_only(make_plan, ran, executor, tmp_path, monkeypa
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
-    with pytest.raises(OSError, match=f"cannot write to {tmp_path} .*Read-only file system"):
+    with pytest.raises(OSError, match=rf"cannot write to {tmp_path} .*Read-only file system"):
         compare(make_plan(), tmp_path, executor=executor)
     assert ran == []
     assert not files(tmp_path)
@@ -260,7 +260,7 @@ def test_fp16_on_a_cpu_is_refused_before_anything_runs(make_plan, ran, executor,
 
 @pytest.mark.parametrize("device", ["meta", "cupboard", ["cpu", "meta"]])
 def test_a_device_that_is_not_there_is_refused_before_anything_runs(make_plan, ran, tmp_path, device):
-    with pytest.raises(ValueError, match="device '(meta|cupboard)' cannot be used here"):
+    with pytest.raises(ValueError, match=r"device '(meta|cupboard)' cannot be used here"):
         compare(make_plan(), tmp_path / "out", device=device)
     assert ran == []
     assert not (tmp_path / "out").exists()
@@ -309,7 +309,7 @@ def test_a_run_whose_worker_dies_three_times_failed(killers, tmp_path):
     done = compare(plan, tmp_path / "out", workers=1)
     assert [record.arm for record in done.records] == ["none"]
     (failure,) = done.failures
-    assert (failure.arm, failure.error) == ("se", failure.error)
+    assert failure.arm == "se"
     assert failure.error.startswith("its worker died 3 times (BrokenProcessPool: ")
     assert failure.error.endswith("is the memory full?")
 
