@@ -195,7 +195,8 @@ def _bytes(tensors: dict[str, Tensor]) -> bytes:
 def failure(job: Job, error: str, *, trace: str = "") -> FailureRecord:
     """Return the record of a job that failed."""
     where = {**environment(torch.device("cpu")), "device": job.device or ""}
-    return FailureRecord(job.id, job.arm, job.seed, error, trace, where, _now())
+    record = FailureRecord(job.id, job.arm, job.seed, error, trace, where, _now())
+    return FailureRecord.from_json(record.to_json())  # as it will be read
 
 
 def run(
