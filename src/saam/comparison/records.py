@@ -28,8 +28,9 @@ class RunRecord:
         recipe: every setting of the training.
         where: placement of the attention in the backbone; ``start`` is how it starts.
         seed: of the initial weights, the batch order and every augmentation draw.
-        test: "accuracy" (%), "loss" (mean negative log-likelihood, nats) and "count", once, after the last epoch.
-        validation: the same on the validation images.
+        test: "accuracy" (%), "loss" (mean negative log-likelihood, nats) and "count", once, after the last epoch; the
+            scores of a task of the user's own, which has no recipe, by metric name.
+        validation: the same on the validation images; nothing for a task.
         curve: one mapping per epoch: numbers by name, "epoch" among them, and what was "observed", a mapping.
         parameters: number of trainable parameters.
         seconds: wall time of the training.
@@ -69,7 +70,7 @@ class RunRecord:
         """
         record = _checked(cls, values)
         for name in ("test", "validation"):
-            record[name] = _scores(name, record[name])
+            record[name] = _scores(name, record[name], task=not record["recipe"])
         _check_curve(record["curve"])
         for name, value in record["environment"].items():
             if not isinstance(value, str | int | float | None):
@@ -209,12 +210,12 @@ def read_json(path: Path) -> Any:
 
 
 def _finite(value: Any) -> Any:
-    """Replace, at any depth, numbers that JSON cannot hold by None."""
+    """Replace, at any depth, numbers that JSON or a sum of squares cannot hold by None."""
     if isinstance(value, Mapping):
         return {key: _finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return None if isinstance(value, float) and not abs(value) <= _LARGEST else value
 
 
 def _checked(cls: type[Any], values: object) -> dict[str, Any]:
@@ -242,9 +243,13 @@ def _checked(cls: type[Any], values: object) -> dict[str, Any]:
     return record
 
 
-def _scores(name: str, values: Mapping[str, Any]) -> dict[str, float]:
-    """Return accuracy, loss and count of a record after a check; a null is NaN."""
+def _scores(name: str, values: Mapping[str, Any], *, task: bool) -> dict[str, float]:
+    """Return the scores of a record after a check, accuracy, loss and count among them unless a task says otherwise."""
     scores = {key: math.nan if score is None else score for key, score in values.items()}
+    if task:
+        if not all(_usual(score, None) or score is math.nan for score in scores.values()):
+            raise ValueError(f"field {name!r} must hold numbers, got {scores!r:.80}")
+        return scores
     if not {"accuracy", "loss", "count"} <= scores.keys():
         raise ValueError(f"field {name!r} must hold accuracy, loss and count, got {sorted(scores)!r:.80}")
     if not all(isinstance(score, int | float) and not isinstance(score, bool) for score in scores.values()):

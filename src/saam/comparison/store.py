@@ -3,9 +3,11 @@
     OUT/plan.json                  the plan, and the id of each of its runs
     OUT/runs/<id>.json             one record for each finished run
     OUT/weights/<id>.safetensors   the network that it left
-    OUT/scores/<id>.safetensors    its log-loss on each test image (float16), and whether it was right there
+    OUT/scores/<id>.safetensors    its log-loss on each test image (float16), and whether it was right there; or what a
+                                   task of the user's own gave for each test image (float32)
     OUT/failures/<id>.json         one record for each run that failed
-    OUT/states/<id>.pt             the state of a run that is not finished, after its last epoch; <id>.json says how far
+    OUT/states/<id>.pt             the state of a run that is not finished, after its last epoch; <id>.json says how
+                                   far; a task of the user's own has the folder <id>/ and <id>.curve.json instead
     OUT/leases/<id>.<n>            who is at work on a run
     OUT/costs.json                 what the arms cost
 
@@ -21,7 +23,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from saam._core.files import read_bytes, write_atomically
 from saam._core.objects import is_reference
@@ -46,6 +48,7 @@ __all__ = [
     "read_progress",
     "read_records",
     "read_scores",
+    "read_values",
     "state_file",
     "tidy_states",
     "write_costs",
@@ -172,21 +175,42 @@ def check_setting(out: Path, plan: Plan | TaskPlan, fingerprint: str) -> None:
     what = f"{kept.model} on {kept.data}" if isinstance(kept, Plan) else f"the function {kept.task}"
     others = ["what is compared"] if type(kept) is not type(plan) else []
     if not others:
+        _check_labels(out, kept, plan)
         same = replace(plan, **{name: getattr(kept, name) for name in _SIDES})
         known = {plan.arm(arm).name for arm in plan.arms}  # code that only the folder names is not imported
-        runs = [
-            (same.run_id(*run, fingerprint=fingerprint), kept_id)
+        equal = {
+            run: same.run_id(*run, fingerprint=fingerprint) == kept_id
             for run, kept_id in zip(same.schedule(), content["runs"], strict=True)
             if (name := same.arm(run[0]).name) in known or not is_reference(name)
-        ]
-        if all(own == kept_id for own, kept_id in runs):
+        }
+        if all(equal.values()):
             return
         others = [entry.name for entry in fields(plan) if getattr(same, entry.name) != getattr(kept, entry.name)]
+        others = others or _unnamed(same, {arm for (arm, _), same_id in equal.items() if not same_id})
     raise ValueError(
         f"{out} holds another comparison ({what}, arms {', '.join(kept.arms)}; it differs in "
-        f"{', '.join(others) or 'the images, the code or the version of saam or torch'}): choose another --out or "
-        "remove it"
+        f"{', '.join(others)}): choose another --out or remove it"
     )
+
+
+def _check_labels(out: Path, kept: Plan | TaskPlan, plan: Plan | TaskPlan) -> None:
+    """Refuse another label for an arm that the folder has: its records have the label that it had."""
+    labels = {kept.arm(label).label: label for label in kept.arms}
+    for label in plan.arms:
+        spelled = plan.arm(label).label
+        if (old := labels.get(spelled, label)) != label:
+            raise ValueError(f"{out} has the arm {spelled!r} as {old!r}: give it that label, not {label!r}")
+
+
+def _unnamed(plan: Plan | TaskPlan, changed: set[str]) -> list[str]:
+    """Return what may differ where no field of the plan does, though the runs of some arms have other ids."""
+    whole = plan.task if isinstance(plan, TaskPlan) else plan.model
+    arms = [name for arm in plan.arms if arm in changed and is_reference(name := plan.arm(arm).name)]
+    if len(arms) == len(changed) and changed < set(plan.arms):
+        return [f"the code of {' and '.join(arms)}"]
+    own = [name for name in (whole, *arms) if is_reference(name)]
+    code = f"the code of {' or '.join(own)}" if own else "the code"
+    return [f"{'' if isinstance(plan, TaskPlan) else 'the images, '}{code} or the version of saam or torch"]
 
 
 def write_plan(out: Path, plan: Plan | TaskPlan, *, classes: int, runs: Sequence[str], costs: str) -> None:
@@ -315,13 +339,33 @@ def read_scores(out: Path, run_id: str) -> ImageScores:
         FileNotFoundError: they are not there; comparisons of old have none.
         ValueError: the file is damaged.
     """
+    content = read_values(out, run_id)
+    if not {"loss", "correct"} <= content.keys():
+        raise ValueError(f"{_scores(out, run_id)} has no loss and correct by image, but {', '.join(sorted(content))}")
+    return ImageScores(content["loss"], content["correct"].bool())
+
+
+def read_values(out: str | Path, run_id: str) -> dict[str, Tensor]:
+    """Return the scores of a finished run on each test image, by name.
+
+    Args:
+        out: the folder.
+        run_id: `RunRecord.id`.
+
+    Returns:
+        By name the score of each test image (N,): "loss" (nats) and "correct" (0 or 1), or what a task of the user's
+        own returned as `Outcome.values`.
+
+    Raises:
+        FileNotFoundError: they are not there.
+        ValueError: the file is damaged.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
 
-    file = _scores(out, run_id)
+    file = _scores(Path(out), run_id)
     try:
-        content = from_bytes(read_bytes(file))
-        return ImageScores(content["loss"].float().flatten(), content["correct"].bool().flatten())
+        return {name: values.float().flatten() for name, values in from_bytes(read_bytes(file)).items()}
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file} does not hold scores by image ({error}); delete it and the run's record") from error
 
