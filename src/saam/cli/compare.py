@@ -77,7 +77,7 @@ def command(
     reference
         Arm that the others are compared with; "none" or else the first.
     focus
-        Arm that the verdicts are about; the first score-based one, or else the last.
+        Arm that the verdicts are about; the first of your own, else the first score-based one, else the last.
     plan
         plan.json of an earlier comparison, in place of all options above but the number of seeds.
     out

@@ -31,6 +31,7 @@ from saam.comparison.records import FailureRecord, RunRecord
 from saam.comparison.statistics import undecided
 from saam.comparison.store import (
     Comparison,
+    check_metrics,
     check_setting,
     forget_failure,
     kept_aliases,
@@ -124,8 +125,10 @@ def drive(
     out, devices = Path(out), [device] if device is None or isinstance(device, str) else list(device)
     for name in devices if executor is None else ():
         require_device(name)
-    place = best_device(devices[0])
-    setting = _checked(plan, place, on_data)
+    place = best_device(devices[0]) if executor is None else _here(devices[0])
+    if executor is None and isinstance(plan, Plan):
+        require_precision(plan.recipe, place)
+    setting = _checked(plan, on_data)
     tell = on_progress or (lambda comparison: None)
     if isinstance(plan, Plan):
         plan = with_controls(
@@ -197,6 +200,7 @@ class _Folder:
         fingerprint = self.setting.fingerprint
         self.ids = {(arm, seed): plan.run_id(arm, seed, fingerprint=fingerprint) for arm, seed in plan.schedule()}
         self.read()
+        check_metrics(self.out, plan, self.records.values())
         write_plan(self.out, plan, classes=self.setting.classes, runs=list(self.ids.values()), costs=self.costs_id)
 
     def add_seed(self, most: int) -> bool:
@@ -352,7 +356,15 @@ def _written(out: Path) -> Iterator[None]:
         ) from error
 
 
-def _checked(plan: Plan | TaskPlan, device: torch.device, on_data: Callable[[Splits], object] | None) -> _Setting:
+def _here(device: str | None) -> torch.device:
+    """Return a device for what this process itself computes, where the workers may have one that it has not."""
+    try:
+        return require_device(device)
+    except ValueError:
+        return torch.device("cpu")
+
+
+def _checked(plan: Plan | TaskPlan, on_data: Callable[[Splits], object] | None) -> _Setting:
     """Load the data, so that the workers find them in the cache, and build every network: what is wrong shows here."""
     if isinstance(plan, TaskPlan):
         for name in (plan.task, *(plan.arm(arm).name for arm in plan.arms)):
@@ -360,7 +372,6 @@ def _checked(plan: Plan | TaskPlan, device: torch.device, on_data: Callable[[Spl
                 resolve(name)
         return _Setting()
     recipe = plan.recipe
-    require_precision(recipe, device)
     splits = load_data(plan.data, **plan.data_options)
     train_batches(splits, batch_size=recipe.batch_size, seed=0, augmentation=recipe.augmentation, mixup=recipe.mixup)
     for arm in plan.arms:

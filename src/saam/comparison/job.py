@@ -107,7 +107,8 @@ def work(job: Job) -> Finished | FailureRecord:
         OSError: the state cannot be written (no room, no right), which is nothing that the run did.
         ImportError: this process cannot import a class or function of the plan, which is nothing either.
     """
-    for name in (getattr(job.plan, "task", None) or job.plan.model, job.plan.arm(job.arm).name):
+    whole = job.plan.task if isinstance(job.plan, TaskPlan) else job.plan.model
+    for name in (whole, job.plan.arm(job.arm).name):
         if is_reference(name):
             _imported(name)
     state = job.state if job.state is not None and job.state.parent.is_dir() else None

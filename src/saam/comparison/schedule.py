@@ -31,7 +31,8 @@ def checked_sides(
             to have.
         seeds: one run of every arm for each.
         reference: the arm that all others are compared with; where none is given "none", or else the first arm.
-        focus: the arm that the report is about; where none is given the first score-based one, or else the last arm.
+        focus: the arm that the report is about; where none is given the first of the user's own, else the first
+            score-based one, else the last.
         aliases: what labels stand for that are no names themselves.
 
     Returns:
@@ -71,10 +72,12 @@ def checked_sides(
         raise ValueError(f"seeds must be 0 or above, got {min(seeds)}")
     if max(seeds) > _LARGEST_SEED:
         raise ValueError(f"seeds must be below 2**63, got {max(seeds)}")
-    scored = [] if focus else [label for label in labels if Arm(aliases.get(label, label)).scored]
+    spelled_arms = {label: Arm(aliases.get(label, label)) for label in labels}
+    own = [label for label, arm in spelled_arms.items() if is_reference(arm.name)]
+    shown = (focus and [focus]) or own or [label for label, arm in spelled_arms.items() if arm.scored] or labels[-1:]
     ends = {
         "reference": reference or (PLAIN if PLAIN in labels else labels[0]),
-        "focus": focus or (scored or labels)[0 if scored else -1],
+        "focus": shown[0],
     }
     named = {spelled: label for label, spelled in aliases.items() if label in labels}
     for kind, label in ends.items():

@@ -36,6 +36,7 @@ from saam.training import ImageScores
 
 __all__ = [
     "Comparison",
+    "check_metrics",
     "check_setting",
     "forget_failure",
     "kept_aliases",
@@ -108,6 +109,7 @@ def load_comparison(out: str | Path) -> Comparison:
     runs = dict(zip(plan.schedule(), content["runs"], strict=True))
     records, costs = read_records(out, runs), read_costs(out, content["costs"])
     failures = read_failures(out, runs, records)
+    check_metrics(out, plan, records.values())
     return Comparison(plan, tuple(records.values()), costs, content["classes"], tuple(failures.values()))
 
 
@@ -191,6 +193,20 @@ def check_setting(out: Path, plan: Plan | TaskPlan, fingerprint: str) -> None:
         f"{out} holds another comparison ({what}, arms {', '.join(kept.arms)}; it differs in "
         f"{', '.join(others)}): choose another --out or remove it"
     )
+
+
+def check_metrics(out: Path, plan: Plan | TaskPlan, records: Iterable[RunRecord]) -> None:
+    """Refuse metrics that the finished runs do not have.
+
+    Raises:
+        ValueError: a run has no score of that name.
+    """
+    for record in records:
+        if missing := [metric.name for metric in plan.metrics if metric.name not in record.test]:
+            raise ValueError(
+                f"the runs in {out} have no score {' and no '.join(missing)}, only {', '.join(sorted(record.test))}: "
+                "choose metrics among these, or another --out"
+            )
 
 
 def _check_labels(out: Path, kept: Plan | TaskPlan, plan: Plan | TaskPlan) -> None:

@@ -39,7 +39,8 @@ class TaskPlan:
         metrics: What is compared, the primary one first, with the scale of the verdict; fixed before the first run.
         options: Plain values that the function finds in ``context.options``.
         reference: The arm that all others are compared with; where none is given "none", or else the first arm.
-        focus: The arm that the report is about; where none is given the first score-based one, or else the last arm.
+        focus: The arm that the report is about; where none is given the first of the user's own, else the first
+            score-based one, else the last.
         aliases: Labels that are no names themselves -> what they stand for.
         stopped: Arms that have been told and need no more seeds -> how many they have.
 
@@ -152,8 +153,7 @@ class Context:
 
     Attributes:
         arm: The arm, with the attention's name and options.
-        seed: Of all that is drawn. The global generators of torch, NumPy and Python are seeded with it when the function
-            is called.
+        seed: Of all that is drawn. The global generators of torch, NumPy and Python are seeded with it before the call.
         device: To train on.
         folder: Where the function may keep its state, to go on from there after a kill; it is removed when the run is
             finished. None where nothing can be kept.
