@@ -510,3 +510,10 @@ def test_loaders_that_know_of_devices_are_asked_for_batches_there():
     train(make_model(), train_loader, validation_loader, BASE, seed=0, device="cpu")
     assert train_loader.asked == ["cpu"]
     assert set(validation_loader.asked) == {"cpu"}
+
+
+def test_the_precision_auto_is_refused():
+    with pytest.raises(
+        ValueError, match=r"precision 'auto' is measured by compare\(\) and saam train alone: pass 'no'"
+    ):
+        run(BASE.replace(precision="auto"))

@@ -116,7 +116,7 @@ class Batches:
                 yield x.to(self.device), self.images.labels[chunk].to(self.device)
             return
         images, labels = self._resident
-        for rows in torch.cat(tuple(chunks)).to(self.device).split(self.batch_size):
+        for rows in torch.split(torch.cat(tuple(chunks)).to(self.device), self.batch_size):
             yield images[rows], labels[rows]
 
     @cached_property

@@ -67,8 +67,8 @@ def train(
 
     Raises:
         FloatingPointError: The loss is not finite any more.
-        ValueError: There are no batches or nothing to train, the device cannot do the recipe's precision, or the state
-            is damaged or belongs to another run.
+        ValueError: There are no batches or nothing to train, the device cannot do the recipe's precision or that is
+            "auto", or the state is damaged or belongs to another run.
     """
     steps = len(train_batches)
     if steps == 0 or len(validation_batches) == 0:
