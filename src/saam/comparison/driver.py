@@ -16,6 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,6 +28,7 @@ from saam.comparison.costs import arm_costs
 from saam.comparison.job import Finished, Job, build_model, environment, failure, work
 from saam.comparison.leases import Leases
 from saam.comparison.plan import Plan
+from saam.comparison.precision import with_precision
 from saam.comparison.records import FailureRecord, RunRecord
 from saam.comparison.statistics import undecided
 from saam.comparison.store import (
@@ -35,6 +37,7 @@ from saam.comparison.store import (
     check_setting,
     forget_failure,
     kept_aliases,
+    kept_precision,
     make_states,
     read_costs,
     read_failures,
@@ -87,8 +90,9 @@ def drive(
     """Run what a plan asks for and its folder does not hold yet.
 
     The runs go seed by seed. Costs are measured afterwards, when nothing else runs. A run that fails is recorded as
-    failed, with its error, and the others go on. A script that calls this without an executor needs
-    ``if __name__ == "__main__":``, as always with processes.
+    failed, with its error, and the others go on. A recipe with the precision "auto" gets the one that is faster here,
+    once: the folder keeps it. A script that calls this without an executor needs ``if __name__ == "__main__":``, as
+    always with processes.
 
     Args:
         plan: what is compared.
@@ -131,15 +135,15 @@ def drive(
     setting = _checked(plan, on_data)
     tell = on_progress or (lambda comparison: None)
     if isinstance(plan, Plan):
-        plan = with_controls(
-            plan,
-            known=kept_aliases(out),
-            classes=setting.classes,
-            image_size=setting.image_size,
-            images=setting.images,
-            threads=threads,
-            device=place,
-        )
+        trial: dict[str, Any] = {
+            "classes": setting.classes,
+            "image_size": setting.image_size,
+            "images": setting.images,
+            "threads": threads,
+            "device": place,
+        }
+        plan = with_precision(plan, known=kept_precision(out), **trial)
+        plan = with_controls(plan, known=kept_aliases(out), **trial)
     check_setting(out, plan, setting.fingerprint)
     check_writable(out)
     costs_id = "" if isinstance(plan, TaskPlan) else _costs_id(plan, setting, threads, place)

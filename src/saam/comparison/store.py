@@ -38,6 +38,7 @@ __all__ = [
     "check_setting",
     "forget_failure",
     "kept_aliases",
+    "kept_precision",
     "load_comparison",
     "load_model",
     "load_plan",
@@ -161,6 +162,18 @@ def kept_aliases(out: Path) -> dict[str, str]:
         ValueError: the plan in the folder is damaged.
     """
     return dict(_read_plan(out)[0].aliases) if (out / "plan.json").is_file() else {}
+
+
+def kept_precision(out: Path) -> str:
+    """Return the precision of the comparison in a folder; nothing where it holds none, or none of training by a recipe.
+
+    Raises:
+        ValueError: the plan in the folder is damaged.
+    """
+    if not (out / "plan.json").is_file():
+        return ""
+    kept = _read_plan(out)[0]
+    return kept.recipe.precision if isinstance(kept, Plan) and kept.recipe.precision != "auto" else ""
 
 
 def check_setting(out: Path, plan: Plan | TaskPlan, fingerprint: str) -> None:
