@@ -47,7 +47,6 @@ __all__ = [
     "read_failures",
     "read_progress",
     "read_records",
-    "read_scores",
     "read_values",
     "state_file",
     "tidy_states",
@@ -359,19 +358,6 @@ def read_failures(out: Path, ids: Mapping[tuple[str, int], str], records: Contai
     return failures
 
 
-def read_scores(out: Path, run_id: str) -> dict[str, Tensor]:
-    """Return the scores of a finished run on each test image (N,), by metric name.
-
-    Raises:
-        FileNotFoundError: they are not there; comparisons of old have none.
-        ValueError: the file is damaged.
-    """
-    content = read_values(out, run_id)
-    if not {"loss", "correct"} <= content.keys():
-        raise ValueError(f"{_scores(out, run_id)} has no loss and correct by image, but {', '.join(sorted(content))}")
-    return ImageScores(content["loss"], content["correct"].bool())
-
-
 def read_values(out: str | Path, run_id: str) -> dict[str, Tensor]:
     """Return the scores of a finished run on each test image, by name.
 
@@ -380,8 +366,8 @@ def read_values(out: str | Path, run_id: str) -> dict[str, Tensor]:
         run_id: `RunRecord.id`.
 
     Returns:
-        By name the score of each test image (N,): "loss" (nats) and "correct" (0 or 1), or what a task of the user's
-        own returned as `Outcome.values`.
+        The score of each test image (N,) by metric name: "accuracy" (0 or 100 %) and "loss" (nats), or what a task of
+        the user's own returned as `Outcome.values`.
 
     Raises:
         FileNotFoundError: they are not there.
