@@ -10,7 +10,7 @@ from torch import nn
 from saam.comparison import PLAIN, compare, costs, driver, job, load_comparison, load_model
 from saam.comparison.job import Run
 from saam.comparison.records import RunRecord
-from saam.comparison.store import read_scores
+from saam.comparison.store import read_values
 from saam.executors import processes
 from saam.training import ImageScores, Recipe
 
@@ -47,7 +47,7 @@ def test_the_folder_holds_plan_records_weights_and_costs_and_nothing_else(make_p
     assert load_comparison(tmp_path) == comparison
     record = comparison.records[0]
     assert RunRecord.from_json(json.loads((tmp_path / "runs" / f"{record.id}.json").read_text())) == record
-    scores = read_scores(tmp_path, record.id)
+    scores = read_values(tmp_path, record.id)
     assert (scores.losses.tolist(), scores.correct.tolist()) == ([0.5, 2.0], [True, False])
 
 
@@ -423,7 +423,7 @@ def test_the_trained_network_comes_back(make_plan, executor, tmp_path):
     loaded = load_model(tmp_path, "saam", 0)
     assert not loaded.training
     assert torch.equal(loaded(x), model.eval()(x))
-    kept = read_scores(tmp_path, load_comparison(tmp_path).records[1].id)
+    kept = read_values(tmp_path, load_comparison(tmp_path).records[1].id)
     assert torch.equal(kept.losses, scores.losses.half().float())
     assert torch.equal(kept.correct, scores.correct)
 

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from saam._core.devices import best_device, require_device, require_threads
-from saam._core.objects import is_reference, resolve
+from saam._core.objects import resolve
 from saam.comparison.arm import WIDER, WIDER_TIME
 from saam.comparison.controls import with_controls
 from saam.comparison.costs import arm_costs
@@ -130,7 +130,7 @@ def drive(
     for name in devices if executor is None else ():
         require_device(name)
     place = best_device(devices[0]) if executor is None else _here(devices[0])
-    if executor is None and isinstance(plan, Plan):
+    if isinstance(plan, Plan) and (executor is None or devices[0] is not None):
         require_precision(plan.recipe, place)
     setting = _checked(plan, on_data)
     tell = on_progress or (lambda comparison: None)
@@ -371,9 +371,8 @@ def _here(device: str | None) -> torch.device:
 def _checked(plan: Plan | TaskPlan, on_data: Callable[[Splits], object] | None) -> _Setting:
     """Load the data, so that the workers find them in the cache, and build every network: what is wrong shows here."""
     if isinstance(plan, TaskPlan):
-        for name in (plan.task, *(plan.arm(arm).name for arm in plan.arms)):
-            if is_reference(name):
-                resolve(name)
+        for name in plan.code():
+            resolve(name)
         return _Setting()
     recipe = plan.recipe
     splits = load_data(plan.data, **plan.data_options)

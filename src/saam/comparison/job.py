@@ -108,10 +108,8 @@ def work(job: Job) -> Finished | FailureRecord:
         OSError: the state cannot be written (no room, no right), which is nothing that the run did.
         ImportError: this process cannot import a class or function of the plan, which is nothing either.
     """
-    whole = job.plan.task if isinstance(job.plan, TaskPlan) else job.plan.model
-    for name in (whole, job.plan.arm(job.arm).name):
-        if is_reference(name):
-            _imported(name)
+    for name in job.plan.code(job.arm):
+        _imported(name)
     state = job.state if job.state is not None and job.state.parent.is_dir() else None
 
     def tell(epoch: int, epochs: int, numbers: dict[str, float]) -> None:
@@ -330,7 +328,7 @@ def build_model(plan: Plan, arm: str, *, seed: int, classes: int) -> nn.Module:
         )
     return create_model(
         resolve(plan.model) if is_reference(plan.model) else plan.model,
-        attention=attention_of(side)[0] if is_reference(side.name) else side.attention,
+        attention=attention_of(side)[0] if side.own else side.attention,
         head=side.head,
         num_classes=classes,
         where=plan.where,

@@ -25,7 +25,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from saam._core.files import read_bytes, write_atomically
-from saam._core.objects import is_reference
 from saam.comparison.job import Finished, build_model, without_fetching
 from saam.comparison.plan import Plan, check_plan
 from saam.comparison.records import CostRecord, FailureRecord, ProgressRecord, RunRecord, read_json
@@ -193,7 +192,7 @@ def check_setting(out: Path, plan: Plan | TaskPlan, fingerprint: str) -> None:
         equal = {
             run: same.run_id(*run, fingerprint=fingerprint) == kept_id
             for run, kept_id in zip(same.schedule(), content["runs"], strict=True)
-            if (name := same.arm(run[0]).name) in known or not is_reference(name)
+            if same.arm(run[0]).name in known or not same.arm(run[0]).own
         }
         if all(equal.values()):
             return
@@ -230,11 +229,10 @@ def _check_labels(out: Path, kept: Plan | TaskPlan, plan: Plan | TaskPlan) -> No
 
 def _unnamed(plan: Plan | TaskPlan, changed: set[str]) -> list[str]:
     """Return what may differ where no field of the plan does, though the runs of some arms have other ids."""
-    whole = plan.task if isinstance(plan, TaskPlan) else plan.model
-    arms = [name for arm in plan.arms if arm in changed and is_reference(name := plan.arm(arm).name)]
+    arms = [plan.arm(arm).name for arm in plan.arms if arm in changed and plan.arm(arm).own]
     if len(arms) == len(changed) and changed < set(plan.arms):
         return [f"the code of {' and '.join(arms)}"]
-    own = [name for name in (whole, *arms) if is_reference(name)]
+    own = plan.code(*changed)
     code = f"the code of {' or '.join(own)}" if own else "the code"
     return [f"{'' if isinstance(plan, TaskPlan) else 'the images, '}{code} or the version of saam or torch"]
 

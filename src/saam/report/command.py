@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from saam._core.objects import is_reference
 from saam._core.options import parse_options
 from saam.comparison import Plan, TaskPlan
 from saam.comparison.arm import WIDER, WIDER_TIME
@@ -25,7 +24,7 @@ def command(plan: Plan | TaskPlan) -> str:
         return ""
     arms = [arm if arm in (WIDER, WIDER_TIME) else plan.arm(arm).label for arm in plan.arms]
     usual = Plan(recipe=plan.recipe, arms=tuple(arms), seeds=plan.seeds)
-    own = any(is_reference(name) for name in (plan.model, *(plan.arm(arm).name for arm in plan.arms)))
+    own = bool(plan.code())
     recipe = min((_recipe(name, plan.recipe) for name in recipes()), key=len)
     data, model = _spelled(plan.data, plan.data_options), _spelled(plan.model, plan.model_options)
     exact = _says(data, plan.data, plan.data_options) and _says(model, plan.model, plan.model_options)
