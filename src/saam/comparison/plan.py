@@ -46,7 +46,8 @@ class Plan:
         start: how the attention starts: "identity", so that all arms of a seed start as the same function, or
             "default", as the papers have it.
         reference: the arm that all others are compared with; where none is given "none", or else the first arm.
-        focus: the arm that the report is about; where none is given the first score-based one, or else the last arm.
+        focus: the arm that the report is about; where none is given the first of the user's own, else the first
+            score-based one, else the last.
         metrics: what is compared, the primary one first, with the scale of the verdict; fixed before the first run.
         aliases: labels that are no names themselves -> what they stand for.
         stopped: arms that have been told and need no more seeds -> how many they have.

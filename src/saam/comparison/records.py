@@ -28,9 +28,9 @@ class RunRecord:
         recipe: every setting of the training.
         where: placement of the attention in the backbone; ``start`` is how it starts.
         seed: of the initial weights, the batch order and every augmentation draw.
-        test: "accuracy" (%), "loss" (mean negative log-likelihood, nats) and "count", once, after the last epoch; of a
-            task of the user's own its scores by metric name, and no recipe.
-        validation: the same on the validation images.
+        test: "accuracy" (%), "loss" (mean negative log-likelihood, nats) and "count", once, after the last epoch; the
+            scores of a task of the user's own, which has no recipe, by metric name.
+        validation: the same on the validation images; nothing for a task.
         curve: one mapping per epoch: numbers by name, "epoch" among them, and what was "observed", a mapping.
         parameters: number of trainable parameters.
         seconds: wall time of the training.
@@ -210,12 +210,12 @@ def read_json(path: Path) -> Any:
 
 
 def _finite(value: Any) -> Any:
-    """Replace, at any depth, numbers that JSON cannot hold by None."""
+    """Replace, at any depth, numbers that JSON or a sum of squares cannot hold by None."""
     if isinstance(value, Mapping):
         return {key: _finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return None if isinstance(value, float) and not abs(value) <= _LARGEST else value
 
 
 def _checked(cls: type[Any], values: object) -> dict[str, Any]:

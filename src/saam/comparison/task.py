@@ -39,7 +39,8 @@ class TaskPlan:
         metrics: What is compared, the primary one first, with the scale of the verdict; fixed before the first run.
         options: Plain values that the function finds in ``context.options``.
         reference: The arm that all others are compared with; where none is given "none", or else the first arm.
-        focus: The arm that the report is about; where none is given the first score-based one, or else the last arm.
+        focus: The arm that the report is about; where none is given the first of the user's own, else the first
+            score-based one, else the last.
         aliases: Labels that are no names themselves -> what they stand for.
         stopped: Arms that have been told and need no more seeds -> how many they have.
 
@@ -74,7 +75,10 @@ class TaskPlan:
             raise ValueError(f"expected a task as 'package.module:function', got {printable(values['task'])!r}")
         if not self.metrics or len({metric.name for metric in self.metrics}) < len(self.metrics):
             raise ValueError("a comparison needs metrics with different names, the primary one first")
-        values["options"] = json.loads(json.dumps(self.options))
+        try:
+            values["options"] = json.loads(json.dumps(self.options))
+        except TypeError as error:
+            raise TypeError(f"options must hold plain values (numbers, texts, lists): {error}") from None
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -149,7 +153,7 @@ class Context:
 
     Attributes:
         arm: The arm, with the attention's name and options.
-        seed: Of all that is drawn.
+        seed: Of all that is drawn. The global generators of torch, NumPy and Python are seeded with it before the call.
         device: To train on.
         folder: Where the function may keep its state, to go on from there after a kill; it is removed when the run is
             finished. None where nothing can be kept.
@@ -197,8 +201,13 @@ class Context:
         Args:
             epoch: That is finished, from 1.
             epochs: Of the run.
-            numbers: Of this epoch, such as ``loss`` and ``iou``.
+                numbers: Of this epoch, such as ``loss`` and ``iou``.
+
+        Raises:
+            ValueError: The epoch is not between 1 and ``epochs``.
         """
+        if not 1 <= epoch <= epochs:
+            raise ValueError(f"expected an epoch between 1 and {epochs}, got {epoch}: count from 1")
         self.on_report(epoch, epochs, {name: float(number) for name, number in numbers.items()})
 
 
@@ -208,8 +217,8 @@ class Outcome:
 
     Args:
         metrics: Score of the test by metric name.
-        values: By metric name the score of each test image (N,), in the same order in all runs; for intervals over
-            seeds and images.
+        values: By metric name the score of each test image (N,), in the same order in all runs; kept for intervals over
+            seeds and images, see `saam.comparison.read_values`.
         model: The trained network, to be kept.
     """
 
