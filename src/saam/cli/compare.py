@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from saam._core.options import parse_options
+from saam.cli.executors import Where, executor_of
 from saam.cli.numbers import Count, Whole, seconds, slots
 from saam.cli.outputs import default_out
 from saam.cli.report import conclude
@@ -39,6 +40,8 @@ def command(
     threads: Count = 1,
     device: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     jobs_per_device: Count = 1,
+    executor: Where = "processes",
+    address: str = "",
     costs: bool = True,
     retry: bool = False,
     until_told: bool = False,
@@ -77,7 +80,7 @@ def command(
     reference
         Arm that the others are compared with; "none" or else the first.
     focus
-        Arm that the verdicts are about; the first score-based one, or else the last.
+        Arm that the verdicts are about; the first of your own, else the first score-based one, else the last.
     plan
         plan.json of an earlier comparison, in place of all options above but the number of seeds.
     out
@@ -91,6 +94,10 @@ def command(
         As torch names it, or several, which the runs share out; the best there is.
     jobs_per_device
         Runs at a time on each device.
+    executor
+        "processes" of this machine; or "ray": the machines of a Ray cluster, which have the same code.
+    address
+        Of the Ray cluster; the one at hand, or a new one on this machine.
     costs
         Measure what the arms cost, after the runs.
     retry
@@ -126,13 +133,16 @@ def command(
     limit = seconds(budget) if budget else inf
     console = screen(errors=as_json)
 
-    with shown(console, quiet=quiet) as show:
+    runs_on = executor_of(executor, address=address, threads=threads, device=device, jobs_per_device=jobs_per_device)
+
+    with runs_on as pool, shown(console, quiet=quiet) as show:
         comparison = compare(
             chosen,
             out,
             workers=workers,
             threads=threads,
-            device=slots(device, jobs_per_device),
+            executor=pool,
+            device=slots(device, jobs_per_device) if executor == "processes" else list(device) or None,
             costs=costs,
             retry=retry,
             max_seeds=max_seeds if until_told else None,

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
+from saam.cli.executors import Where, executor_of
 from saam.cli.numbers import Count, seconds, slots
 from saam.cli.report import conclude, conclude_study
 from saam.cli.screen import AsJson, print_json, screen, show_data, shown
@@ -34,6 +35,8 @@ def command(
     threads: Count = 1,
     device: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     jobs_per_device: Count = 1,
+    executor: Where = "processes",
+    address: str = "",
     costs: bool = True,
     retry: bool = False,
     budget: str = "",
@@ -62,6 +65,10 @@ def command(
         As torch names it, or several, which the runs share out; the best there is.
     jobs_per_device
         Runs at a time on each device.
+    executor
+        "processes" of this machine; or "ray": the machines of a Ray cluster, which have the same code.
+    address
+        Of the Ray cluster; the one at hand, or a new one on this machine.
     costs
         Measure what the arms cost, after the runs.
     retry
@@ -99,20 +106,23 @@ def command(
         with shown(console) as show:
             yield show
 
-    results = run_study(
-        chosen,
-        out,
-        places=places,
-        on_cell=on_cell,
-        budget=limit,
-        workers=workers,
-        threads=threads,
-        device=devices,
-        costs=costs,
-        retry=retry,
-        track=track,
-        on_data=partial(show_data, console),
-    )
+    runs_on = executor_of(executor, address=address, threads=threads, device=device, jobs_per_device=jobs_per_device)
+    with runs_on as pool:
+        results = run_study(
+            chosen,
+            out,
+            places=places,
+            on_cell=on_cell,
+            budget=limit,
+            workers=workers,
+            threads=threads,
+            executor=pool,
+            device=devices if executor == "processes" else list(device) or None,
+            costs=costs,
+            retry=retry,
+            track=track,
+            on_data=partial(show_data, console),
+        )
     for name, comparison in results.items():
         console.print(f"\n{name}", style="bold", soft_wrap=True)
         conclude(console, out / name, comparison)

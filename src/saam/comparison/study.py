@@ -369,7 +369,8 @@ def _check_values(study: Study) -> None:
             raise _MistakeError(str(unknown(field, getattr(study, field), names)), field)
     for field in ("reference", "focus"):
         label = getattr(study, field)
-        if label and label not in labels and label.replace(" ", "") not in labels:
+        own = any(Arm(text).own for text in study.arms)  # which may go by a shorter name
+        if label and not own and label not in labels and label.replace(" ", "") not in labels:
             raise _MistakeError(str(unknown(f"{field} arm", label, labels)), field)
     if study.until_told and study.max_seeds < study.seeds:
         raise _MistakeError(f"max_seeds must be at least the {study.seeds} seeds, got {study.max_seeds}", "max_seeds")
