@@ -220,11 +220,11 @@ def _check_labels(out: Path, kept: Plan | TaskPlan, plan: Plan | TaskPlan) -> No
 
 def _unnamed(plan: Plan | TaskPlan, changed: set[str]) -> list[str]:
     """Return what may differ where no field of the plan does, though the runs of some arms have other ids."""
+    arms = {arm: name for arm in plan.arms if arm in changed and is_reference(name := plan.arm(arm).name)}
+    if arms.keys() == changed < set(plan.arms):
+        return [f"the code of {' and '.join(arms.values())}"]
     whole = plan.task if isinstance(plan, TaskPlan) else plan.model
-    arms = [name for arm in plan.arms if arm in changed and is_reference(name := plan.arm(arm).name)]
-    if len(arms) == len(changed) and changed < set(plan.arms):
-        return [f"the code of {' and '.join(arms)}"]
-    own = [name for name in (whole, *arms) if is_reference(name)]
+    own = [name for name in (whole, *(arms.values() if arms.keys() == changed else ())) if is_reference(name)]
     code = f"the code of {' or '.join(own)}" if own else "the code"
     return [f"{'' if isinstance(plan, TaskPlan) else 'the images, '}{code} or the version of saam or torch"]
 
