@@ -12,6 +12,7 @@ import user_code
 from saam.comparison import compare
 from saam.comparison.leases import Leases
 from saam.executors import RayExecutor
+from saam.training import Recipe
 
 LOSS = saam.Metric("loss", "lower", spread=0.1, delta=0.05)
 
@@ -85,7 +86,7 @@ def test_a_comparison_outlives_one_of_two_machines_of_a_ray_cluster(make_plan, t
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    plan = make_plan(arms=("none", "saam"), seeds=(0, 1, 2))
+    plan = make_plan(arms=("none", "saam"), recipe=Recipe(epochs=60, batch_size=40))
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
         _, doomed = (cluster.add_node(num_cpus=1) for _ in range(2))
@@ -97,12 +98,12 @@ def test_a_comparison_outlives_one_of_two_machines_of_a_ray_cluster(make_plan, t
 
         with RayExecutor(cluster.address) as executor:
             there = compare(plan, tmp_path / "ray", executor=executor, costs=False, on_progress=told)
-        killer.join()
+        killer.join()  # it was started
     finally:
         cluster.shutdown()
     assert there.failures == ()
     here = compare(plan, tmp_path / "processes", workers=2, costs=False)
-    assert len(here.records) == 6
+    assert len(here.records) == 4
     assert timeless(there) == timeless(here)
 
 

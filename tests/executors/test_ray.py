@@ -44,7 +44,7 @@ def cluster():
 
 
 def test_a_worker_or_a_machine_that_dies_breaks_its_own_work_alone(cluster):
-    first, second = (cluster.add_node(num_cpus=1) for _ in range(2))
+    _, second = (cluster.add_node(num_cpus=1) for _ in range(2))
     with RayExecutor(cluster.address) as executor:
         assert executor.workers == 2
         total, pid = executor.submit(add, 1, b=2).result()
