@@ -46,13 +46,20 @@ class Images:
         masks: bool (N, H, W), true on the object; None where the data have no masks.
         rows: int64 (N,), which of ``images`` these are. They are read when they are asked for, so that processes share
             the file that ``images`` may be a map of. None: all, in their order.
+        key: under which the cache folder has ``images``; empty where it has not.
 
     Raises:
         ValueError: a tensor of another type or shape.
     """
 
     def __init__(
-        self, images: Tensor, labels: Tensor, masks: Tensor | None = None, *, rows: Tensor | None = None
+        self,
+        images: Tensor,
+        labels: Tensor,
+        masks: Tensor | None = None,
+        *,
+        rows: Tensor | None = None,
+        key: str = "",
     ) -> None:
         if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
             raise ValueError(f"expected uint8 (N, 3, H, W) images, got {images.dtype} {tuple(images.shape)}")
@@ -64,7 +71,7 @@ class Images:
         shape = (count, *images.shape[2:])
         if masks is not None and (masks.dtype != torch.bool or masks.shape != shape):
             raise ValueError(f"expected bool {shape} masks, got {masks.dtype} {tuple(masks.shape)}")
-        self.labels, self.masks = labels, masks
+        self.labels, self.masks, self.key = labels, masks, key
         self._all, self._rows = images, rows
 
     def __len__(self) -> int:
