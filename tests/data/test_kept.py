@@ -128,3 +128,17 @@ def test_bright_images_do_not_overflow() -> None:
     mean, std = splits._colour_statistics(white)
     assert mean == (1.0, 1.0, 1.0)
     assert std == pytest.approx([1 / 255] * 3)
+
+
+def test_the_hash_of_images_in_the_cache_is_found_once(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = images(9, 0)
+    kept = Images(every.images, every.labels, rows=torch.arange(9), key="a")
+    chosen = torch.tensor([4, 1, 7])
+    digests = [kept.digest(), kept.select(chosen).digest()]
+    assert digests == [every.digest(), every.select(chosen).digest()]
+    relabelled = Images(every.images, 1 - every.labels, rows=torch.arange(9), key="a")
+    other = Images(images(9, 1).images, every.labels, rows=torch.arange(9), key="b")
+    assert len({*digests, relabelled.digest(), other.digest(), kept.select(chosen.flip(0)).digest()}) == 5
+    assert len(list(own_cache.glob("digest-*"))) == 5
+    monkeypatch.setattr(Images, "_digest", None)
+    assert [kept.digest(), kept.select(chosen).digest()] == digests
