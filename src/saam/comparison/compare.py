@@ -22,7 +22,7 @@ def compare(
     data: str | Path | None = None,
     *,
     out: str | Path | None = None,
-    arms: Sequence[Side] | Mapping[str, Side] = ("none", "se", "cbam-channel", "saam"),
+    arms: Sequence[Side] | Mapping[str, Side] = ("none", "wider", "se", "saam"),
     seeds: int | Sequence[int] = 7,
     recipe: str | Recipe = "demo",
     metrics: Sequence[Metric] = (),

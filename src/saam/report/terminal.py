@@ -38,7 +38,7 @@ class ComparisonTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         view = overview(self.comparison)
-        for layout in _layouts(view.metrics[1:]):
+        for layout in _layouts(view.metrics[1:], costs=setting(self.comparison).task is None):
             made = _table(self.comparison, view, layout)
             if Measurement.get(console, options.update_width(1000), made).maximum <= options.max_width:
                 break
@@ -62,9 +62,10 @@ def table(comparison: Comparison) -> ComparisonTable:
     return ComparisonTable(comparison)
 
 
-def _layouts(others: Sequence[Metric]) -> Iterator[_Layout]:
-    """Go from the widest layout to the narrowest."""
-    yield _Layout(costs=True, others=tuple(others), p=True)
+def _layouts(others: Sequence[Metric], *, costs: bool) -> Iterator[_Layout]:
+    """Go from the widest layout to the narrowest; the costs of a task of the user's own are never measured."""
+    if costs:
+        yield _Layout(costs=True, others=tuple(others), p=True)
     for kept in range(len(others), -1, -1):
         yield _Layout(costs=False, others=tuple(others[:kept]), p=True)
     yield _Layout(costs=False, others=(), p=False)
@@ -87,7 +88,7 @@ def _table(comparison: Comparison, view: Overview, layout: _Layout) -> Table:
     for name in (*names, "verdict\nany n"):
         made.add_column(Text(name), justify="right", no_wrap=True)
     for row in view.rows:
-        made.add_row(*_cells(row, view, len(comparison.plan.seeds), layout))
+        made.add_row(*_cells(row, view, layout))
     return made
 
 
@@ -95,10 +96,10 @@ def _header(metric: Metric) -> str:
     return f"{metric.label} %" if metric.unit == "%" else metric.label
 
 
-def _cells(row: Row, view: Overview, seeds: int, layout: _Layout) -> list[Text]:
+def _cells(row: Row, view: Overview, layout: _Layout) -> list[Text]:
     metric, is_reference = view.primary, row.arm == view.reference
     score, difference = row.scores.get(metric.name), row.differences.get(metric.name)
-    runs = Text(f"{row.runs}/{seeds}")
+    runs = Text(f"{row.runs}/{row.planned}")
     if row.failed:
         runs.append(f"\n{row.failed} failed", "bold red")
     cells = [Text(_lines(row.arm), "bold"), runs]
