@@ -186,7 +186,7 @@ def children() -> float:
     """Return the processor time of the processes that this one started, dead or alive."""
     total = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds, tick = total.ru_utime + total.ru_stime, os.sysconf("SC_CLK_TCK")
-    for file in Path(f"/proc/{os.getpid()}/task/{os.getpid()}").glob("children"):
+    for file in Path("/proc/self/task").glob("*/children"):  # of whichever thread
         for child in file.read_text().split():
             fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
             seconds += (int(fields[11]) + int(fields[12])) / tick

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from saam.data import load_data
+from saam.executors import Processes
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "harness.py"
 
@@ -78,3 +79,12 @@ def test_an_unknown_measurement_is_refused(scope, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         scope["main"]()
     assert "unknown measurement lop: known are loop, augmentation" in capsys.readouterr().err
+
+
+def test_the_processor_time_of_processes_counts_whoever_started_them(scope):
+    before = scope["children"]()
+    with Processes(1) as pool:
+        pool.submit(sum, range(20_000_000)).result()
+        alive = scope["children"]() - before
+    assert alive > 0.05
+    assert scope["children"]() - before > 0.05
