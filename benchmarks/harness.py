@@ -38,7 +38,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import saam
-from modules import machine
+from saam._core.machine import processor
 from saam.comparison import Job, Plan
 from saam.comparison.job import build_model, work
 from saam.data import Batches, Images, Splits, load_data, train_batches
@@ -423,7 +423,7 @@ def main() -> None:
         [
             "# What training costs beside the network",
             "\n\n".join(__doc__.split("\n\n")[2:]).strip(),
-            f"- machine: {machine()}, {os.cpu_count()} processors; {platform.platform()}\n"
+            f"- machine: {processor()}, {os.cpu_count()} processors; {platform.platform()}\n"
             f"- versions: saam {saam.__version__}, torch {torch.__version__}, Python {platform.python_version()}\n"
             f"- data: {splits.label}, {len(splits.train):,} train images\n"
             f"- date: {datetime.now(UTC):%Y-%m-%d}; {rounds} rounds, {max(1, rounds // 3)} of workers; load "
