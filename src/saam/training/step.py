@@ -7,14 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import AdamW
+from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from saam.training.distributed import Group
 from saam.training.parameters import parameter_groups
 from saam.training.recipe import Recipe
 from saam.training.schedule import schedule_factor
-from saam.training.sgd import Sgd
 
 __all__ = ["Stepper", "require_precision"]
 
@@ -84,9 +83,9 @@ class Stepper:
         # the mean over processes of these is the mean over the batch, also where the shares differ in size
         self.scaler.scale(loss * (len(x) * group.size / batch) if group.size > 1 else loss).backward()  # type: ignore[no-untyped-call]
         if recipe.clip:
-            self.scaler.unscale_(self.optimizer)  # type: ignore[arg-type]
+            self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip)
-        self.scaler.step(self.optimizer)  # type: ignore[arg-type]
+        self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average is not None:
             self.average.update_parameters(self.model)
@@ -127,7 +126,7 @@ def require_precision(recipe: Recipe, device: torch.device) -> None:
         raise ValueError("precision 'fp16' needs a GPU, got the CPU: use precision='bf16' or 'no'")
 
 
-def _optimizer(model: nn.Module, recipe: Recipe, new_parameters: Collection[str]) -> Sgd | AdamW:
+def _optimizer(model: nn.Module, recipe: Recipe, new_parameters: Collection[str]) -> Optimizer:
     groups = parameter_groups(
         model,
         weight_decay=recipe.weight_decay,
@@ -136,4 +135,4 @@ def _optimizer(model: nn.Module, recipe: Recipe, new_parameters: Collection[str]
     )
     if recipe.optimizer == "adamw":
         return AdamW(groups, recipe.learning_rate, betas=(recipe.momentum, recipe.beta2))
-    return Sgd(groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.nesterov)
+    return SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.nesterov, foreach=True)
