@@ -264,10 +264,10 @@ def _check_labels(out: Path, kept: Plan | TaskPlan, plan: Plan | TaskPlan) -> No
 
 def _unnamed(plan: Plan | TaskPlan, changed: set[str]) -> list[str]:
     """Return what may differ where no field of the plan does, though the runs of some arms have other ids."""
-    arms = [plan.arm(arm).name for arm in plan.arms if arm in changed and plan.arm(arm).own]
-    if len(arms) == len(changed) and changed < set(plan.arms):
-        return [f"the code of {' and '.join(arms)}"]
-    own = plan.code(*changed)
+    arms = {arm: plan.arm(arm).name for arm in plan.arms if arm in changed and plan.arm(arm).own}
+    if arms.keys() == changed < set(plan.arms):
+        return [f"the code of {' and '.join(arms.values())}"]
+    own = [name for name in plan.code(*changed) if arms.keys() == changed or name not in arms.values()]
     code = f"the code of {' or '.join(own)}" if own else "the code"
     return [f"{'' if isinstance(plan, TaskPlan) else 'the images, '}{code} or the version of saam or torch"]
 
