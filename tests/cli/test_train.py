@@ -254,8 +254,18 @@ def test_torchrun_trains_as_one_process_does_and_saves_once(tmp_path):
     arguments = ["train", *DIGITS, "--model", "timm:test_convnext", "--attention", "se", "--where", "residual"]
     arguments += ["--recipe", "quick,epochs=2,batch_size=24", "--device", "cpu", "--threads", "1"]
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "saam", *arguments]
-        + ["--out", str(tmp_path / "two")],
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc_per_node=2",
+            "-m",
+            "saam",
+            *arguments,
+            "--out",
+            str(tmp_path / "two"),
+        ],
         env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
