@@ -201,7 +201,9 @@ def test_ctrl_c_in_a_comparison_is_one_line(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr("saam.cli.compare.compare", stop)
     assert run("compare", *TINY, "--out", tmp_path / "out") == 130
-    assert capsys.readouterr().err.startswith("saam: stopped; what was finished is kept")
+    assert capsys.readouterr().err.startswith(
+        "saam: stopped; the same command goes on after the last epoch that was finished"
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from mutations import mutate
 from saam.comparison import ACCURACY, LOSS, Comparison, Plan, load_comparison, load_model
 from saam.comparison.job import Finished, build_model
 from saam.comparison.records import CostRecord
-from saam.comparison.store import read_scores, write_costs, write_plan, write_run
+from saam.comparison.store import read_values, write_costs, write_plan, write_run
 from saam.report import table, verdicts
 from saam.report.charts import _by_epoch, charts
 from saam.report.command import command
@@ -75,7 +75,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
             finished="2026-01-01T00:00:00+00:00",
         )
         weights = to_bytes(build_model(plan, arm, seed=seed, classes=10).state_dict())
-        images = {"loss": torch.full((100,), 0.5).half(), "correct": torch.arange(100) < 80}
+        images = {"loss": torch.full((100,), 0.5).half(), "accuracy": 100 * (torch.arange(100) < 80).half()}
         write_run(out, Finished(record, weights, to_bytes(images)))
     cost = CostRecord("none", 9, 0, 9, 1.0, 1.0, 0.1, 1.0, 1.0, 0.1, 1.0, 1.0, 1.0, 8, (32, 32), 1, "cpu")
     write_costs(out, [cost], "cost")
@@ -206,7 +206,7 @@ def test_tensors(whole, tmp_path: Path, kind: str) -> None:
         if kind == "weights":
             load_model(folder, "none", 0)
         else:
-            read_scores(folder, run_id)
+            read_values(folder, run_id)
 
     read()
     draw = random.Random(0)

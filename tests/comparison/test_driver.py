@@ -9,50 +9,10 @@ from torch import nn
 
 from saam.comparison import PLAIN, compare, costs, driver, job, load_comparison, load_model
 from saam.comparison.job import Run
-from saam.comparison.records import CostRecord, RunRecord
-from saam.comparison.store import read_scores
+from saam.comparison.records import RunRecord
+from saam.comparison.store import read_values
+from saam.executors import processes
 from saam.training import ImageScores, Recipe
-
-
-@pytest.fixture
-def ran(monkeypatch, make_record):
-    """Runs and measurements that take no time; the list of those made so far."""
-    made = []
-
-    def run(plan, arm, seed, **_):
-        made.append((arm, seed))
-        splits = driver.load_data(plan.data, **plan.data_options)
-        record = make_record(
-            arm,
-            seed,
-            80 + seed + len(arm) / 10,
-            id=plan.run_id(arm, seed, fingerprint=splits.fingerprint),
-            finished=f"run {len(made)}",
-        )
-        return Run(record, nn.Linear(2, seed + 1), ImageScores(torch.tensor([0.5, 2.0]), torch.tensor([True, False])))
-
-    def measure_costs(models, recipe, **settings):
-        made.append(("costs", tuple(models), settings))
-        return tuple(cost_of(arm) for arm in models)
-
-    monkeypatch.setattr(job, "run", run)
-    monkeypatch.setattr(costs, "measure_costs", measure_costs)
-    return made
-
-
-def cost_of(arm):
-    values = {
-        field: {"str": arm, "tuple[int, int]": (32, 32)}.get(str(kind).removeprefix("<class '").removesuffix("'>"), 1)
-        for field, kind in CostRecord.__annotations__.items()
-    }
-    return CostRecord(**values)
-
-
-@pytest.fixture
-def executor():
-    """One run after the other, first come, first served."""
-    with ThreadPoolExecutor(1) as threads:
-        yield threads
 
 
 def timeless(comparison):
@@ -87,8 +47,8 @@ def test_the_folder_holds_plan_records_weights_and_costs_and_nothing_else(make_p
     assert load_comparison(tmp_path) == comparison
     record = comparison.records[0]
     assert RunRecord.from_json(json.loads((tmp_path / "runs" / f"{record.id}.json").read_text())) == record
-    scores = read_scores(tmp_path, record.id)
-    assert (scores.losses.tolist(), scores.correct.tolist()) == ([0.5, 2.0], [True, False])
+    scores = read_values(tmp_path, record.id)
+    assert {name: values.tolist() for name, values in scores.items()} == {"accuracy": [100, 0], "loss": [0.5, 2.0]}
 
 
 def test_progress_is_told_at_the_start_after_each_run_and_after_the_costs(make_plan, ran, executor, tmp_path):
@@ -114,7 +74,7 @@ def test_what_is_recorded_is_not_run_again(make_plan, ran, executor, tmp_path):
 
 def test_a_finished_comparison_starts_no_process(make_plan, ran, executor, tmp_path, monkeypatch):
     first = compare(make_plan(), tmp_path, executor=executor)
-    monkeypatch.setattr(driver, "Processes", lambda *_: pytest.fail("a process was started"))
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", lambda *_, **__: pytest.fail("a process was started"))
     assert compare(make_plan(), tmp_path) == first
 
 
@@ -414,33 +374,45 @@ def test_an_executor_gets_all_work_and_stays_open(make_plan, ran, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("asked", "processors", "threads", "device", "runs", "workers"),
+    ("asked", "processors", "threads", "device", "workers"),
     [
-        (None, 4, 1, "cpu", 6, 4),
-        (None, 4, 2, "cpu", 6, 2),
-        (None, 2, 4, "cpu", 6, 1),
-        (None, 8, 1, "cpu", 6, 6),
-        (None, 8, 1, "cuda", 6, 1),
-        (3, 8, 1, "cuda", 6, 3),
-        (None, 8, 1, ["cuda:0", "cuda:1"], 6, 2),
-        (3, 8, 1, ["cuda:0", "cuda:1"], 6, 3),
+        (None, 4, 1, "cpu", 4),
+        (None, 4, 2, "cpu", 2),
+        (None, 2, 4, "cpu", 1),
+        (None, 8, 1, "cpu", 6),
+        (None, 8, 1, "cuda", 1),
+        (3, 8, 1, "cuda", 3),
+        (None, 8, 1, ["cuda:0", "cuda:1"], 2),
+        (3, 8, 1, ["cuda:0", "cuda:1"], 3),
     ],
 )
-def test_workers_fit_the_machine_and_the_work(
-    make_plan, ran, executor, tmp_path, monkeypatch, asked, processors, threads, device, runs, workers
+def test_workers_fit_the_machine_and_share_out_the_devices(
+    make_plan, ran, tmp_path, monkeypatch, asked, processors, threads, device, workers
 ):
-    started = []
+    started, jobs = [], []
 
-    def processes(workers):
-        started.append(workers)
-        return executor
+    class Threads(ThreadPoolExecutor):
+        def __init__(self, workers):
+            super().__init__(1)
+            started.append(workers)
+
+        def submit(self, do, *given, **options):
+            jobs.extend(given[:1])
+            return super().submit(do, *given, **options)
 
     monkeypatch.setattr(driver.os, "sched_getaffinity", lambda _: set(range(processors)), raising=False)
-    monkeypatch.setattr(driver, "Processes", processes)
+    monkeypatch.setattr(driver, "Processes", Threads)
     monkeypatch.setattr(driver, "environment", lambda _: {})
     monkeypatch.setattr(driver, "require_device", torch.device)
     compare(make_plan(), tmp_path, workers=asked, threads=threads, device=device)
     assert started == [workers]
+    *runs, measured = jobs
+    assert measured.arms == make_plan().arms
+    names = [device] if isinstance(device, str) else device
+    assert {job.threads for job in runs} == {threads}
+    first = [job.device for job in runs[:workers]]
+    assert first == [names[slot % len(names)] for slot in range(len(first))]
+    assert {job.device for job in runs} == set(names)
 
 
 def test_the_trained_network_comes_back(make_plan, executor, tmp_path):
@@ -451,9 +423,9 @@ def test_the_trained_network_comes_back(make_plan, executor, tmp_path):
     loaded = load_model(tmp_path, "saam", 0)
     assert not loaded.training
     assert torch.equal(loaded(x), model.eval()(x))
-    kept = read_scores(tmp_path, load_comparison(tmp_path).records[1].id)
-    assert torch.equal(kept.losses, scores.losses.half().float())
-    assert torch.equal(kept.correct, scores.correct)
+    kept = read_values(tmp_path, load_comparison(tmp_path).records[1].id)
+    assert torch.equal(kept["loss"], scores.losses.half().float())
+    assert torch.equal(kept["accuracy"], 100 * scores.correct.float())
 
 
 def test_networks_that_are_not_there_or_damaged_are_named(make_plan, ran, executor, tmp_path):

@@ -154,9 +154,12 @@ def test_a_confidence_sequence_is_a_thin_line_with_ends_from_enough_seeds_on() -
     of_focus = {each.reference: each.evidence for each in overview(whole).of_focus["accuracy"]}
     assert lines == {arm: (evidence.low, evidence.high) for arm, evidence in of_focus.items()}
     assert chart.spec["layer"][5]["mark"]["strokeWidth"] < chart.spec["layer"][2]["mark"]["strokeWidth"]
+    planned = plan(arms=("none", "saam"), seeds=6)
+    runs = tuple(record(arm, seed, 80 + 0.1 * (arm == "saam"), 0.4) for arm, seed in planned.schedule())
+    chart = drawn(Comparison(planned, runs, ()))["of_focus", "Accuracy"]
     low, high = chart.spec["layer"][0]["encoding"]["x"]["scale"]["domain"]
-    assert low < min(end for end, _ in lines.values())
-    assert high > max(end for _, end in lines.values())
+    (line,) = values(chart, 5)
+    assert low < line["low"] < 0.1 - 0.2 < 0.1 + 0.2 < line["high"] < high
     assert len(drawn(comparison(seeds=5))["of_focus", "Accuracy"].spec["layer"]) == 5
 
 

@@ -1,8 +1,9 @@
 import shlex
-from types import SimpleNamespace
 
 from report.fakes import plan
 from saam._core.options import parse_options
+from saam.comparison import TaskPlan
+from saam.comparison.metrics import Metric
 from saam.report.command import command
 from saam.training import create_recipe
 
@@ -52,7 +53,8 @@ def test_what_is_usual_goes_unsaid() -> None:
 
 
 def test_a_task_of_ones_own_has_no_command() -> None:
-    assert command(SimpleNamespace(arms=("a", "b"), seeds=(0,))) == ""  # type: ignore[arg-type]
+    metrics = (Metric("iou", "higher", spread=0.01, delta=0.01),)
+    assert command(TaskPlan(task="nuclei:segment", arms=("none", "saam"), seeds=(0,), metrics=metrics)) == ""
 
 
 def test_what_words_cannot_say_is_left_to_the_file() -> None:

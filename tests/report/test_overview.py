@@ -1,11 +1,11 @@
 from dataclasses import replace
-from typing import NamedTuple
 
 import pytest
 
-from report.fakes import comparison, first, plan, record, with_use
+from report.fakes import comparison, first, plan, record, records, with_use
 from saam.comparison import Comparison
 from saam.comparison.metrics import ACCURACY, LOSS
+from saam.comparison.records import FailureRecord
 from saam.report import verdicts
 from saam.report.overview import overview
 
@@ -141,19 +141,20 @@ def test_every_stage_of_a_comparison_has_an_overview(runs: int) -> None:
     assert (verdicts(part) != []) == (runs > 0 and runs != 1)
 
 
-class Failed(NamedTuple):
-    arm: str
-    seed: int
-    error: str
-
-
 def test_failed_runs_are_counted_and_come_first() -> None:
     whole = comparison(seeds=5)
-    object.__setattr__(part := first(whole, 19), "failures", (Failed("saam", 4, "out of memory"),))
-    view = overview(part)
+    failed = FailureRecord("id", "saam", 4, "out of memory", "", {}, "")
+    view = overview(replace(first(whole, 19), failures=(failed,)))
     assert view.notes[0] == "1 of 20 runs failed: saam, seed 4: out of memory"
     assert {row.arm: row.failed for row in view.rows} == {"none": 0, "se": 0, "eca": 0, "saam": 1}
     assert overview(whole).failures == ()
+
+
+def test_an_arm_that_stopped_early_is_complete() -> None:
+    planned = plan(arms=("none", "saam", "se"), seeds=8, stopped={"saam": 6})
+    view = overview(Comparison(planned, records(planned), ()))
+    assert {row.arm: (row.runs, row.planned) for row in view.rows} == {"none": (8, 8), "saam": (6, 6), "se": (8, 8)}
+    assert (view.finished, view.planned, view.complete) == (22, 22, True)
 
 
 def test_the_metrics_are_those_of_the_plan() -> None:

@@ -6,15 +6,15 @@ import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 import saam.report.page
 from report.fakes import comparison, first, plan, record, with_use
-from saam.comparison import Comparison
+from saam.comparison import Comparison, TaskPlan
 from saam.comparison.metrics import Metric
+from saam.comparison.records import FailureRecord
 from saam.explain import ScoreMapStrip
 from saam.report import html, write_report
 from saam.report.charts import charts
@@ -162,7 +162,7 @@ def test_the_use_of_the_scores_is_on_the_page() -> None:
 
 @pytest.mark.usefixtures("no_bundle")
 def test_the_page_says_that_not_all_arms_with_scores_are_drawn() -> None:
-    arms = tuple(f"saam,heads={2**place}" for place in range(9))
+    arms = tuple(f"saam,temperature={1 + place}.0" for place in range(9))
     page = Page(html(learned(comparison(arms=("none", *arms), seeds=1), *arms)))
     assert "Drawn are 8 of 9 arms with scores." in " ".join(page.text.split())
 
@@ -206,8 +206,7 @@ def test_the_method_is_told() -> None:
 
 @pytest.mark.usefixtures("no_bundle")
 def test_nothing_from_outside_is_markup() -> None:
-    arm = f"saam,scorer={EVIL.replace(',', '')}"
-    planned = plan(("none", arm), 2, model=EVIL, data_options={EVIL: EVIL})
+    planned = plan(("none", EVIL), 2, model=EVIL, data_options={EVIL: EVIL}, aliases={EVIL: "saam"})
     changes = {"data": EVIL, "environment": {EVIL: EVIL}, "finished": EVIL, "id": EVIL}
     runs = tuple(record(planned.arms[i], seed, 80.0 + i, 0.5, **changes) for seed in range(2) for i in range(2))
     strip = replace(STRIP, title=EVIL, sites=(EVIL,))
@@ -250,36 +249,25 @@ def test_a_report_is_written(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
 
 
-class Task:
-    """A plan that is no classification: no model, data or recipe, and metrics of its own."""
+METRICS = (
+    Metric("iou", "higher", spread=0.01, delta=0.01, high=1.0, digits=3),
+    Metric("hausdorff", "lower", spread=0.2, delta=0.1, unit="mm", digits=1),
+)
 
-    title = "nuclei with a U-Net"
-    arms, seeds = ("none", "wider:time", "saam"), tuple(range(8))
-    reference, focus = "none", "saam"
-    metrics = (
-        Metric("iou", "higher", spread=0.01, delta=0.01, high=1.0, digits=3),
-        Metric("hausdorff", "lower", spread=0.2, delta=0.1, unit="mm", digits=1),
+
+def task() -> Comparison:
+    """A comparison that is no classification: no model, data or recipe, and metrics of its own; a run has failed."""
+    planned = TaskPlan(
+        task="nuclei:segment", arms=("none", "wider:time", "saam"), seeds=tuple(range(8)), metrics=METRICS
     )
-
-    def to_json(self) -> dict[str, Any]:
-        return {"title": self.title}
-
-
-class Failed(NamedTuple):
-    arm: str
-    seed: int
-    error: str
-
-
-def task() -> Any:
     runs = []
-    for seed in Task.seeds:
-        for place, arm in enumerate(Task.arms[: 2 if seed == 7 else 3]):
-            scores = {"iou": 0.7 + 0.02 * place + 0.001 * (seed + place) % 3, "hausdorff": 8 - place - 0.01 * seed}
-            curve = tuple({"epoch": epoch, "validation_iou": 0.1 * epoch} for epoch in (1, 2, 3))
-            runs.append(record(arm, seed, 0, 0, test=scores, validation={}, curve=curve, model="", data=""))
-    failures = (Failed("saam", 7, f"out of memory {EVIL}"),)
-    return SimpleNamespace(plan=Task(), records=tuple(runs), costs=(), classes=None, failures=failures)
+    for arm, seed in planned.schedule()[:-1]:
+        place = planned.arms.index(arm)
+        scores = {"iou": 0.7 + 0.02 * place + 0.001 * ((seed + place) % 3), "hausdorff": 8 - place - 0.01 * seed}
+        curve = tuple({"epoch": epoch, "validation_iou": 0.1 * epoch} for epoch in (1, 2, 3))
+        runs.append(record(arm, seed, 0, 0, test=scores, validation={}, curve=curve, model="", data=""))
+    failed = FailureRecord("id", "saam", 7, f"out of memory {EVIL}", "", {}, "")
+    return Comparison(planned, tuple(runs), (), failures=(failed,))
 
 
 @pytest.mark.usefixtures("no_bundle")
@@ -287,12 +275,12 @@ def test_a_task_of_ones_own_is_a_page_too() -> None:
     page = Page(html(task()))
     text = " ".join(page.text.split())
     assert "saam is better than no attention and a wider network of equal training time" in text
-    assert "Channel attention compared · nuclei with a U-Net" in text
+    assert "Channel attention compared · segment" in text
     assert "Iou: higher is better; expected spread of a difference 0.010, equivalent within ±0.010." in text
     assert "Hausdorff: lower is better; expected spread of a difference 0.2 mm, equivalent within ±0.1." in text
     for absent in ("accuracy", "Accuracy", "log-loss", "Recipe", "Make it again", "Test images", "Epochs"):
         assert absent not in text
-    assert page.cells[0] == ["", "Iou ", "Hausdorff, mm ", "Cost "]
+    assert page.cells[0] == ["", "Iou ", "Hausdorff, mm "]
     row = page.row("saam")
     assert row[0] == "saam 7 of 8 runs, 1 failed"
     assert (row[3].split()[0], row[6].split()[0]) == ("better", "better")

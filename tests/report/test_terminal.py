@@ -1,12 +1,12 @@
 import io
 from dataclasses import replace
-from typing import NamedTuple
 
 import pytest
 from rich.console import Console
 
 from report.fakes import comparison, cost, first, plan, record, with_use
 from saam.comparison import Comparison
+from saam.comparison.records import FailureRecord
 from saam.report import table
 from saam.report.overview import overview
 
@@ -107,15 +107,9 @@ def test_a_verdict_says_its_sequence_or_how_long_it_will_take() -> None:
     assert lines[eca + 1].endswith(f"~{more} more seeds")
 
 
-class Failed(NamedTuple):
-    arm: str
-    seed: int
-    error: str
-
-
 def test_failed_runs_stand_in_the_table_and_below() -> None:
-    whole = first(comparison(seeds=3), 11)
-    object.__setattr__(whole, "failures", (Failed("saam", 2, "out of memory"),))
+    failed = FailureRecord("id", "saam", 2, "out of memory", "", {}, "")
+    whole = replace(first(comparison(seeds=3), 11), failures=(failed,))
     lines = printed(whole, 80).splitlines()
     place = next(number for number, line in enumerate(lines) if line.startswith("saam"))
     assert " 2/3 " in lines[place]
@@ -139,11 +133,11 @@ def test_a_long_reference_does_not_widen_the_table() -> None:
 
 
 def test_labels_are_text_and_not_markup() -> None:
-    planned = plan(arms=("none", "saam,scorer=[red]x"), seeds=1)
+    planned = plan(arms=("none", "[red]x"), seeds=1, aliases={"[red]x": "saam"})
     runs = tuple(record(arm, seed, 80.0, 0.5, data="[bold]digits[/bold]") for arm, seed in planned.schedule())
     text = printed(Comparison(planned, runs, ()))
     assert "[bold]digits[/bold]" in text
-    assert "scorer=[red]x" in text.replace("\n", "").replace(" ", "")
+    assert "[red]x" in text
 
 
 def test_the_use_of_the_scores_stands_under_the_table() -> None:

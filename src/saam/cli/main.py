@@ -1,5 +1,6 @@
 """``saam``: one command for each thing that one does with the library, and errors in one line."""
 
+import dataclasses
 import os
 import sys
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from cyclopts import App, CycloptsError
 
 from saam._core.errors import printable
 from saam._version import __version__
+from saam.training import Recipe
 
 __all__ = ["app", "main"]
 
@@ -28,6 +30,9 @@ for _name, _help in {
     app.command(f"saam.cli.{_name}:command", name=_name, help=_help)
 app.command("saam.cli.listing:command", name="list", help="List attentions, squeezes, data sets, models or recipes.")
 
+_LONG = ("compare", "study", "train")  # commands that go on where they were stopped
+_KEPT = "; the same command goes on after the last epoch that was finished"
+_FIELDS = {"lr": "learning_rate", "wd": "weight_decay", "batch": "batch_size", "optim": "optimizer"}
 _USER_ERRORS = (ValueError, TypeError, OSError, RuntimeError, FloatingPointError)
 
 
@@ -38,12 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # for classes and functions of the user's own, as python -m has it
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        return _fail(str(error), 2)
+        hint = _hint(str(error))
+        return _fail(f"{str(error).partition(' Did you mean')[0]} {hint}" if hint else str(error), 2)
     except KeyboardInterrupt:
-        return _fail("stopped; what was finished is kept, the same command goes on from there", 130)
+        return _fail(f"stopped{_KEPT if words and words[0] in _LONG else ''}", 130)
     except ModuleNotFoundError as error:
         advice = "" if "pip install" in str(error) else "; install what saam has a use for: pip install 'saam[all]'"
         return _fail(f"{error}{advice}", 1)
@@ -52,6 +59,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _fail(str(error) or type(error).__name__, 1)
     return 0
+
+
+def _hint(message: str) -> str:
+    """Return where an option stands that a command does not have, or nothing."""
+    name = message.partition("Unknown option: --")[2].partition(".")[0].partition("=")[0]
+    if name in ("arm", "arms", "attach", "attention", "attentions"):
+        return "saam compare takes attentions as --arms none se saam, saam train one as --attention saam."
+    field = _FIELDS.get(name, name.replace("-", "_"))
+    if name and field in {entry.name for entry in dataclasses.fields(Recipe)}:
+        return f"It is part of the recipe, as in --recipe demo,{field}=..."
+    return ""
 
 
 def _fail(message: str, code: int) -> int:

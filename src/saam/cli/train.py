@@ -1,11 +1,14 @@
 """``saam train``: one network, from scratch or fine-tuned."""
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import torch
 from cyclopts import Parameter, validators
+from torch import nn
 
 from saam._core.options import parse_options
 from saam.cli.numbers import Count
@@ -13,11 +16,24 @@ from saam.cli.outputs import default_out
 from saam.cli.screen import screen, show_data
 from saam.comparison import Arm
 from saam.comparison.job import threads_set
-from saam.data import load_data, resolve_name
+from saam.comparison.precision import resolve_precision
+from saam.data import Splits, load_data, resolve_name
 from saam.explain import observe
 from saam.models import create_model, describe, untrained_parameters
 from saam.report.words import share_range
-from saam.training import EpochRecord, create_recipe, fit, save_checkpoint, together, writable
+from saam.training import (
+    PRECISIONS,
+    EpochRecord,
+    Group,
+    Recipe,
+    create_recipe,
+    fit,
+    save_checkpoint,
+    saved_run,
+    together,
+    writable,
+)
+from saam.training.tracking import TrackedRun, require_trackers
 
 __all__ = ["command"]
 
@@ -36,6 +52,7 @@ def command(
     threads: Count | None = None,
     device: str | None = None,
     again: bool = False,
+    track: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
 ) -> None:
     """Train a network, and save it with its settings, its learning curve and its test score.
 
@@ -60,7 +77,7 @@ def command(
         "identity": the attention changes nothing at first; or "default": as the papers have it.
     recipe
         Training recipe (saam list recipes), with changes as in "cifar,epochs=30"; "finetune" for a pretrained network,
-        else "demo".
+        else "demo". With "precision=auto" a few steps are timed first, and the faster precision is kept.
     seed
         Of everything that is drawn.
     out
@@ -71,7 +88,10 @@ def command(
         As torch names it; the best there is.
     again
         Train again what is finished.
+    track
+        Log the curves to tensorboard, wandb or mlflow; several may be named.
     """
+    require_trackers(track)
     name, changes = parse_options(recipe or ("finetune" if pretrained else "demo"))
     chosen = create_recipe(name, **changes)
     (data_name, data_options), (model_name, model_options) = parse_options(data), parse_options(model)
@@ -102,15 +122,27 @@ def command(
         "recipe": chosen.to_dict(),
         "seed": seed,
     }
-    identity = _identity(json.loads(json.dumps(settings)))
+    kept = json.loads(json.dumps(settings))
+    identity = _identity(kept)
     out = out or default_out(data_name, model_name, identity)
     console = screen()
+    if chosen.precision == "auto":
+        with together(device) as group, threads_set(threads):
+            chosen = _resolved(chosen, network, splits, group, out)
+        settings["recipe"] = identity["recipe"] = chosen.to_dict()
     if _finished(out, identity) and not again:
         console.print(f"{out} holds this training, finished; --again trains it again", soft_wrap=True)
         return
     with together(device) as group, threads_set(threads), writable(out):
         console.quiet = group.rank > 0
         show_data(console, splits)
+        title = f"{model} on {Path(data_name).name}"
+        logs = [
+            TrackedRun(
+                each, out, project=f"saam {title}", name=f"{attention} seed {seed}", group=attention, config=kept
+            )
+            for each in (track if group.rank == 0 else ())
+        ]
 
         def show(epoch: EpochRecord) -> None:
             console.print(
@@ -120,6 +152,8 @@ def command(
                 f"{epoch.seconds:.1f} s{_scores(epoch)}",
                 soft_wrap=True,
             )
+            for log in logs:
+                log.log(epoch.epoch, {key: value for key, value in asdict(epoch).items() if key != "epoch"})
 
         state = out / "state.pt"
         fitted = fit(
@@ -138,10 +172,38 @@ def command(
         if group.rank == 0:
             save_checkpoint(out, network, {**settings, "test": asdict(test)}, fitted.result.curve)
             state.unlink(missing_ok=True)
+        for log in logs:
+            log.finish({f"test/{key}": value for key, value in asdict(test).items()})
         console.print(
             f"test: {test.accuracy:.2f} % of {test.count} images, log-loss {test.loss:.3f} nats", soft_wrap=True
         )
         console.print(f"saved: {out}", soft_wrap=True)
+
+
+def _resolved(recipe: Recipe, network: nn.Module, splits: Splits, group: Group, out: Path) -> Recipe:
+    """The recipe with the precision that the folder has, or that the first process finds to be faster."""
+    index = 0
+    if group.rank == 0:
+        found = resolve_precision(
+            recipe,
+            network,
+            image_size=splits.train.shape,
+            images=len(splits.train),
+            device=group.device,
+            known=_kept_precision(out),
+        )
+        index = PRECISIONS.index(found.precision)
+    return recipe.replace(precision=PRECISIONS[int(group.total(torch.tensor(index)))])
+
+
+def _kept_precision(out: Path) -> str:
+    """The precision of the training that a folder holds, finished or not; nothing where it holds none."""
+    kept = saved_run(out / "state.pt")
+    if not kept and (out / "config.json").is_file():
+        with suppress(ValueError):  # a network from elsewhere; it is refused later
+            kept = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    precision = kept.get("recipe", {}).get("precision", "") if isinstance(kept, dict) else ""
+    return precision if precision in PRECISIONS and precision != "auto" else ""
 
 
 def _scores(epoch: EpochRecord) -> str:

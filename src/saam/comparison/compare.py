@@ -10,6 +10,7 @@ from saam.comparison.metrics import Metric
 from saam.comparison.plan import Plan
 from saam.comparison.store import Comparison
 from saam.comparison.task import TaskPlan
+from saam.comparison.tracking import tracked
 from saam.training import Recipe, create_recipe
 
 __all__ = ["compare"]
@@ -22,7 +23,7 @@ def compare(
     data: str | Path | None = None,
     *,
     out: str | Path | None = None,
-    arms: Sequence[Side] | Mapping[str, Side] = ("none", "se", "cbam-channel", "saam"),
+    arms: Sequence[Side] | Mapping[str, Side] = ("none", "wider", "se", "saam"),
     seeds: int | Sequence[int] = 7,
     recipe: str | Recipe = "demo",
     metrics: Sequence[Metric] = (),
@@ -31,6 +32,7 @@ def compare(
     start: str = "identity",
     reference: str = "",
     focus: str = "",
+    track: str | Sequence[str] = (),
     **settings: Any,
 ) -> Comparison:
     """Compare attentions: train each with the same seeds, and keep everything in a folder.
@@ -55,6 +57,7 @@ def compare(
         start: "identity" or "default".
         reference: The arm that the others are compared with.
         focus: The arm that the report is about.
+        track: "tensorboard", "wandb" or "mlflow", or several: logs the curve of every run there while it trains.
         settings: Of `saam.comparison.driver.drive`: workers, threads, executor, device, costs, retry, max_seeds, budget
             and the callbacks.
 
@@ -65,6 +68,7 @@ def compare(
         TypeError: No folder for the results, or neither a plan, nor data, nor metrics.
         ValueError: A model, a data set, an attention or an option that does not exist, or a folder that holds another
             comparison.
+        ModuleNotFoundError: A tracker is not installed.
         OSError: The folder cannot be written.
     """
     if out is None and (metrics or isinstance(what, Plan | TaskPlan)):
@@ -72,7 +76,7 @@ def compare(
     if out is None:
         raise TypeError("expected a folder for the results: pass out=")
     if isinstance(what, Plan | TaskPlan):
-        return drive(what, out, **settings)
+        return _run(what, Path(out), track, settings)
     sides: dict[str, Any] = {
         "arms": arms,
         "seeds": tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
@@ -86,7 +90,7 @@ def compare(
                 f"{what if isinstance(what, str) else getattr(what, '__name__', what)!r} alone"
             )
         task = TaskPlan(task=what, metrics=tuple(metrics), options=dict(options or {}), **sides)  # type: ignore[arg-type]
-        return drive(task, out, **settings)
+        return _run(task, Path(out), track, settings)
     data, data_options = parse_options(str(data))
     model, model_options = parse_options(what) if isinstance(what, str) else (what, {})
     if isinstance(recipe, str):
@@ -102,4 +106,9 @@ def compare(
         start=start,  # type: ignore[arg-type]
         **{**sides, **({"metrics": tuple(metrics)} if metrics else {})},
     )
-    return drive(plan, out, **settings)
+    return _run(plan, Path(out), track, settings)
+
+
+def _run(plan: Plan | TaskPlan, out: Path, track: str | Sequence[str], settings: Mapping[str, Any]) -> Comparison:
+    with tracked(track, out, settings) as chosen:
+        return drive(plan, out, **chosen)

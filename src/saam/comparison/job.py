@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from saam._core.devices import Device, device_of, require_device
 from saam._core.files import write_atomically
+from saam._core.machine import processor
 from saam._core.objects import is_reference, resolve
 from saam._core.random import all_seeded
 from saam._version import __version__
@@ -55,7 +56,7 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
     "torchvision:googlenet": {"transform_input": True, "aux_logits": False},
     "torchvision:inception_v3": {"transform_input": True},
 }
-Tell = Callable[[int, int, dict[str, float]], object]  # epoch, epochs, numbers
+Tell = Callable[[int, int, dict[str, float], dict[str, float]], object]  # epoch, epochs, numbers to show, all numbers
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -107,16 +108,18 @@ def work(job: Job) -> Finished | FailureRecord:
         OSError: the state cannot be written (no room, no right), which is nothing that the run did.
         ImportError: this process cannot import a class or function of the plan, which is nothing either.
     """
-    whole = job.plan.task if isinstance(job.plan, TaskPlan) else job.plan.model
-    for name in (whole, job.plan.arm(job.arm).name):
-        if is_reference(name):
-            _imported(name)
+    for name in job.plan.code(job.arm):
+        _imported(name)
     state = job.state if job.state is not None and job.state.parent.is_dir() else None
 
-    def tell(epoch: int, epochs: int, numbers: dict[str, float]) -> None:
+    curve: list[dict[str, float]] = []
+
+    def tell(epoch: int, epochs: int, shown: dict[str, float], numbers: dict[str, float]) -> None:
         if state is not None:
-            progress = ProgressRecord(job.arm, job.seed, epoch, epochs, numbers)
-            write_atomically({state.with_suffix(".json"): json.dumps(asdict(progress)).encode()})
+            file = state.with_suffix(".json")
+            curve[:] = [*(curve or _curve(file, epoch)), {"epoch": epoch, **numbers}]
+            progress = ProgressRecord(job.arm, job.seed, epoch, epochs, shown, tuple(curve))
+            write_atomically({file: json.dumps(asdict(progress)).encode()})
 
     try:
         with threads_set(job.threads):
@@ -131,13 +134,13 @@ def work(job: Job) -> Finished | FailureRecord:
 
 def _of_plan(job: Job, plan: Plan, state: Path | None, tell: Tell) -> Finished:
     def on_epoch(epoch: EpochRecord) -> None:
-        numbers = {name: getattr(epoch, name) for name in ("train_loss", "validation_accuracy", "seconds")}
-        tell(epoch.epoch, plan.recipe.epochs, numbers)
+        numbers = {name: value for name, value in asdict(epoch).items() if name not in ("epoch", "observed")}
+        shown = {name: numbers[name] for name in ("train_loss", "validation_accuracy", "seconds")}
+        tell(epoch.epoch, plan.recipe.epochs, shown, numbers)
 
     done = run(plan, job.arm, job.seed, device=job.device, on_epoch=on_epoch, state=state)
-    return Finished(
-        done.record, _weights(done.model), _bytes({"loss": done.scores.losses.half(), "correct": done.scores.correct})
-    )
+    scores = {"accuracy": 100 * done.scores.correct.half(), "loss": done.scores.losses.half()}
+    return Finished(done.record, _weights(done.model), _bytes(scores))
 
 
 def _of_task(job: Job, plan: TaskPlan, state: Path | None, tell: Tell) -> Finished:
@@ -151,7 +154,7 @@ def _of_task(job: Job, plan: TaskPlan, state: Path | None, tell: Tell) -> Finish
         if kept is not None:
             content = {"curve": curve, "seconds": seconds + time.perf_counter() - start}
             write_atomically({kept: json.dumps(content).encode()})
-        tell(epoch, epochs, numbers)
+        tell(epoch, epochs, numbers, numbers)
 
     folder = None if state is None else state.with_suffix("")
     if folder is not None:
@@ -225,6 +228,15 @@ def _imported(name: str) -> Any:
         raise ImportError(str(error) if isinstance(error, ValueError) else f"{name}: {error!r}") from error
 
 
+def _curve(file: Path, epoch: int) -> list[dict[str, float]]:
+    """Return what a run that goes on has told of the epochs before this one."""
+    try:
+        kept = ProgressRecord.from_json(json.loads(file.read_text()))
+    except (OSError, ValueError):  # it has just begun
+        return []
+    return [entry for entry in kept.curve if entry["epoch"] < epoch]
+
+
 def _weights(model: nn.Module) -> bytes:
     state = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
     return _bytes(
@@ -242,7 +254,8 @@ def _bytes(tensors: dict[str, Tensor]) -> bytes:
 def failure(job: Job, error: str, *, trace: str = "") -> FailureRecord:
     """Return the record of a job that failed."""
     where = {**environment(torch.device("cpu")), "device": job.device or ""}
-    return FailureRecord(job.id, job.arm, job.seed, error, trace, where, _now())
+    record = FailureRecord(job.id, job.arm, job.seed, error, trace, where, _now())
+    return FailureRecord.from_json(record.to_json())  # as it will be read
 
 
 def run(
@@ -329,7 +342,7 @@ def build_model(plan: Plan, arm: str, *, seed: int, classes: int) -> nn.Module:
         )
     return create_model(
         resolve(plan.model) if is_reference(plan.model) else plan.model,
-        attention=attention_of(side)[0] if is_reference(side.name) else side.attention,
+        attention=attention_of(side)[0] if side.own else side.attention,
         head=side.head,
         num_classes=classes,
         where=plan.where,
@@ -385,7 +398,7 @@ def environment(device: torch.device) -> dict[str, str | int]:
         "torch": str(torch.__version__),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": _processor(),
+        "cpu": processor(),
         "threads": torch.get_num_threads(),
         "fused": backends()["fused"],
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
@@ -403,11 +416,3 @@ def _json(options: dict[str, Any]) -> str:
 @lru_cache(maxsize=1)
 def _load(name: str, options: str) -> Splits:
     return load_data(name, **json.loads(options))
-
-
-@lru_cache
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()

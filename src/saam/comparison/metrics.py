@@ -15,6 +15,9 @@ __all__ = ["ACCURACY", "LOSS", "Better", "Metric"]
 
 Better = Literal["higher", "lower"]
 
+_LARGEST = 1e9  # what is far above or below the scale of a score makes statistics overflow
+_MOST_DIGITS = 12
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -32,8 +35,8 @@ class Metric:
         label: the name in print; ``name`` where none is given.
 
     Raises:
-        ValueError: an empty name, an unknown direction, a spread or delta that is not positive, negative digits, or
-            limits in the wrong order.
+        ValueError: an empty name, an unknown direction, a spread or delta that is not positive or beyond all scales,
+            digits out of range, or limits in the wrong order.
 
     Example:
         >>> Metric("iou", "higher", spread=0.5, delta=0.5, unit="%", high=100.0).difference_unit
@@ -58,14 +61,19 @@ class Metric:
             raise unknown("direction", self.better, get_args(Better))
         for field in ("spread", "delta"):
             value = getattr(self, field)
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"the {field} of metric {self.name!r} must be a number above 0, got {value}")
-        if self.digits < 0:
-            raise ValueError(f"the digits of metric {self.name!r} must be 0 or more, got {self.digits}")
+            if not 1 / _LARGEST <= value <= _LARGEST:
+                raise ValueError(
+                    f"the {field} of metric {self.name!r:.80} must be a number above 0, {1 / _LARGEST:g} to "
+                    f"{_LARGEST:g}, got {value}"
+                )
+        if not 0 <= self.digits <= _MOST_DIGITS:
+            raise ValueError(
+                f"the digits of metric {self.name!r:.80} must be 0 or more, {_MOST_DIGITS} at most, got {self.digits}"
+            )
         if not self.label:
             object.__setattr__(self, "label", self.name)
         if not self.low < self.high:
-            raise ValueError(f"metric {self.name!r} must have low < high, got {self.low} and {self.high}")
+            raise ValueError(f"metric {self.name!r:.80} must have low < high, got {self.low} and {self.high}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain JSON values; infinite limits are None."""

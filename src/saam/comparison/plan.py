@@ -8,9 +8,9 @@ from typing import Any, Literal, Self
 import torch
 
 from saam._core.errors import printable
-from saam._core.objects import is_reference, reference_to, source_hash
+from saam._core.objects import reference_to, source_hash
 from saam._version import __version__
-from saam.comparison.arm import Arm
+from saam.comparison.arm import Arm, is_own
 from saam.comparison.metrics import ACCURACY, LOSS, Metric
 from saam.comparison.schedule import checked_sides, schedule
 from saam.data import kept_options, resolve_name
@@ -93,6 +93,11 @@ class Plan:
         """Return the arm of a label."""
         return Arm(self.aliases.get(label, label))
 
+    def code(self, *arms: str) -> tuple[str, ...]:
+        """Return the classes and functions of the user's own that the runs of these arms need; of all without any."""
+        names = [self.model, *(side.name for side in map(self.arm, arms or self.arms) if side.own)]
+        return tuple(dict.fromkeys(name for name in names if is_own(name)))
+
     def schedule(self) -> tuple[tuple[str, int], ...]:
         """Return (arm, seed) of every run: all arms of the first seed, then of the next, so that pairs fill up."""
         return schedule(self.arms, self.seeds, self.stopped)
@@ -114,7 +119,6 @@ class Plan:
         """
         side = self.arm(arm)
         plain = side.plain
-        own = [name for name in (self.model, side.name) if is_reference(name)]
         content = {
             "saam": __version__,
             "torch": str(torch.__version__),
@@ -125,7 +129,7 @@ class Plan:
             "fingerprint": fingerprint,
             "recipe": self.recipe.to_dict(),
             "arm": side.label,
-            "own": {name: source_hash(name) for name in own},
+            "own": {name: source_hash(name) for name in self.code(arm)},
             "where": None if plain else self.where,
             "start": None if plain else self.start,
             "seed": seed,
@@ -172,8 +176,7 @@ def check_plan(plan: Plan) -> None:
     Raises:
         ValueError: the name or an option of the network or of the data is not taken from a file.
     """
-    own = [name for name in (plan.model, *(plan.arm(arm).name for arm in plan.arms)) if is_reference(name)]
-    if own:
+    if own := plan.code():
         raise ValueError(
             f"code is not taken from a file, which names {', '.join(own)}: name it yourself, where you call"
         )

@@ -70,7 +70,7 @@ class RunRecord:
         """
         record = _checked(cls, values)
         for name in ("test", "validation"):
-            record[name] = _scores(name, record[name], task=not record["recipe"])
+            record[name] = _scores(name, record[name], of_images=bool(record["recipe"]))
         _check_curve(record["curve"])
         for name, value in record["environment"].items():
             if not isinstance(value, str | int | float | None):
@@ -120,6 +120,7 @@ class ProgressRecord:
         arm: of the run, and ``seed``.
         epoch: the last one that is finished, of so many ``epochs``.
         numbers: of that epoch, such as losses, by name.
+        curve: one mapping per epoch so far: numbers by name, "epoch" among them.
     """
 
     arm: str
@@ -127,6 +128,7 @@ class ProgressRecord:
     epoch: int
     epochs: int
     numbers: dict[str, float]
+    curve: tuple[dict[str, Any], ...] = ()
 
     @classmethod
     def from_json(cls, values: object) -> Self:
@@ -140,6 +142,7 @@ class ProgressRecord:
             _usual(value, None) for value in record["numbers"].values()
         ):
             raise ValueError(f"expected epochs and numbers by name, got {record!r:.200}")
+        _check_curve(record.get("curve", ()))
         return cls(**record)
 
 
@@ -237,28 +240,27 @@ def _checked(cls: type[Any], values: object) -> dict[str, Any]:
             raise ValueError(f"field {name!r} must be {hint}, got {value!r:.80}")
         if kind in (int, float) and not _usual(value, None if name in _SIGNED else 0):
             raise ValueError(f"field {name!r} must be a number that is usual there, got {value!r:.80}")
-        record[name] = printable(value) if isinstance(value, str) else value
+        record[name] = "\n".join(map(printable, value.split("\n"))) if isinstance(value, str) else value
     if "image_size" in record and not _is_size(record["image_size"]):
         raise ValueError(f"field 'image_size' must be (height, width), got {record['image_size']!r:.80}")
     return record
 
 
-def _scores(name: str, values: Mapping[str, Any], *, task: bool) -> dict[str, float]:
-    """Return the scores of a record after a check, accuracy, loss and count among them unless a task says otherwise."""
+def _scores(name: str, values: Mapping[str, Any], *, of_images: bool) -> dict[str, float]:
+    """Return the scores of a record after a check; a null is NaN. A task of the user's own has scores of its own."""
     scores = {key: math.nan if score is None else score for key, score in values.items()}
-    if task:
-        if not all(_usual(score, None) or score is math.nan for score in scores.values()):
-            raise ValueError(f"field {name!r} must hold numbers, got {scores!r:.80}")
-        return scores
-    if not {"accuracy", "loss", "count"} <= scores.keys():
+    if of_images and not {"accuracy", "loss", "count"} <= scores.keys():
         raise ValueError(f"field {name!r} must hold accuracy, loss and count, got {sorted(scores)!r:.80}")
-    if not all(isinstance(score, int | float) and not isinstance(score, bool) for score in scores.values()):
-        raise ValueError(f"field {name!r} must hold numbers, got {scores!r:.80}")
-    if not (math.isnan(scores["accuracy"]) or 0 <= scores["accuracy"] <= 100):
+    for key, score in scores.items():
+        if not (isinstance(score, float) and math.isnan(score)) and not _usual(score, None):
+            raise ValueError(f"field {name!r} must hold numbers, got {score!r:.80} as {key!r:.80}")
+    if not of_images:
+        return scores
+    if scores["accuracy"] < 0 or scores["accuracy"] > 100:
         raise ValueError(f"the accuracy of field {name!r} must be 0 to 100 %, got {scores['accuracy']}")
-    if not (math.isnan(scores["loss"]) or _usual(scores["loss"], -_ROUNDING)):
-        raise ValueError(f"the loss of field {name!r} must be a usual number, 0 or above, got {scores['loss']}")
-    if not isinstance(scores["count"], int) or not _usual(scores["count"], 1):
+    if scores["loss"] < -_ROUNDING:
+        raise ValueError(f"the loss of field {name!r} must be 0 or above, got {scores['loss']}")
+    if not isinstance(scores["count"], int) or scores["count"] < 1:
         raise ValueError(f"the count of field {name!r} must be a whole number, 1 or above, got {scores['count']}")
     return scores
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from saam._core.errors import printable, unknown
-from saam._core.objects import is_reference, reference_to
-from saam.comparison.arm import PLAIN, WIDER, Arm
+from saam._core.objects import reference_to
+from saam.comparison.arm import CONTROLS, PLAIN, WIDER, Arm, is_own
 from saam.nn import list_attentions
 
 __all__ = ["MOST_SEEDS", "checked_sides", "schedule"]
@@ -53,6 +53,8 @@ def checked_sides(
         if label and label != spelled:
             if label != printable(label) or not label.strip():
                 raise ValueError(f"an arm needs a label that can be printed, got {printable(label)!r}")
+            if label in CONTROLS:
+                raise ValueError(f"the label {label!r} is that of a control: give {spelled!r} another one")
             aliases[label] = Arm(spelled).label
             labels.append(label)
         else:
@@ -73,7 +75,7 @@ def checked_sides(
     if max(seeds) > _LARGEST_SEED:
         raise ValueError(f"seeds must be below 2**63, got {max(seeds)}")
     spelled_arms = {label: Arm(aliases.get(label, label)) for label in labels}
-    own = [label for label, arm in spelled_arms.items() if is_reference(arm.name)]
+    own = [label for label, arm in spelled_arms.items() if arm.own]
     shown = (focus and [focus]) or own or [label for label, arm in spelled_arms.items() if arm.scored] or labels[-1:]
     ends = {
         "reference": reference or (PLAIN if PLAIN in labels else labels[0]),
@@ -98,7 +100,7 @@ def _short(spelled: str) -> str:
     """Return ``Name,options`` for ``package.module:Name,options``, and nothing for an attention of the library's."""
     name, comma, options = spelled.partition(",")
     short = name.rpartition(":")[2]
-    if not is_reference(name.strip()) or short in (PLAIN, WIDER, *list_attentions()):
+    if not is_own(name.strip()) or short in (PLAIN, WIDER, *list_attentions()):
         return ""
     return short + comma + options
 

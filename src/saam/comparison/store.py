@@ -3,8 +3,7 @@
     OUT/plan.json                  the plan, and the id of each of its runs
     OUT/runs/<id>.json             one record for each finished run
     OUT/weights/<id>.safetensors   the network that it left
-    OUT/scores/<id>.safetensors    its log-loss on each test image (float16), and whether it was right there; or what a
-                                   task of the user's own gave for each test image (float32)
+    OUT/scores/<id>.safetensors    its scores on each test image, by metric name (float16)
     OUT/failures/<id>.json         one record for each run that failed
     OUT/states/<id>.pt             the state of a run that is not finished, after its last epoch; <id>.json says how
                                    far; a task of the user's own has the folder <id>/ and <id>.curve.json instead
@@ -21,18 +20,19 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from saam._core.files import read_bytes, write_atomically
-from saam._core.objects import is_reference
 from saam.comparison.job import Finished, build_model, without_fetching
 from saam.comparison.plan import Plan, check_plan
 from saam.comparison.records import CostRecord, FailureRecord, ProgressRecord, RunRecord, read_json
 from saam.comparison.task import TaskPlan
 from saam.models.from_file import room_for
-from saam.training import ImageScores
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = [
     "Comparison",
@@ -40,6 +40,7 @@ __all__ = [
     "check_setting",
     "forget_failure",
     "kept_aliases",
+    "kept_precision",
     "load_comparison",
     "load_model",
     "load_plan",
@@ -48,7 +49,6 @@ __all__ = [
     "read_failures",
     "read_progress",
     "read_records",
-    "read_scores",
     "read_values",
     "state_file",
     "tidy_states",
@@ -95,6 +95,31 @@ class Comparison:
     classes: int | None = None
     failures: tuple[FailureRecord, ...] = ()
     progress: tuple[ProgressRecord, ...] = ()
+
+    def to_frame(self) -> "pandas.DataFrame":
+        """Return the finished runs as a table of pandas, one row a run: arm, seed, test and validation scores, costs.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError("a frame needs a package: pip install pandas") from error
+        rows = [
+            {
+                "arm": record.arm,
+                "seed": record.seed,
+                **{f"test_{name}": score for name, score in record.test.items()},
+                **{f"validation_{name}": score for name, score in record.validation.items()},
+                "parameters": record.parameters,
+                "seconds": record.seconds,
+                "finished": record.finished,
+                "id": record.id,
+            }
+            for record in self.records
+        ]
+        return pandas.DataFrame(rows)
 
 
 def load_comparison(out: str | Path) -> Comparison:
@@ -156,13 +181,32 @@ def load_model(out: str | Path, arm: str, seed: int) -> nn.Module:
     return model.eval()
 
 
-def kept_aliases(out: Path) -> dict[str, str]:
-    """Return what the labels of arms stand for in a folder; nothing where it holds no comparison.
+def kept_aliases(out: Path, focus: str) -> dict[str, str]:
+    """Return what the labels of arms stand for in a folder; nothing where it holds no comparison, or another focus arm.
+
+    Args:
+        out: the folder.
+        focus: label of the focus arm, without aliases.
 
     Raises:
         ValueError: the plan in the folder is damaged.
     """
-    return dict(_read_plan(out)[0].aliases) if (out / "plan.json").is_file() else {}
+    if not (out / "plan.json").is_file():
+        return {}
+    kept = _read_plan(out)[0]
+    return dict(kept.aliases) if kept.arm(kept.focus).label == focus else {}
+
+
+def kept_precision(out: Path) -> str:
+    """Return the precision of the comparison in a folder; nothing where it holds none, or none of training by a recipe.
+
+    Raises:
+        ValueError: the plan in the folder is damaged.
+    """
+    if not (out / "plan.json").is_file():
+        return ""
+    kept = _read_plan(out)[0]
+    return kept.recipe.precision if isinstance(kept, Plan) and kept.recipe.precision != "auto" else ""
 
 
 def check_setting(out: Path, plan: Plan | TaskPlan, fingerprint: str) -> None:
@@ -183,7 +227,7 @@ def check_setting(out: Path, plan: Plan | TaskPlan, fingerprint: str) -> None:
         equal = {
             run: same.run_id(*run, fingerprint=fingerprint) == kept_id
             for run, kept_id in zip(same.schedule(), content["runs"], strict=True)
-            if (name := same.arm(run[0]).name) in known or not is_reference(name)
+            if same.arm(run[0]).name in known or not same.arm(run[0]).own
         }
         if all(equal.values()):
             return
@@ -204,8 +248,8 @@ def check_metrics(out: Path, plan: Plan | TaskPlan, records: Iterable[RunRecord]
     for record in records:
         if missing := [metric.name for metric in plan.metrics if metric.name not in record.test]:
             raise ValueError(
-                f"the runs in {out} have no score {' and no '.join(missing)}, only {', '.join(sorted(record.test))}: "
-                "choose metrics among these, or another --out"
+                f"{out / 'plan.json'} compares {', '.join(missing)!r:.80}, and the runs have "
+                f"{', '.join(sorted(record.test))!s:.200} alone: choose metrics among these, or another --out"
             )
 
 
@@ -220,11 +264,10 @@ def _check_labels(out: Path, kept: Plan | TaskPlan, plan: Plan | TaskPlan) -> No
 
 def _unnamed(plan: Plan | TaskPlan, changed: set[str]) -> list[str]:
     """Return what may differ where no field of the plan does, though the runs of some arms have other ids."""
-    arms = {arm: name for arm in plan.arms if arm in changed and is_reference(name := plan.arm(arm).name)}
+    arms = {arm: plan.arm(arm).name for arm in plan.arms if arm in changed and plan.arm(arm).own}
     if arms.keys() == changed < set(plan.arms):
         return [f"the code of {' and '.join(arms.values())}"]
-    whole = plan.task if isinstance(plan, TaskPlan) else plan.model
-    own = [name for name in (whole, *(arms.values() if arms.keys() == changed else ())) if is_reference(name)]
+    own = [name for name in plan.code(*changed) if arms.keys() == changed or name not in arms.values()]
     code = f"the code of {' or '.join(own)}" if own else "the code"
     return [f"{'' if isinstance(plan, TaskPlan) else 'the images, '}{code} or the version of saam or torch"]
 
@@ -348,19 +391,6 @@ def read_failures(out: Path, ids: Mapping[tuple[str, int], str], records: Contai
     return failures
 
 
-def read_scores(out: Path, run_id: str) -> ImageScores:
-    """Return the scores of a finished run on each test image.
-
-    Raises:
-        FileNotFoundError: they are not there; comparisons of old have none.
-        ValueError: the file is damaged.
-    """
-    content = read_values(out, run_id)
-    if not {"loss", "correct"} <= content.keys():
-        raise ValueError(f"{_scores(out, run_id)} has no loss and correct by image, but {', '.join(sorted(content))}")
-    return ImageScores(content["loss"], content["correct"].bool())
-
-
 def read_values(out: str | Path, run_id: str) -> dict[str, Tensor]:
     """Return the scores of a finished run on each test image, by name.
 
@@ -369,8 +399,8 @@ def read_values(out: str | Path, run_id: str) -> dict[str, Tensor]:
         run_id: `RunRecord.id`.
 
     Returns:
-        By name the score of each test image (N,): "loss" (nats) and "correct" (0 or 1), or what a task of the user's
-        own returned as `Outcome.values`.
+        The score of each test image (N,) by metric name: "accuracy" (0 or 100 %) and "loss" (nats), or what a task of
+        the user's own returned as `Outcome.values`.
 
     Raises:
         FileNotFoundError: they are not there.
@@ -423,7 +453,7 @@ def _read_plan(out: Path) -> tuple[Plan | TaskPlan, dict[str, Any]]:
             raise ValueError("it gives one id to several runs")
     except (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{file} does not hold the plan of a comparison: {error}; delete it and run the comparison again, "
+            f"{file} does not hold the plan of a comparison: {error!s:.500}; delete it and run the comparison again, "
             "finished runs are kept"
         ) from None
     return plan, content

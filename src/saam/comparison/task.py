@@ -15,7 +15,7 @@ from saam._core.errors import printable
 from saam._core.objects import is_reference, reference_to, resolve, source_hash
 from saam._core.random import seeded
 from saam._version import __version__
-from saam.comparison.arm import Arm
+from saam.comparison.arm import Arm, is_own
 from saam.comparison.metrics import Metric
 from saam.comparison.schedule import checked_sides, schedule
 from saam.models.from_file import check_attention
@@ -91,6 +91,11 @@ class TaskPlan:
         """Return the arm of a label."""
         return Arm(self.aliases.get(label, label))
 
+    def code(self, *arms: str) -> tuple[str, ...]:
+        """Return the classes and functions of the user's own that the runs of these arms need; of all without any."""
+        names = [self.task, *(side.name for side in map(self.arm, arms or self.arms) if side.own)]
+        return tuple(dict.fromkeys(name for name in names if is_own(name)))
+
     def schedule(self) -> tuple[tuple[str, int], ...]:
         """Return (arm, seed) of every run: all arms of the first seed, then of the next, so that pairs fill up."""
         return schedule(self.arms, self.seeds, self.stopped)
@@ -110,7 +115,7 @@ class TaskPlan:
         content = {
             "saam": __version__,
             "torch": str(torch.__version__),
-            "own": {name: source_hash(name) for name in (self.task, side.name) if is_reference(name)},
+            "own": {name: source_hash(name) for name in self.code(arm)},
             "options": self.options,
             "fingerprint": fingerprint,
             "arm": side.label,
@@ -229,7 +234,7 @@ class Outcome:
 
 def attention_of(arm: Arm) -> tuple[Any, dict[str, Any]]:
     """Return the attention of an arm as `saam.attach` takes it: its name, or what builds it, and its options."""
-    if not is_reference(arm.name):
+    if not arm.own:
         return arm.name, arm.options
     build = resolve(arm.name)
     return partial(build, **arm.options) if arm.options else build, {}

@@ -2,8 +2,12 @@
 
 import inspect
 import re
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlparse
+from urllib.request import getproxies
 
 from torch import nn
 
@@ -78,7 +82,8 @@ def _timm(name: str, num_classes: int | None, pretrained: bool, options: dict[st
         raise _unknown_elsewhere("timm", name, timm.list_models())
     if num_classes is not None:
         options = {**options, "num_classes": num_classes}
-    return timm.create_model(name, pretrained=pretrained, **options)
+    with _fetching(f"timm:{name}", pretrained=pretrained):
+        return timm.create_model(name, pretrained=pretrained, **options)
 
 
 def _torchvision(name: str, num_classes: int | None, pretrained: bool, options: dict[str, Any]) -> nn.Module:
@@ -93,10 +98,59 @@ def _torchvision(name: str, num_classes: int | None, pretrained: bool, options: 
         if "weights_backbone" in inspect.signature(models.get_model_builder(name)).parameters:
             options = {"weights_backbone": None, **options}  # the builder downloads them unless told
         return models.get_model(name, **classes, **options)
-    model = models.get_model(name, weights="DEFAULT", **options)
+    with _fetching(f"torchvision:{name}", pretrained=pretrained):
+        model = models.get_model(name, weights="DEFAULT", **options)
     if num_classes is not None:
         _replace_classifiers(model, num_classes)
     return model
+
+
+@contextmanager
+def _fetching(name: str, *, pretrained: bool) -> Iterator[None]:
+    """Say in one line where published weights cannot be had, after a single try.
+
+    Raises:
+        OSError: there is no connection, or no room.
+    """
+    if not pretrained:
+        yield
+        return
+    try:
+        with _one_try():
+            yield
+    except OSError as error:  # of urllib, and of huggingface_hub, whose errors are of this kind
+        reason = " ".join(str(error).split())[:100]
+        raise OSError(
+            f"cannot fetch the published weights of {name} ({type(error).__name__}: {reason}): connect to the "
+            "internet, fetch them once on a machine that is and copy its cache, or leave out pretrained"
+        ) from error
+
+
+@contextmanager
+def _one_try() -> Iterator[None]:
+    """Keep huggingface_hub from trying again for a minute: where there is no network, it asks each host but once."""
+    try:
+        from huggingface_hub import constants
+    except ModuleNotFoundError:
+        yield
+        return
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not _connected(urlparse(constants.ENDPOINT).hostname or "")
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _connected(host: str, *, seconds: float = 3.0) -> bool:
+    """Whether a host, or the proxy that leads to it, can be reached."""
+    if getproxies():
+        return True
+    try:
+        with socket.create_connection((host, 443), seconds):
+            return True
+    except OSError:
+        return False
 
 
 def _replace_classifiers(model: nn.Module, num_classes: int) -> None:

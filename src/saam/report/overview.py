@@ -1,6 +1,7 @@
 """What both reports show, drawn from the records once: rows of the main table, and the two families of differences."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,7 @@ class Row:
     Attributes:
         arm: its label.
         runs: how many have finished.
+        planned: how many there are to be; an arm that has been told stops early.
         failed: how many have failed.
         scores: by name of the metric, where there are any yet.
         differences: to the reference, likewise.
@@ -31,6 +33,7 @@ class Row:
 
     arm: str
     runs: int
+    planned: int
     failed: int
     scores: Mapping[str, ArmSummary]
     differences: Mapping[str, Difference]
@@ -106,11 +109,12 @@ class Overview:
 def overview(comparison: Comparison) -> Overview:
     """Summarise a comparison, finished or not."""
     plan, metrics = comparison.plan, comparison.plan.metrics
-    failures: tuple[Failure, ...] = tuple(getattr(comparison, "failures", ()))
+    failures = comparison.failures
     order = {arm: place for place, arm in enumerate(plan.arms)}
     to_reference = {metric.name: _summary(comparison, plan.reference, metric, order) for metric in metrics}
     to_focus = {metric.name: _summary(comparison, plan.focus, metric, order) for metric in metrics}
     costs = {cost.arm: cost for cost in comparison.costs}
+    planned = Counter(arm for arm, _ in plan.schedule())
     rows = []
     for arm in plan.arms:
         scores = {name: each for name, summary in to_reference.items() for each in summary.arms if each.arm == arm}
@@ -122,10 +126,9 @@ def overview(comparison: Comparison) -> Overview:
         }
         runs = sum(record.arm == arm for record in comparison.records)
         failed = sum(failure.arm == arm for failure in failures)
-        rows.append(Row(arm, runs, failed, scores, differences, costs.get(arm)))
-    planned = len(plan.arms) * len(plan.seeds)
+        rows.append(Row(arm, runs, planned[arm], failed, scores, differences, costs.get(arm)))
     primary = metrics[0].name
-    notes = [failed_runs(failures, planned)]
+    notes = [failed_runs(failures, planned.total())]
     notes += [note for summary in (to_focus[primary], to_reference[primary]) for note in summary.notes]
     shares = {arm: delivered_shares([each for each in comparison.records if each.arm == arm]) for arm in plan.arms}
     shares = {arm: sites for arm, sites in shares.items() if sites}
@@ -142,7 +145,7 @@ def overview(comparison: Comparison) -> Overview:
         reference=plan.reference,
         focus=plan.focus,
         finished=len(comparison.records),
-        planned=planned,
+        planned=planned.total(),
         failures=failures,
         to_reference={name: summary.differences for name, summary in to_reference.items()},
         of_focus={name: tuple(map(_turned, summary.differences)) for name, summary in to_focus.items()},

@@ -88,7 +88,7 @@ def _table(comparison: Comparison, view: Overview, layout: _Layout) -> Table:
     for name in (*names, "verdict\nany n"):
         made.add_column(Text(name), justify="right", no_wrap=True)
     for row in view.rows:
-        made.add_row(*_cells(row, view, len(comparison.plan.seeds), layout))
+        made.add_row(*_cells(row, view, layout))
     return made
 
 
@@ -96,10 +96,10 @@ def _header(metric: Metric) -> str:
     return f"{metric.label} %" if metric.unit == "%" else metric.label
 
 
-def _cells(row: Row, view: Overview, seeds: int, layout: _Layout) -> list[Text]:
+def _cells(row: Row, view: Overview, layout: _Layout) -> list[Text]:
     metric, is_reference = view.primary, row.arm == view.reference
     score, difference = row.scores.get(metric.name), row.differences.get(metric.name)
-    runs = Text(f"{row.runs}/{seeds}")
+    runs = Text(f"{row.runs}/{row.planned}")
     if row.failed:
         runs.append(f"\n{row.failed} failed", "bold red")
     cells = [Text(_lines(row.arm), "bold"), runs]
