@@ -62,8 +62,10 @@ def charts(view: Overview, records: Sequence[RunRecord]) -> list[Chart]:
         names += [f"train_{metric.name}"] if metric.better == "lower" else []  # where both are drawn, they are alike
         values = _curve_values(view, records, names, metric)
         if len({point["epoch"] for point in values}) > 1:
-            title = f"validation {metric.label}{_unit(metric)}"
-            drawn.append(Chart("curves", f"Validation {metric.label}", _curves(view, values, names, title)))
+            names = [name for name in names if any(point["measure"] == name.replace("_", " ") for point in values)]
+            part = names[0].partition("_")[0]  # a task may report no validation
+            title = f"{part} {metric.label}{_unit(metric)}"
+            drawn.append(Chart("curves", f"{part.title()} {metric.label}", _curves(view, values, names, title)))
     for metric in _reported(view, records):
         values = _curve_values(view, records, [metric.name], metric)
         if len({point["epoch"] for point in values}) > 1:
