@@ -75,7 +75,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
             finished="2026-01-01T00:00:00+00:00",
         )
         weights = to_bytes(build_model(plan, arm, seed=seed, classes=10).state_dict())
-        images = {"loss": torch.full((100,), 0.5).half(), "correct": torch.arange(100) < 80}
+        images = {"loss": torch.full((100,), 0.5).half(), "accuracy": 100 * (torch.arange(100) < 80).half()}
         write_run(out, Finished(record, weights, to_bytes(images)))
     cost = CostRecord("none", 9, 0, 9, 1.0, 1.0, 0.1, 1.0, 1.0, 0.1, 1.0, 1.0, 1.0, 8, (32, 32), 1, "cpu")
     write_costs(out, [cost], "cost")

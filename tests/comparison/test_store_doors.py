@@ -37,7 +37,7 @@ def folder(make_plan, make_record, tmp_path: Path) -> Path:
     out = tmp_path / "out"
     out.mkdir()
     write_plan(out, plan, classes=10, runs=[run_id], costs="0")
-    scores = save({"loss": torch.zeros(1).half(), "correct": torch.ones(1).bool()})
+    scores = save({"loss": torch.zeros(1).half(), "accuracy": torch.ones(1).half()})
     write_run(out, Finished(record, save(build_model(plan, "saam", seed=0, classes=10).state_dict()), scores))
     return out
 

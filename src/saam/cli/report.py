@@ -10,6 +10,7 @@ from saam.cli.screen import screen
 from saam.comparison import Comparison, load_comparison
 from saam.report import table, verdicts, write_report
 from saam.report.examples import comparison_strip
+from saam.report.over_images import over_images
 
 __all__ = ["command", "conclude"]
 
@@ -38,5 +39,6 @@ def conclude(console: Console, folder: Path, comparison: Comparison) -> None:
         no_strip = f"No pictures of score maps: {error}"
     for sentence in filter(None, [*verdicts(comparison), no_strip]):
         console.print(printable(sentence), soft_wrap=True)
-    write_report(folder / "report.html", comparison, strip=strip, no_strip=no_strip)
+    images = over_images(folder, comparison)
+    write_report(folder / "report.html", comparison, strip=strip, no_strip=no_strip, images=images)
     console.print(f"report: {printable(str(folder / 'report.html'))}", soft_wrap=True)

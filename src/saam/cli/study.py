@@ -13,6 +13,7 @@ from saam.cli.screen import screen, show_data, shown
 from saam.comparison.forecast import forecast
 from saam.comparison.study import load_study, run_study
 from saam.report import write_report
+from saam.report.over_images import over_images
 from saam.report.study import study_table, write_study_report
 from saam.report.words import count, duration
 
@@ -104,7 +105,8 @@ def command(
     with shown(console) as show:
         results = run_cell(on_progress=show)
     for name, comparison in results.items():
-        write_report(out / name / "report.html", comparison)
+        images = over_images(out / name, comparison)
+        write_report(out / name / "report.html", comparison, images=images)
     console.print(study_table(results))
     write_study_report(out / "report.html", chosen, results)
     console.print(f"report: {out / 'report.html'}", soft_wrap=True)

@@ -130,9 +130,8 @@ def _of_plan(job: Job, plan: Plan, state: Path | None, tell: Tell) -> Finished:
         tell(epoch.epoch, plan.recipe.epochs, numbers)
 
     done = run(plan, job.arm, job.seed, device=job.device, on_epoch=on_epoch, state=state)
-    return Finished(
-        done.record, _weights(done.model), _bytes({"loss": done.scores.losses.half(), "correct": done.scores.correct})
-    )
+    scores = {"accuracy": 100 * done.scores.correct.half(), "loss": done.scores.losses.half()}
+    return Finished(done.record, _weights(done.model), _bytes(scores))
 
 
 def _of_task(job: Job, plan: TaskPlan, state: Path | None, tell: Tell) -> Finished:

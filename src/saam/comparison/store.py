@@ -3,7 +3,7 @@
     OUT/plan.json                  the plan, and the id of each of its runs
     OUT/runs/<id>.json             one record for each finished run
     OUT/weights/<id>.safetensors   the network that it left
-    OUT/scores/<id>.safetensors    its log-loss on each test image (float16), and whether it was right there
+    OUT/scores/<id>.safetensors    its scores on each test image, by metric name (float16)
     OUT/failures/<id>.json         one record for each run that failed
     OUT/states/<id>.pt             the state of a run that is not finished, after its last epoch; <id>.json says how far
     OUT/leases/<id>.<n>            who is at work on a run
@@ -21,7 +21,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from saam._core.files import read_bytes, write_atomically
 from saam._core.objects import is_reference
@@ -30,7 +30,6 @@ from saam.comparison.plan import Plan, check_plan
 from saam.comparison.records import CostRecord, FailureRecord, ProgressRecord, RunRecord, read_json
 from saam.comparison.task import TaskPlan
 from saam.models.from_file import room_for
-from saam.training import ImageScores
 
 __all__ = [
     "Comparison",
@@ -315,8 +314,8 @@ def read_failures(out: Path, ids: Mapping[tuple[str, int], str], records: Contai
     return failures
 
 
-def read_scores(out: Path, run_id: str) -> ImageScores:
-    """Return the scores of a finished run on each test image.
+def read_scores(out: Path, run_id: str) -> dict[str, Tensor]:
+    """Return the scores of a finished run on each test image (N,), by metric name.
 
     Raises:
         FileNotFoundError: they are not there; comparisons of old have none.
@@ -327,8 +326,7 @@ def read_scores(out: Path, run_id: str) -> ImageScores:
 
     file = _scores(out, run_id)
     try:
-        content = from_bytes(read_bytes(file))
-        return ImageScores(content["loss"].float().flatten(), content["correct"].bool().flatten())
+        return {name: values.float().flatten() for name, values in from_bytes(read_bytes(file)).items()}
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file} does not hold scores by image ({error}); delete it and the run's record") from error
 

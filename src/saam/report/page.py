@@ -14,6 +14,7 @@ from markupsafe import Markup
 from saam._core.files import write_atomically
 from saam._version import __version__
 from saam.comparison import Comparison
+from saam.comparison.crossed import CrossedInterval
 from saam.comparison.records import RunRecord
 from saam.explain.overlay import ScoreMapStrip
 from saam.report import words
@@ -25,7 +26,13 @@ from saam.report.setting import setting
 __all__ = ["environment", "html", "write_report"]
 
 
-def html(comparison: Comparison, *, strip: ScoreMapStrip | None = None, no_strip: str = "") -> str:
+def html(
+    comparison: Comparison,
+    *,
+    strip: ScoreMapStrip | None = None,
+    no_strip: str = "",
+    images: Mapping[str, Mapping[str, CrossedInterval]] | None = None,
+) -> str:
     """Write a comparison, finished or not, as a self-contained page.
 
     Scripts, styles, charts and pictures are all inside; a content security policy keeps the page from loading anything.
@@ -34,6 +41,7 @@ def html(comparison: Comparison, *, strip: ScoreMapStrip | None = None, no_strip
         comparison: plan, records and costs so far.
         strip: test images with score maps over them, for a section of its own.
         no_strip: where there should be a strip and is none, why; it stands in its place.
+        images: differences over seeds and images, as `saam.report.over_images` gives them.
 
     Returns:
         The page's HTML. All that comes from records, plan and strip is escaped.
@@ -57,6 +65,7 @@ def html(comparison: Comparison, *, strip: ScoreMapStrip | None = None, no_strip
         setting=about,
         runs={(record.arm, record.seed): record for record in comparison.records},
         specs=[{**chart.spec, "description": chart.title} for chart in drawn],  # Vega labels its drawing with this
+        images=images or {},
         no_strip=no_strip,
         strip=strip,
         strip_png=base64.b64encode(strip.png).decode() if strip else "",
@@ -65,11 +74,9 @@ def html(comparison: Comparison, *, strip: ScoreMapStrip | None = None, no_strip
     )
 
 
-def write_report(
-    path: str | Path, comparison: Comparison, *, strip: ScoreMapStrip | None = None, no_strip: str = ""
-) -> None:
-    """Write the page of `html` to a file, whole or not at all."""
-    write_atomically({Path(path): html(comparison, strip=strip, no_strip=no_strip).encode()})
+def write_report(path: str | Path, comparison: Comparison, **parts: Any) -> None:
+    """Write the page of `html`, with its parts, to a file, whole or not at all."""
+    write_atomically({Path(path): html(comparison, **parts).encode()})
 
 
 @functools.cache

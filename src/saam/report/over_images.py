@@ -1,0 +1,45 @@
+"""Differences over seeds and test images alike, from the scores by image that a comparison keeps."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from saam.comparison import Comparison
+from saam.comparison.crossed import CrossedInterval, crossed_interval
+from saam.comparison.store import read_scores
+
+__all__ = ["over_images"]
+
+
+def over_images(out: str | Path, comparison: Comparison) -> Mapping[str, Mapping[str, CrossedInterval]]:
+    """Return the interval of each arm's difference to the reference over seeds x images.
+
+    It says what to expect of new seeds *and* new images; the intervals over seeds take the test images as given.
+
+    Args:
+        out: Folder of the comparison.
+        comparison: What is in it.
+
+    Returns:
+        Metric name -> arm -> interval, as far as two seeds or more have scores by image.
+
+    Raises:
+        ValueError: A file of scores is damaged.
+    """
+    scores = {}
+    for record in comparison.records:
+        try:
+            scores[record.arm, record.seed] = read_scores(Path(out), record.id)
+        except FileNotFoundError:  # kept by newer versions alone
+            continue
+    reference = comparison.plan.reference
+    found: dict[str, dict[str, CrossedInterval]] = {}
+    for metric in comparison.plan.metrics:
+        for arm in comparison.plan.arms:
+            differences = {
+                seed: (scores[arm, seed][metric.name] - values[metric.name]).double().numpy()
+                for (other, seed), values in scores.items()
+                if other == reference != arm and metric.name in scores.get((arm, seed), {}) and metric.name in values
+            }
+            if len(differences) > 1 and len({len(values) for values in differences.values()}) == 1:
+                found.setdefault(metric.name, {})[arm] = crossed_interval(differences)
+    return found
