@@ -19,10 +19,10 @@ def hinted(lead: str, name: str, known: Iterable[str], listed: str = "") -> str:
     """Return the text of an error about a name: the lead, the nearest names, then what there is.
 
     Args:
-        lead: what is wrong.
-        name: as it was given.
-        known: the names that there are.
-        listed: says what there is; empty lists the names.
+        lead: What is wrong.
+        name: As it was given.
+        known: The names that there are.
+        listed: Says what there is; empty lists the names.
     """
     known = list(known)
     return f"{lead}: {nearest(name, known)}{listed or 'known: ' + ', '.join(known)}"

@@ -20,7 +20,7 @@ def write_atomically(contents: Mapping[Path, bytes | Iterable[bytes | memoryview
     """Write files so that a failure or a kill leaves each as it was: all are on the disk before the first is replaced.
 
     Args:
-        contents: for each file its bytes, or pieces of them that need not lie together.
+        contents: For each file its bytes, or pieces of them that need not lie together.
 
     Raises:
         OSError: A file cannot be written.
@@ -44,12 +44,12 @@ def read_bytes(path: Path, *, largest: int | None = None) -> bytes:
     """Return what a file holds.
 
     Args:
-        path: the file.
-        largest: refuse more bytes than these.
+        path: The file.
+        largest: Refuse more bytes than these.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is a pipe, a device or a folder, which would block or never end, or it is too large.
+        FileNotFoundError: There is no such file.
+        ValueError: It is a pipe, a device or a folder, which would block or never end, or it is too large.
     """
     size = require_file(path)
     if largest is not None and size > largest:
@@ -61,8 +61,8 @@ def require_file(path: Path) -> int:
     """Return the size of a file in bytes.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is a pipe, a device or a folder, which would block or never end.
+        FileNotFoundError: There is no such file.
+        ValueError: It is a pipe, a device or a folder, which would block or never end.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
@@ -74,8 +74,8 @@ def read_json(path: Path) -> Any:
     """Return the JSON values of a file: finite numbers of a usual size, nested a few levels deep.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file holds anything else; the error says what, without naming the file.
+        FileNotFoundError: There is no such file.
+        ValueError: The file holds anything else; the error says what, without naming the file.
     """
     text = read_bytes(path, largest=_LARGEST_JSON).decode()
     try:

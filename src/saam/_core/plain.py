@@ -24,13 +24,13 @@ def plain_options(
     """Return options that a file gives, after a check of names and values.
 
     Args:
-        what: whose options they are, for the error message.
-        options: as they were read.
-        allowed: the names that a file may give; None: whoever takes the options checks their names.
-        largest: bound of whole numbers.
+        what: Whose options they are, for the error message.
+        options: As they were read.
+        allowed: The names that a file may give; None: whoever takes the options checks their names.
+        largest: Bound of whole numbers.
 
     Raises:
-        ValueError: they are no mapping, or a name or value is not allowed.
+        ValueError: They are no mapping, or a name or value is not allowed.
     """
     if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
         raise ValueError(f"the options of {what} must be an object of names and values, got {_short(options)}")
@@ -52,7 +52,7 @@ def require_word(what: str, value: Any, pattern: str = r"[A-Za-z0-9_+:.-]{1,80}"
     """Return a name that a file gives.
 
     Raises:
-        ValueError: it is no text of this pattern.
+        ValueError: It is no text of this pattern.
     """
     if not isinstance(value, str) or not re.fullmatch(pattern, value):
         raise ValueError(f"expected a name as {what}, got {_short(value)}")

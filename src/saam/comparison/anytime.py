@@ -45,7 +45,7 @@ def e_process(differences: ArrayLike, spread: float) -> NDArray[np.float64]:
 
     Args:
         differences: (..., n), in the order of the seeds.
-        spread: the expected standard deviation of a difference, fixed beforehand.
+        spread: The expected standard deviation of a difference, fixed beforehand.
 
     Returns:
         (..., n).
@@ -83,9 +83,9 @@ def confidence_sequence(differences: Sequence[float], spread: float, alpha: floa
     are symmetric about one centre, the centres that E_n does not reject now are returned; these include the mean.
 
     Args:
-        differences: in the order of the seeds.
-        spread: the expected standard deviation of a difference, fixed beforehand.
-        alpha: one minus the coverage.
+        differences: In the order of the seeds.
+        spread: The expected standard deviation of a difference, fixed beforehand.
+        alpha: One minus the coverage.
 
     Returns:
         (low, high), infinite while there are too few seeds, NaN if a difference is not finite.
@@ -111,10 +111,10 @@ def seeds_to_go(differences: tuple[float, ...], spread: float, delta: float, com
     sequence lies within plus or minus delta.
 
     Args:
-        differences: in the order of the seeds.
-        spread: the expected standard deviation of a difference.
-        delta: bound of equivalence.
-        comparisons: number of arms that share the error rate.
+        differences: In the order of the seeds.
+        spread: The expected standard deviation of a difference.
+        delta: Bound of equivalence.
+        comparisons: Number of arms that share the error rate.
 
     Returns:
         The number of seeds, 1 or more; None if it is more than 200 or a difference is not finite.

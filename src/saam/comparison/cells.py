@@ -38,13 +38,13 @@ class ArmOverCells:
     """One arm over all cells.
 
     Attributes:
-        arm: its label.
-        rank: average rank, 1 is best.
-        mean: mean over cells of the score minus the reference's; 0 for the reference.
-        low: lower end of the 95 % interval of that mean over cells (Student's t); NaN with one cell.
-        high: its upper end.
-        wins: number of cells in which the arm is better than the reference.
-        losses: number of cells in which it is worse.
+        arm: Its label.
+        rank: Average rank, 1 is best.
+        mean: Mean over cells of the score minus the reference's; 0 for the reference.
+        low: Lower end of the 95 % interval of that mean over cells (Student's t); NaN with one cell.
+        high: Its upper end.
+        wins: Number of cells in which the arm is better than the reference.
+        losses: Number of cells in which it is worse.
     """
 
     arm: str
@@ -61,14 +61,14 @@ class CellsSummary:
     """All arms over all cells, best average rank first.
 
     Attributes:
-        metric: of the scores.
-        reference: label of the arm that differences are taken from.
-        cells: names of the cells that count: those in which every arm has a finite score.
-        left_out: names of the others.
-        arms: one entry for each arm.
-        p: of the Friedman test in Iman and Davenport's form, that all arms are alike; NaN with fewer than two cells or
+        metric: Of the scores.
+        reference: Label of the arm that differences are taken from.
+        cells: Names of the cells that count: those in which every arm has a finite score.
+        left_out: Names of the others.
+        arms: One entry for each arm.
+        p: Of the Friedman test in Iman and Davenport's form, that all arms are alike; NaN with fewer than two cells or
             arms.
-        critical_difference: of two average ranks, after Nemenyi; NaN likewise.
+        critical_difference: Of two average ranks, after Nemenyi; NaN likewise.
     """
 
     metric: Metric
@@ -93,12 +93,12 @@ def summarise_cells(cells: Mapping[str, Mapping[str, float]], *, metric: Metric,
     """Rank the arms over the cells of a study, and compare each with the reference, cell by cell.
 
     Args:
-        cells: cell -> arm -> score, as `mean_scores` gives it.
-        metric: of the scores; it says which way is better.
-        reference: label of the arm to compare with.
+        cells: Cell -> arm -> score, as `mean_scores` gives it.
+        metric: Of the scores; it says which way is better.
+        reference: Label of the arm to compare with.
 
     Raises:
-        ValueError: no cell at all, or no cell has the reference.
+        ValueError: No cell at all, or no cell has the reference.
 
     Example:
         >>> from saam.comparison.metrics import ACCURACY

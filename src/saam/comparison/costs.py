@@ -34,17 +34,17 @@ def arm_costs(
     """Measure what some arms of a plan cost, in one worker; nothing else should run meanwhile.
 
     Args:
-        executor: has the work done.
-        plan: what is compared.
-        arms: labels of those to measure; the plain backbone is measured beside them.
-        known: costs that are known already.
-        settings: classes and image_size of the data; threads and device of `measure_costs`.
+        executor: Has the work done.
+        plan: What is compared.
+        arms: Labels of those to measure; the plain backbone is measured beside them.
+        known: Costs that are known already.
+        settings: Classes and image_size of the data; threads and device of `measure_costs`.
 
     Returns:
         The costs that were not known.
 
     Raises:
-        RuntimeError: it failed.
+        RuntimeError: It failed.
     """
     future = executor.submit(_measure, plan, tuple(dict.fromkeys((PLAIN, *arms))), **settings)
     if error := future.exception():
@@ -73,20 +73,20 @@ def measure_costs(
     goes with inference.
 
     Args:
-        models: label -> model; they are trained by the measurement, so give fresh ones.
-        recipe: decides batch size, optimizer, precision, clipping, averaging and memory order.
+        models: Label -> model; they are trained by the measurement, so give fresh ones.
+        recipe: Decides batch size, optimizer, precision, clipping, averaging and memory order.
         image_size: (H, W) of the images, which have three channels.
-        baseline: label of the plain backbone.
-        threads: of torch on the CPU; set back at the end.
-        device: as torch names it, or None for the best there is.
-        rounds: at most, but five at least.
-        seconds: once this time has passed no further round begins, but five are made at least.
+        baseline: Label of the plain backbone.
+        threads: Of torch on the CPU; set back at the end.
+        device: As torch names it, or None for the best there is.
+        rounds: At most, but five at least.
+        seconds: Once this time has passed no further round begins, but five are made at least.
 
     Returns:
         One record for each model, in their order.
 
     Raises:
-        ValueError: the baseline is not among the models, MACs cannot be counted, the network does not take images of
+        ValueError: The baseline is not among the models, MACs cannot be counted, the network does not take images of
             this size, the device is not there or cannot do the precision, or the threads are too many.
     """
     if baseline not in models:

@@ -33,15 +33,15 @@ class CrossedInterval:
     """A mean over seeds and images with its interval.
 
     Attributes:
-        mean: of all values.
-        low: lower end of the interval; NaN with one seed or one image.
-        high: its upper end.
-        seeds: number of seeds.
-        images: number of images.
+        mean: Of all values.
+        low: Lower end of the interval; NaN with one seed or one image.
+        high: Its upper end.
+        seeds: Number of seeds.
+        images: Number of images.
         seed_variance: var(a), zero where the estimate is negative.
         image_variance: var(b), likewise.
         rest_variance: var(e), of seed and image together.
-        degrees: of freedom of the t distribution.
+        degrees: Of freedom of the t distribution.
     """
 
     mean: float
@@ -66,12 +66,12 @@ def crossed_interval(differences: Mapping[int, ArrayLike], *, level: float = 0.9
     """Return the mean difference and its interval over seeds x images.
 
     Args:
-        differences: seed -> (J,) paired values of the test images, in one order for all seeds; for example the loss of
+        differences: Seed -> (J,) paired values of the test images, in one order for all seeds; for example the loss of
             an arm minus that of the reference.
-        level: coverage of the interval.
+        level: Coverage of the interval.
 
     Raises:
-        ValueError: no seed, no image, values that are not finite or not one row of numbers, different numbers of
+        ValueError: No seed, no image, values that are not finite or not one row of numbers, different numbers of
             images, or a level outside 0 to 1.
 
     Example:

@@ -29,11 +29,11 @@ class Forecast:
     """What a comparison will take.
 
     Attributes:
-        runs: number of them.
-        seconds: of all runs, several at a time; attention that is slow comes on top.
-        memory: bytes that the tensors of one run hold.
-        disk: bytes of all networks.
-        difference: the smallest true difference in the primary metric that the seeds can show with probability .8, if
+        runs: Number of them.
+        seconds: Of all runs, several at a time; attention that is slow comes on top.
+        memory: Bytes that the tensors of one run hold.
+        disk: Bytes of all networks.
+        difference: The smallest true difference in the primary metric that the seeds can show with probability .8, if
             paired differences spread as the plan expects.
     """
 
@@ -50,14 +50,14 @@ def forecast(
     """Measure a few training steps of the plain backbone, and say what the whole plan will take.
 
     Args:
-        plan: what is to be compared.
-        workers: runs side by side; None: one for each processor, or for each device.
-        threads: of each.
-        device: as torch names it, or several.
+        plan: What is to be compared.
+        workers: Runs side by side; None: one for each processor, or for each device.
+        threads: Of each.
+        device: As torch names it, or several.
 
     Raises:
-        ValueError: a model or data set that does not exist.
-        FileNotFoundError: the data are not there.
+        ValueError: A model or data set that does not exist.
+        FileNotFoundError: The data are not there.
     """
     devices = [device] if device is None or isinstance(device, str) else list(device)
     place, recipe = best_device(devices[0]), plan.recipe

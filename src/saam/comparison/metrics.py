@@ -24,18 +24,18 @@ class Metric:
     """One score of a test, under its name in ``record.test``.
 
     Attributes:
-        name: key in ``record.test``.
+        name: Key in ``record.test``.
         better: "higher" or "lower".
-        spread: the expected standard deviation of a paired difference. A wrong guess costs seeds, never validity.
-        delta: two arms are equivalent if their true difference is within plus or minus this.
-        unit: of the score, as in "%"; a difference of percentages is in points.
-        digits: after the decimal point, in print.
-        low: least possible score.
-        high: largest possible score.
-        label: the name in print; ``name`` where none is given.
+        spread: The expected standard deviation of a paired difference. A wrong guess costs seeds, never validity.
+        delta: Two arms are equivalent if their true difference is within plus or minus this.
+        unit: Of the score, as in "%"; a difference of percentages is in points.
+        digits: After the decimal point, in print.
+        low: Least possible score.
+        high: Largest possible score.
+        label: The name in print; ``name`` where none is given.
 
     Raises:
-        ValueError: an empty name, an unknown direction, a spread or delta that is not positive or beyond all scales,
+        ValueError: An empty name, an unknown direction, a spread or delta that is not positive or beyond all scales,
             digits out of range, or limits in the wrong order.
 
     Example:
@@ -84,7 +84,7 @@ class Metric:
         """Return the metric that `to_json` wrote.
 
         Raises:
-            ValueError: fields are missing, unknown, of another type or out of their range.
+            ValueError: Fields are missing, unknown, of another type or out of their range.
         """
         if not isinstance(values, dict) or values.keys() != {entry.name for entry in fields(cls)}:
             raise ValueError(f"expected the fields of a metric, got {values!r:.200}")

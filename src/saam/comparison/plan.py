@@ -36,25 +36,25 @@ class Plan:
     """A comparison: arms x seeds, with the model, the data and the recipe that they share.
 
     Attributes:
-        model: name of the backbone, with ``model_options`` for `saam.models.create_model`; or a class or function of
+        model: Name of the backbone, with ``model_options`` for `saam.models.create_model`; or a class or function of
             the user's own, or its ``package.module:Name``.
-        data: name of the data set, with ``data_options`` for `saam.data.load_data`; a folder gets its whole path.
-        recipe: the training.
-        arms: labels, as in `Arm`, or classes of the user's own; or these by the label that they are to have.
-        seeds: one run of every arm for each.
-        where: the common placement of the attention.
-        start: how the attention starts: "identity", so that all arms of a seed start as the same function, or
+        data: Name of the data set, with ``data_options`` for `saam.data.load_data`; a folder gets its whole path.
+        recipe: The training.
+        arms: Labels, as in `Arm`, or classes of the user's own; or these by the label that they are to have.
+        seeds: One run of every arm for each.
+        where: The common placement of the attention.
+        start: How the attention starts: "identity", so that all arms of a seed start as the same function, or
             "default", as the papers have it.
-        reference: the arm that all others are compared with; where none is given "none", or else the first arm.
-        focus: the arm that the report is about; where none is given the first score-based one, or else the last arm.
-        metrics: what is compared, the primary one first, with the scale of the verdict; fixed before the first run.
-        aliases: labels that are no names themselves -> what they stand for.
-        stopped: arms that have been told and need no more seeds -> how many they have.
+        reference: The arm that all others are compared with; where none is given "none", or else the first arm.
+        focus: The arm that the report is about; where none is given the first score-based one, or else the last arm.
+        metrics: What is compared, the primary one first, with the scale of the verdict; fixed before the first run.
+        aliases: Labels that are no names themselves -> what they stand for.
+        stopped: Arms that have been told and need no more seeds -> how many they have.
 
     Raises:
-        ValueError: arms or seeds that are empty or given twice, an unknown attention, a reference or focus that is no
+        ValueError: Arms or seeds that are empty or given twice, an unknown attention, a reference or focus that is no
             arm of the plan.
-        TypeError: seeds that are not integers, or options that JSON cannot hold.
+        TypeError: Seeds that are not integers, or options that JSON cannot hold.
     """
 
     recipe: Recipe
@@ -104,12 +104,12 @@ class Plan:
         not count either, and stand in the record's environment.
 
         Args:
-            arm: label of the arm.
-            seed: seed of the run.
-            fingerprint: hash of the data (`saam.data.Splits.fingerprint`).
+            arm: Label of the arm.
+            seed: Seed of the run.
+            fingerprint: Hash of the data (`saam.data.Splits.fingerprint`).
 
         Raises:
-            ValueError: a class or function of the user's own cannot be imported.
+            ValueError: A class or function of the user's own cannot be imported.
         """
         side = self.arm(arm)
         plain = side.plain
@@ -143,7 +143,7 @@ class Plan:
         """Return the plan that `to_json` wrote.
 
         Raises:
-            ValueError: a field that a plan does not have, one that is missing, or one of another type.
+            ValueError: A field that a plan does not have, one that is missing, or one of another type.
         """
         expected = {entry.name for entry in fields(cls)}
         values = {**{name: kind() for name, kind in _LATER.items()}, **values}
@@ -169,7 +169,7 @@ def check_plan(plan: Plan) -> None:
     """Refuse a plan from a file that asks for more than architectures, published weights and data.
 
     Raises:
-        ValueError: the name or an option of the network or of the data is not taken from a file.
+        ValueError: The name or an option of the network or of the data is not taken from a file.
     """
     own = [name for name in (plan.model, *(plan.arm(arm).name for arm in plan.arms)) if is_reference(name)]
     if own:

@@ -21,19 +21,19 @@ class RunRecord:
     """The result of one run: one arm trained with one seed.
 
     Attributes:
-        id: hash of everything that determines the result (`Plan.run_id`).
-        arm: the attention, as in "saam,heads=4".
-        model: name of the backbone; ``model_options`` are its options.
-        data: how results on this data set are labelled; ``data_options`` are its options.
-        recipe: every setting of the training.
-        where: placement of the attention in the backbone; ``start`` is how it starts.
-        seed: of the initial weights, the batch order and every augmentation draw.
+        id: Hash of everything that determines the result (`Plan.run_id`).
+        arm: The attention, as in "saam,heads=4".
+        model: Name of the backbone; ``model_options`` are its options.
+        data: How results on this data set are labelled; ``data_options`` are its options.
+        recipe: Every setting of the training.
+        where: Placement of the attention in the backbone; ``start`` is how it starts.
+        seed: Of the initial weights, the batch order and every augmentation draw.
         test: "accuracy" (%), "loss" (mean negative log-likelihood, nats) and "count", once, after the last epoch.
-        validation: the same on the validation images.
-        curve: one mapping per epoch: numbers by name, "epoch" among them, and what was "observed", a mapping.
-        parameters: number of trainable parameters.
-        seconds: wall time of the training.
-        environment: versions, machine and threads.
+        validation: The same on the validation images.
+        curve: One mapping per epoch: numbers by name, "epoch" among them, and what was "observed", a mapping.
+        parameters: Number of trainable parameters.
+        seconds: Wall time of the training.
+        environment: Versions, machine and threads.
         finished: UTC time, ISO 8601.
     """
 
@@ -65,7 +65,7 @@ class RunRecord:
         """Return the record that `to_json` wrote; a null among the scores is NaN.
 
         Raises:
-            ValueError: fields are missing, unknown, of another type or out of their range.
+            ValueError: Fields are missing, unknown, of another type or out of their range.
         """
         record = _checked(cls, values)
         for name in ("test", "validation"):
@@ -82,10 +82,10 @@ class FailureRecord:
     """A run that failed: it has no result, the other runs went on.
 
     Attributes:
-        id: of the run, see `RunRecord`; ``arm`` and ``seed`` are its.
-        error: kind and message of what went wrong.
-        trace: where, as Python tells it.
-        environment: versions, machine and threads.
+        id: Of the run, see `RunRecord`; ``arm`` and ``seed`` are its.
+        error: Kind and message of what went wrong.
+        trace: Where, as Python tells it.
+        environment: Versions, machine and threads.
         finished: UTC time, ISO 8601.
     """
 
@@ -106,7 +106,7 @@ class FailureRecord:
         """Return the record that `to_json` wrote.
 
         Raises:
-            ValueError: fields are missing, unknown or of another type.
+            ValueError: Fields are missing, unknown or of another type.
         """
         return cls(**_checked(cls, values))
 
@@ -116,9 +116,9 @@ class ProgressRecord:
     """How far a run is.
 
     Attributes:
-        arm: of the run, and ``seed``.
-        epoch: the last one that is finished, of so many ``epochs``.
-        numbers: of that epoch, such as losses, by name.
+        arm: Of the run, and ``seed``.
+        epoch: The last one that is finished, of so many ``epochs``.
+        numbers: Of that epoch, such as losses, by name.
     """
 
     arm: str
@@ -132,7 +132,7 @@ class ProgressRecord:
         """Return the record of these values.
 
         Raises:
-            ValueError: fields are missing, unknown, of another type or out of their range.
+            ValueError: Fields are missing, unknown, of another type or out of their range.
         """
         record = _checked(cls, values)
         if not record["epoch"] <= record["epochs"] or not all(
@@ -147,18 +147,18 @@ class CostRecord:
     """What one arm costs, against the plain backbone measured beside it in the same process.
 
     Attributes:
-        arm: the attention; "none" is the plain backbone.
-        parameters: number of trainable parameters; ``extra_parameters`` is the number above the plain backbone's.
+        arm: The attention; "none" is the plain backbone.
+        parameters: Number of trainable parameters; ``extra_parameters`` is the number above the plain backbone's.
         macs: multiply-accumulates of one forward pass of one image (what counts as one: `saam.functional.arithmetic`).
-        train_step_ms: median time of forward, loss, backward and optimizer step on one batch; inference_ms: of a
+        train_step_ms: Median time of forward, loss, backward and optimizer step on one batch; inference_ms: of a
             forward pass without gradient. Their ``spread`` is the interquartile range, their ``ratio`` the median over
             rounds of the time divided by the plain backbone's time in the same round, and their ``ratio_spread`` the
             interquartile range of that; None in records of old.
-        peak_memory_mb: most memory (10^6 bytes) that tensors held at once during a training step: weights, gradients,
+        peak_memory_mb: Most memory (10^6 bytes) that tensors held at once during a training step: weights, gradients,
             optimizer state and activations.
-        batch_size: images in the batch; ``image_size`` is their (height, width).
-        threads: of the process that measured.
-        device: on which it ran.
+        batch_size: Images in the batch; ``image_size`` is their (height, width).
+        threads: Of the process that measured.
+        device: On which it ran.
     """
 
     arm: str
@@ -190,7 +190,7 @@ class CostRecord:
         """Return the record that `to_json` wrote.
 
         Raises:
-            ValueError: fields are missing, unknown or of another type.
+            ValueError: Fields are missing, unknown or of another type.
         """
         return cls(**_checked(cls, values))
 
@@ -199,8 +199,8 @@ def read_json(path: Path) -> Any:
     """Return the JSON values of a file.
 
     Raises:
-        ValueError: the file is not JSON; the error names it.
-        FileNotFoundError: there is no such file.
+        ValueError: The file is not JSON; the error names it.
+        FileNotFoundError: There is no such file.
     """
     try:
         return files.read_json(path)

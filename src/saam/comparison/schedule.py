@@ -25,19 +25,19 @@ def checked_sides(
     """Return the fields of a plan that say what is compared.
 
     Args:
-        arms: labels, or classes of the user's own; or these by the label that they are to have.
-        seeds: one run of every arm for each.
-        reference: the arm that all others are compared with; where none is given "none", or else the first arm.
-        focus: the arm that the report is about; where none is given the first score-based one, or else the last arm.
-        aliases: what labels stand for that are no names themselves.
+        arms: Labels, or classes of the user's own; or these by the label that they are to have.
+        seeds: One run of every arm for each.
+        reference: The arm that all others are compared with; where none is given "none", or else the first arm.
+        focus: The arm that the report is about; where none is given the first score-based one, or else the last arm.
+        aliases: What labels stand for that are no names themselves.
 
     Returns:
         "arms" (labels), "seeds", "reference", "focus" and "aliases".
 
     Raises:
-        ValueError: arms or seeds that are empty or given twice, an unknown attention, a reference or focus that is no
+        ValueError: Arms or seeds that are empty or given twice, an unknown attention, a reference or focus that is no
             arm.
-        TypeError: seeds that are not integers.
+        TypeError: Seeds that are not integers.
     """
     aliases = dict(aliases)
     labels = []
@@ -82,9 +82,9 @@ def schedule(arms: Sequence[str], seeds: Sequence[int], stopped: Mapping[str, in
     """Return (arm, seed) of every run: all arms of the first seed, then of the next, so that pairs fill up.
 
     Args:
-        arms: labels.
-        seeds: in their order.
-        stopped: arms that have enough seeds -> how many.
+        arms: Labels.
+        seeds: In their order.
+        stopped: Arms that have enough seeds -> how many.
     """
     return tuple(
         (arm, seed) for count, seed in enumerate(seeds) for arm in arms if count < stopped.get(arm, len(seeds))

@@ -100,7 +100,7 @@ def detectable(n: int) -> float:
     """Return the true difference, in standard deviations, that a paired t-test of n pairs at .05 finds with power .8.
 
     Args:
-        n: two or more.
+        n: Two or more.
     """
     critical = stats.t.ppf(1 - ALPHA / 2, n - 1)
     # The other tail of the noncentral t is below 1e-4 here, and left out.

@@ -71,11 +71,11 @@ class Evidence:
     """What the differences of one arm say at any time.
 
     Attributes:
-        e: the largest value of the e-process so far.
+        e: The largest value of the e-process so far.
         p_holm: ``min(1, 1 / e)`` after Holm's correction over the arms.
-        low: lower end of the 95 % confidence sequence, uncorrected; infinite while there are too few seeds.
-        high: its upper end.
-        more_seeds: how many more seeds it takes in the median if all goes on as it went. 0 where the verdict stands;
+        low: Lower end of the 95 % confidence sequence, uncorrected; infinite while there are too few seeds.
+        high: Its upper end.
+        more_seeds: How many more seeds it takes in the median if all goes on as it went. 0 where the verdict stands;
             None where it is more than 200, or where a run has diverged.
     """
 
@@ -91,21 +91,21 @@ class Difference:
     """One arm minus the reference, paired by seed; only seeds that both have finished count, and ``n`` is their number.
 
     Attributes:
-        arm: label of the arm.
-        reference: label of the arm that is subtracted.
-        metric: of the scores.
-        n: number of pairs.
-        mean: of the differences; NaN without pairs.
-        low: lower end of the 95 % interval for a number of seeds fixed beforehand; infinite with fewer than six pairs.
-        high: its upper end.
-        p: of the sign-flip test.
-        p_holm: the same after Holm's correction over the arms.
-        minimum_detectable: the true difference that a paired t-test would find with power .8.
-        ahead: probability that the arm beats the reference on a new seed, by Student's t prediction from the pairs; NaN
+        arm: Label of the arm.
+        reference: Label of the arm that is subtracted.
+        metric: Of the scores.
+        n: Number of pairs.
+        mean: Of the differences; NaN without pairs.
+        low: Lower end of the 95 % interval for a number of seeds fixed beforehand; infinite with fewer than six pairs.
+        high: Its upper end.
+        p: Of the sign-flip test.
+        p_holm: The same after Holm's correction over the arms.
+        minimum_detectable: The true difference that a paired t-test would find with power .8.
+        ahead: Probability that the arm beats the reference on a new seed, by Student's t prediction from the pairs; NaN
             with fewer than two.
-        values: the differences by seed, in ascending order.
-        evidence: what holds at any time.
-        verdict: of the arm against the reference, at any time.
+        values: The differences by seed, in ascending order.
+        evidence: What holds at any time.
+        verdict: Of the arm against the reference, at any time.
     """
 
     arm: str
@@ -139,12 +139,12 @@ def summarise(records: Iterable[RunRecord], *, reference: str, metric: Metric | 
     """Summarise the test scores of every arm, and compare each with the reference, seed by seed.
 
     Args:
-        records: finished runs of one comparison; arms may have different seeds while it is under way.
-        reference: label of the arm to compare with.
-        metric: what is compared; "accuracy" and "loss" stand for `ACCURACY` and `LOSS`.
+        records: Finished runs of one comparison; arms may have different seeds while it is under way.
+        reference: Label of the arm to compare with.
+        metric: What is compared; "accuracy" and "loss" stand for `ACCURACY` and `LOSS`.
 
     Raises:
-        ValueError: no such metric, no run of the reference, or two records of one arm and seed.
+        ValueError: No such metric, no run of the reference, or two records of one arm and seed.
     """
     if isinstance(metric, str):
         if metric not in _KNOWN:
@@ -187,12 +187,12 @@ def undecided(records: Iterable[RunRecord], reference: str, metrics: Sequence[Me
     that is not finite; no seed can change that, and the metric counts as decided.
 
     Args:
-        records: finished runs of one comparison.
-        reference: label of the arm to compare with.
-        metrics: those that must be told, for example only the primary one.
+        records: Finished runs of one comparison.
+        reference: Label of the arm to compare with.
+        metrics: Those that must be told, for example only the primary one.
 
     Raises:
-        ValueError: see `summarise`.
+        ValueError: See `summarise`.
     """
     runs = list(records)
     arms: dict[str, None] = {}

@@ -24,8 +24,8 @@ def random_crop(x: Tensor, generator: Generator, *, padding: int | None = None) 
 
     Args:
         x: (B, C, H, W).
-        generator: two draws for each image, row and column of the window.
-        padding: pixels; None: an eighth of the shorter side (4 of 32, as for CIFAR), at least 1.
+        generator: Two draws for each image, row and column of the window.
+        padding: Pixels; None: an eighth of the shorter side (4 of 32, as for CIFAR), at least 1.
 
     Returns:
         (B, C, H, W).
@@ -42,7 +42,7 @@ def random_flip(x: Tensor, generator: Generator) -> Tensor:
 
     Args:
         x: (B, C, H, W).
-        generator: one draw for each image.
+        generator: One draw for each image.
 
     Returns:
         (B, C, H, W).
@@ -59,8 +59,8 @@ def cutout(x: Tensor, generator: Generator, *, length: int | None = None) -> Ten
 
     Args:
         x: (B, C, H, W).
-        generator: two draws for each image, row and column of the centre.
-        length: side in pixels; None: half the shorter side (16 of 32, as for CIFAR-10).
+        generator: Two draws for each image, row and column of the centre.
+        length: Side in pixels; None: half the shorter side (16 of 32, as for CIFAR-10).
 
     Returns:
         (B, C, H, W).
@@ -102,7 +102,7 @@ def augment(x: Tensor, name: str, generator: Generator) -> Tensor:
     """Apply the augmentation of that name, with its default strength, to (B, C, H, W).
 
     Raises:
-        ValueError: no such augmentation; the message has the nearest ones.
+        ValueError: No such augmentation; the message has the nearest ones.
     """
     require_augmentation(name)
     return _AUGMENTATIONS[name](x, generator)

@@ -25,20 +25,20 @@ class Batches:
     neither the order nor the draws of the others, and nothing touches the global generator.
 
     Args:
-        images: in memory or encoded.
+        images: In memory or encoded.
         batch_size: B; the last batch may be smaller.
-        mean: of red, green and blue, in 0..1, as ``Splits`` has them.
-        std: the same.
-        augmentation: names, applied in this order (see ``list_augmentations``).
-        seed: of order and augmentation.
-        shuffle: a new order for each epoch.
-        drop_last: leave out a last batch that is smaller.
-        mixup: alpha of mixup (Zhang et al., arXiv 1710.09412), which blends each image, and its label, with another one
+        mean: Of red, green and blue, in 0..1, as ``Splits`` has them.
+        std: The same.
+        augmentation: Names, applied in this order (see ``list_augmentations``).
+        seed: Of order and augmentation.
+        shuffle: A new order for each epoch.
+        drop_last: Leave out a last batch that is smaller.
+        mixup: Alpha of mixup (Zhang et al., arXiv 1710.09412), which blends each image, and its label, with another one
             of the batch; the share of the first is drawn from Beta(alpha, alpha) once a batch. 0: off.
-        classes: number of classes; read by mixup alone.
+        classes: Number of classes; read by mixup alone.
 
     Raises:
-        ValueError: no images, no batch, an unknown augmentation, or mixup below 0 or without classes.
+        ValueError: No images, no batch, an unknown augmentation, or mixup below 0 or without classes.
     """
 
     def __init__(
@@ -105,11 +105,11 @@ def train_batches(
     A last batch of a single image is left out, since a batch norm cannot train on it.
 
     Args:
-        splits: the data set.
+        splits: The data set.
         batch_size: B.
-        seed: of order and augmentation.
-        augmentation: names; None: what is usual for these images.
-        mixup: as `Batches` has it.
+        seed: Of order and augmentation.
+        augmentation: Names; None: what is usual for these images.
+        mixup: As `Batches` has it.
     """
     return Batches(
         splits.train,
@@ -137,7 +137,7 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     Args:
         images: uint8 (B, C, H, W).
         mean: C values in 0..1.
-        std: the same.
+        std: The same.
 
     Returns:
         (B, C, H, W).

@@ -90,18 +90,18 @@ def register_data(
     ``if __name__ == "__main__"``.
 
     Args:
-        name: letters, digits, ``_``, ``.`` and ``-``; one that ends in a colon goes on with a place, as in
+        name: Letters, digits, ``_``, ``.`` and ``-``; one that ends in a colon goes on with a place, as in
             ``zip:PATH``.
-        loader: returns the pools. It takes keyword options, annotated so that their types are checked, and before
+        loader: Returns the pools. It takes keyword options, annotated so that their types are checked, and before
             them the place if the name ends in a colon. An option ``seed`` gets the seed of the splits.
-        description: one line; empty: the first line of the loader's docstring.
-        drawn: which of validation and test can be drawn from train. Leave out what the loader always returns.
-        kept: the loader's options that a comparison may set. Its plan is a file, which a stranger may have written, so
+        description: One line; empty: the first line of the loader's docstring.
+        drawn: Which of validation and test can be drawn from train. Leave out what the loader always returns.
+        kept: The loader's options that a comparison may set. Its plan is a file, which a stranger may have written, so
             list no option that could do harm with any number, word or list of these; ``root``, ``label``, ``revision``
             and ``folder`` may be any text. ``size``, ``validation``, ``test``, ``limit`` and ``seed`` need no mention.
 
     Raises:
-        ValueError: the name is taken or has other letters, or ``drawn`` is something else.
+        ValueError: The name is taken or has other letters, or ``drawn`` is something else.
 
     Example:
         >>> register_data("nothing", lambda: None)
@@ -135,7 +135,7 @@ def data_record(name: str) -> DataRecord:
     """Return the record of a data set, as in ``photo-digits`` or ``folder:pictures``.
 
     Raises:
-        ValueError: no such name; the message has the nearest ones.
+        ValueError: No such name; the message has the nearest ones.
     """
     kind, colon, _ = name.partition(":")
     if kind + colon not in _RECORDS:
@@ -148,8 +148,8 @@ def data_options(name: str) -> dict[str, Any]:
     """Return the options of a data set and their defaults; ``inspect.Parameter.empty`` where one must be given.
 
     Raises:
-        ValueError: no such name.
-        ModuleNotFoundError: the data set needs a package that is not installed.
+        ValueError: No such name.
+        ModuleNotFoundError: The data set needs a package that is not installed.
 
     Example:
         >>> data_options("folder:")["validation"]
@@ -196,20 +196,20 @@ def load_data(
     """Load a data set.
 
     Args:
-        name: see :func:`list_data`; or the path of an existing folder, of images or of parquet files.
-        root: where files are kept or looked for; None: the usual place.
-        size: height and width in pixels; None: the data set's own.
-        seed: of the division into splits, and of what is generated.
-        limit: at most so many images in each split; None: all.
-        options: the data set's own, such as ``distractors=4`` or ``label="pets"`` (see :func:`data_options`), and
+        name: See :func:`list_data`; or the path of an existing folder, of images or of parquet files.
+        root: Where files are kept or looked for; None: the usual place.
+        size: Height and width in pixels; None: the data set's own.
+        seed: Of the division into splits, and of what is generated.
+        limit: At most so many images in each split; None: all.
+        options: The data set's own, such as ``distractors=4`` or ``label="pets"`` (see :func:`data_options`), and
             where no such images are given, ``validation`` and ``test``: the share (below 1) or number of the train
             images that are drawn for them.
 
     Raises:
-        ValueError: no such name, or an option out of its range.
-        TypeError: an option that this data set does not have, or one of the wrong type.
-        FileNotFoundError: nothing at that place.
-        ModuleNotFoundError: the data set needs a package that is not installed.
+        ValueError: No such name, or an option out of its range.
+        TypeError: An option that this data set does not have, or one of the wrong type.
+        FileNotFoundError: Nothing at that place.
+        ModuleNotFoundError: The data set needs a package that is not installed.
     """
     name = resolve_name(name)
     record = data_record(name)
@@ -286,8 +286,8 @@ def load_kept_data(name: str, **options: Any) -> Splits:
     They come from this machine: nothing is downloaded, and what is made of them goes to the user's cache folder.
 
     Raises:
-        ValueError: an option that is not taken from a file, and all that :func:`load_data` raises.
-        FileNotFoundError: they are not on this machine.
+        ValueError: An option that is not taken from a file, and all that :func:`load_data` raises.
+        FileNotFoundError: They are not on this machine.
     """
     options = kept_options(name, options)
     with no_downloads():
@@ -300,7 +300,7 @@ def kept_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     What is generated takes no place: it goes to the user's cache folder.
 
     Raises:
-        ValueError: an option that is not taken from a file.
+        ValueError: An option that is not taken from a file.
     """
     kind, colon, _ = name.partition(":")
     allowed = _RECORDS[kind + colon].kept if kind + colon in _RECORDS else (*_KEPT, *_TEXTS)

@@ -60,7 +60,7 @@ class EncodedImages:
         """Yield the uint8 images (n, 3, H, W) at each chunk of indices (n,).
 
         Raises:
-            ValueError: an image cannot be decoded or has another shape; the message names it.
+            ValueError: An image cannot be decoded or has another shape; the message names it.
         """
         yield from DataLoader(
             _Decoded(self),
@@ -93,15 +93,15 @@ def decode(source: Path | bytes, name: str, size: int | None = None) -> Tensor:
     """Decode an image.
 
     Args:
-        source: a file or its content.
-        name: what an error calls it.
-        size: resize the shorter side to so many pixels (bilinear, antialiased) and cut the middle square; None: as is.
+        source: A file or its content.
+        name: What an error calls it.
+        size: Resize the shorter side to so many pixels (bilinear, antialiased) and cut the middle square; None: as is.
 
     Returns:
         uint8 (3, H, W).
 
     Raises:
-        ValueError: not a whole image, or more than 8 bits per colour.
+        ValueError: Not a whole image, or more than 8 bits per colour.
     """
     try:
         with _open(source) as image:
@@ -141,17 +141,17 @@ def load_encoded(
 
     Args:
         sources: N files or their contents.
-        names: what errors call them.
+        names: What errors call them.
         labels: N class numbers.
-        size: pixels of the squares that images become; None: they have one size, which is kept.
-        skip_corrupt: leave out what cannot be decoded. Costs a decoding of all images here, large ones too.
-        workers: processes that decode large images while they are read.
+        size: Pixels of the squares that images become; None: they have one size, which is kept.
+        skip_corrupt: Leave out what cannot be decoded. Costs a decoding of all images here, large ones too.
+        workers: Processes that decode large images while they are read.
 
     Returns:
         The images, and the indices of the ones that were kept.
 
     Raises:
-        ValueError: images of different sizes and no ``size``, or a corrupt image that is decoded here.
+        ValueError: Images of different sizes and no ``size``, or a corrupt image that is decoded here.
     """
     if size is not None and not 0 < size <= _LARGEST:
         raise ValueError(f"size={size}: expected a number of pixels above 0, and at most {_LARGEST}")

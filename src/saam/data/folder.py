@@ -35,16 +35,16 @@ def load_folder(
     """Read a folder of images.
 
     Args:
-        path: the folder.
-        size: pixels of the squares that images become; None: they have one size, which is kept. Up to 64 pixels they
+        path: The folder.
+        size: Pixels of the squares that images become; None: they have one size, which is kept. Up to 64 pixels they
             are held in memory, above that decoded for each batch.
-        skip_corrupt: leave out what cannot be decoded.
-        workers: processes that decode large images.
-        label: of the results; None: the folder's name.
+        skip_corrupt: Leave out what cannot be decoded.
+        workers: Processes that decode large images.
+        label: Of the results; None: the folder's name.
 
     Raises:
-        FileNotFoundError: no such folder, or no subfolders in it.
-        ValueError: a class with no image, one that train does not have, subfolders that look like splits and are named
+        FileNotFoundError: No such folder, or no subfolders in it.
+        ValueError: A class with no image, one that train does not have, subfolders that look like splits and are named
             otherwise, or a corrupt image.
     """
     path = Path(path).expanduser()

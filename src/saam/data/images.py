@@ -43,12 +43,12 @@ class Images:
     Args:
         images: uint8 (N, 3, H, W).
         labels: int64 (N,).
-        masks: bool (N, H, W), true on the object; None where the data have no masks.
+        masks: Bool (N, H, W), true on the object; None where the data have no masks.
         rows: int64 (N,), which of ``images`` these are. They are read when they are asked for, so that processes share
             the file that ``images`` may be a map of. None: all, in their order.
 
     Raises:
-        ValueError: a tensor of another type or shape.
+        ValueError: A tensor of another type or shape.
     """
 
     def __init__(

@@ -33,16 +33,16 @@ def load_parquet(
     """Read a folder of parquet files.
 
     Args:
-        path: the folder.
-        size: pixels of the squares that images become; None: they have one size, which is kept. Up to 64 pixels they
+        path: The folder.
+        size: Pixels of the squares that images become; None: they have one size, which is kept. Up to 64 pixels they
             are held decoded in memory, above that encoded.
-        skip_corrupt: leave out images that cannot be decoded.
-        workers: processes that decode large images.
-        label: of the results; None: the folder's name.
+        skip_corrupt: Leave out images that cannot be decoded.
+        workers: Processes that decode large images.
+        label: Of the results; None: the folder's name.
 
     Raises:
-        FileNotFoundError: no such folder, or no train-*.parquet in it.
-        ValueError: a file that is not parquet, wrong columns, labels out of range, or a corrupt image.
+        FileNotFoundError: No such folder, or no train-*.parquet in it.
+        ValueError: A file that is not parquet, wrong columns, labels out of range, or a corrupt image.
     """
     path = Path(path).expanduser()
     files = [(part, file) for prefix, part in _PARTS.items() for file in sorted(path.glob(f"{prefix}-*.parquet"))]
@@ -95,16 +95,16 @@ def load_hub(
 
     Args:
         repository: OWNER/NAME.
-        root: where downloads are kept; None: the hub's own cache.
-        revision: branch, tag or commit; None: the newest.
-        folder: where in the repository the files lie; None: the one folder that has train-*.parquet.
-        size, skip_corrupt, workers: as for :func:`load_parquet`.
-        label: of the results; None: the repository's name.
+        root: Where downloads are kept; None: the hub's own cache.
+        revision: Branch, tag or commit; None: the newest.
+        folder: Where in the repository the files lie; None: the one folder that has train-*.parquet.
+        size, skip_corrupt, workers: As for :func:`load_parquet`.
+        label: Of the results; None: the repository's name.
 
     Raises:
-        ConnectionError: the hub cannot be reached or has no such data set.
-        FileNotFoundError: no train-*.parquet, or several folders with some and no ``folder``.
-        ValueError: as for :func:`load_parquet`.
+        ConnectionError: The hub cannot be reached or has no such data set.
+        FileNotFoundError: No train-*.parquet, or several folders with some and no ``folder``.
+        ValueError: As for :func:`load_parquet`.
     """
     from huggingface_hub import snapshot_download
 

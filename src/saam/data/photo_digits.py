@@ -55,19 +55,19 @@ def load_photo_digits(
     """Make the data set, or read it from the cache where it was made before.
 
     Args:
-        train, validation, test: number of images.
-        size: height and width of the images in pixels.
-        digit_size: smallest and largest height and width of a digit in pixels.
-        distractors: number of fragments in each image, two thirds of the smallest digit wide.
-        seed: of the digits' division among the splits and of all draws.
-        root: folder of the cache file; None: the user's cache folder.
+        train, validation, test: Number of images.
+        size: Height and width of the images in pixels.
+        digit_size: Smallest and largest height and width of a digit in pixels.
+        distractors: Number of fragments in each image, two thirds of the smallest digit wide.
+        seed: Of the digits' division among the splits and of all draws.
+        root: Folder of the cache file; None: the user's cache folder.
 
     Returns:
         Pools of images with masks, true exactly where the digit's ink changed the image.
 
     Raises:
-        ValueError: an option out of its range.
-        OSError: the cache file cannot be written.
+        ValueError: An option out of its range.
+        OSError: The cache file cannot be written.
     """
     if len(digit_size) != 2 or not all(isinstance(value, int) for value in digit_size):
         raise ValueError(f"digit_size={digit_size!r}: expected two whole numbers, as in digit_size=(12, 19)")
@@ -110,7 +110,7 @@ def _generate(
     """Make one split.
 
     Returns:
-        images (N, 3, S, S), labels (N,), masks (N, S, S / 8) as bits, and where they come from: digits (N, 1 + D) in
+        Images (N, 3, S, S), labels (N,), masks (N, S, S / 8) as bits, and where they come from: digits (N, 1 + D) in
         scikit-learn's set, the shown one first, and corners (N, 3): photograph, row and column.
     """
     known = load_digits()

@@ -29,7 +29,7 @@ def read_pixels(hashes: Sequence[bytes], size: int | None) -> Tensor | None:
 
     Args:
         hashes: SHA-256 of each of the N encoded images.
-        size: as :func:`saam.data.encoded.decode` took it.
+        size: As :func:`saam.data.encoded.decode` took it.
 
     Returns:
         uint8 (N, 3, H, W); None where there is no such file, or it is damaged.

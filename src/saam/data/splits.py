@@ -86,7 +86,7 @@ def build_splits(
     """Check the three splits against each other and add mean, standard deviation and fingerprint.
 
     Raises:
-        ValueError: an empty split, a label that is no class, or splits with images of different shapes.
+        ValueError: An empty split, a label that is no class, or splits with images of different shapes.
     """
     for part, images in (("train", train), ("validation", validation), ("test", test)):
         if not len(images):
@@ -131,15 +131,15 @@ def split_indices(
 
     Args:
         labels: int64 (N,).
-        validation: below 1 a share of all images, otherwise their number; 0 for none, above that at least one.
-        test: the same.
-        seed: of the draw.
+        validation: Below 1 a share of all images, otherwise their number; 0 for none, above that at least one.
+        test: The same.
+        seed: Of the draw.
 
     Returns:
         Indices of train, validation and test, sorted; together they are 0 to N - 1, each once.
 
     Raises:
-        ValueError: a share or number below 0, or nothing left for train.
+        ValueError: A share or number below 0, or nothing left for train.
     """
     total = len(labels)
     counts = []
@@ -171,15 +171,15 @@ def draw_splits(
     """Make the splits of a data set from its pools; every data set gets its splits here.
 
     Args:
-        pools: what its loader returned.
-        name: as :func:`saam.data.load_data` takes it.
-        validation: share (below 1) or number of train images drawn for validation, where there is no such pool.
-        test: the same for test.
-        seed: of these draws.
-        limit: at most so many images in each split, with all classes in proportion; None: all.
+        pools: What its loader returned.
+        name: As :func:`saam.data.load_data` takes it.
+        validation: Share (below 1) or number of train images drawn for validation, where there is no such pool.
+        test: The same for test.
+        seed: Of these draws.
+        limit: At most so many images in each split, with all classes in proportion; None: all.
 
     Raises:
-        ValueError: as :func:`split_indices`, :func:`limit_splits` and :func:`build_splits`.
+        ValueError: As :func:`split_indices`, :func:`limit_splits` and :func:`build_splits`.
     """
     parts = complete_splits(pools, validation=validation, test=test, seed=seed)
     return build_splits(
@@ -195,7 +195,7 @@ def complete_splits(pools: Pools, *, validation: float, test: float, seed: int) 
     """Return images for train, validation and test; what has no pool is drawn from train as :func:`split_indices` does.
 
     Raises:
-        ValueError: as :func:`split_indices`.
+        ValueError: As :func:`split_indices`.
     """
     used, held, tested = split_indices(
         pools.train.labels,

@@ -30,12 +30,12 @@ def load_cifar10(*, root: str | Path | None = None, size: int | None = None) -> 
     """Read CIFAR-10: 60,000 photographs of 10 kinds of things, 32x32, 10,000 of them for test.
 
     Args:
-        root: folder that has ``cifar-10-batches-py``, or gets it; None: the user's cache folder.
-        size: pixels to resize to, at most 64; None: as they are.
+        root: Folder that has ``cifar-10-batches-py``, or gets it; None: the user's cache folder.
+        size: Pixels to resize to, at most 64; None: as they are.
 
     Raises:
-        ConnectionError: the download failed.
-        ValueError: the files are damaged, or an option is out of its range.
+        ConnectionError: The download failed.
+        ValueError: The files are damaged, or an option is out of its range.
     """
     return _pools("CIFAR-10", *_cifar(datasets.CIFAR10, root), size)
 
@@ -49,13 +49,13 @@ def load_fashion_mnist(*, root: str | Path | None = None, size: int | None = Non
     """Read Fashion-MNIST: 70,000 grey pictures of 10 kinds of clothes, 28x28, 10,000 of them for test.
 
     Args:
-        root: folder that has its four ``idx`` files (``.gz`` or not), itself or in ``fashion-mnist`` or
+        root: Folder that has its four ``idx`` files (``.gz`` or not), itself or in ``fashion-mnist`` or
             ``FashionMNIST/raw``, or gets them; None: /usr/share/datasets if they are there, else the cache folder.
-        size: as for :func:`load_cifar10`.
+        size: As for :func:`load_cifar10`.
 
     Raises:
-        ConnectionError: the download failed.
-        ValueError: the files are damaged, or an option is out of its range.
+        ConnectionError: The download failed.
+        ValueError: The files are damaged, or an option is out of its range.
     """
     folder = _find_idx([Path(root)] if root else [cache_folder(), _SYSTEM])
     if folder is None:

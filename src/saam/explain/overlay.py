@@ -38,11 +38,11 @@ class ScoreMapStrip:
     """A grid of pictures: a row of images, then for each site a row of its maps over them.
 
     Attributes:
-        png: the picture.
-        width, height: of the picture, in pixels.
-        title: whose maps these are, for a caption.
-        sites: name of each row of maps, from the top.
-        ceilings: for each of these rows, the weight drawn brightest, in times that of mean pooling; 1 where the site
+        png: The picture.
+        width, height: Of the picture, in pixels.
+        title: Whose maps these are, for a caption.
+        sites: Name of each row of maps, from the top.
+        ceilings: For each of these rows, the weight drawn brightest, in times that of mean pooling; 1 where the site
             is nearly the mean and nothing is drawn.
     """
 
@@ -60,15 +60,15 @@ def overlay(image: Tensor, score_map: Tensor, *, ceiling: float | None = None, o
     Args:
         image: (3, H, W) uint8.
         score_map: (h, w), sums to one; bilinearly enlarged to the image.
-        ceiling: weight, in times that of mean pooling, drawn brightest; None: that of the map's top 1 % of pixels,
+        ceiling: Weight, in times that of mean pooling, drawn brightest; None: that of the map's top 1 % of pixels,
             but at least 2.
-        opacity: of the map, 0 to 1.
+        opacity: Of the map, 0 to 1.
 
     Returns:
         (3, H, W) uint8.
 
     Raises:
-        ValueError: wrong shapes, image not uint8, or opacity outside [0, 1].
+        ValueError: Wrong shapes, image not uint8, or opacity outside [0, 1].
     """
     if image.dim() != 3 or image.shape[0] != 3 or image.dtype != torch.uint8 or score_map.dim() != 2:
         raise ValueError(
@@ -98,18 +98,18 @@ def strip(
 
     Args:
         images: (B, 3, H, W) uint8.
-        maps: site name -> (B, G, h, w), as `score_maps` gives them.
-        sites: rows to draw, from the top; None: up to four sites, evenly from first to last.
-        labels: a text over each image; None: none.
-        title: whose maps these are.
-        cell: longer side of one picture, in pixels.
+        maps: Site name -> (B, G, h, w), as `score_maps` gives them.
+        sites: Rows to draw, from the top; None: up to four sites, evenly from first to last.
+        labels: A text over each image; None: none.
+        title: Whose maps these are.
+        cell: Longer side of one picture, in pixels.
 
     Returns:
         The strip; all maps of a row share one ceiling, so that they can be compared. A site that is nearly the mean
         shows the grey images.
 
     Raises:
-        ValueError: an unknown site, or shapes and lengths that do not fit.
+        ValueError: An unknown site, or shapes and lengths that do not fit.
     """
     chosen = list(sites) if sites is not None else _spread(list(maps), 4)
     if unknown := [site for site in chosen if site not in maps]:

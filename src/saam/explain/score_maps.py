@@ -18,7 +18,7 @@ def score_maps(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     Modes are put back, hooks removed and no gradient is recorded. A site that runs more than once keeps its last map.
 
     Args:
-        model: any network with `ScorePool2d` in it, in a `ChannelAttention` or alone.
+        model: Any network with `ScorePool2d` in it, in a `ChannelAttention` or alone.
         x: (B, C, H, W) input of the model, on the model's device.
 
     Returns:
@@ -26,7 +26,7 @@ def score_maps(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
         Sites come in the order of `model.named_modules()` and are called as the module that the attention follows.
 
     Raises:
-        ValueError: the model has no score squeeze, or the scores at a site are not finite.
+        ValueError: The model has no score squeeze, or the scores at a site are not finite.
     """
     pools = dict(_score_pools(model))
     if not pools:

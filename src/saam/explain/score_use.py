@@ -31,15 +31,15 @@ def score_use(model: nn.Module, batches: Tensor | Iterable[Tensor | tuple[Tensor
     The model runs in eval mode, without gradient; modes are put back.
 
     Args:
-        model: any network with `ScorePool2d` in it, see :func:`saam.score_maps`.
-        batches: input of the model (B, C, H, W), or batches of such; of a batch that is a tuple, such as (images,
+        model: Any network with `ScorePool2d` in it, see :func:`saam.score_maps`.
+        batches: Input of the model (B, C, H, W), or batches of such; of a batch that is a tuple, such as (images,
             labels), the first entry counts.
 
     Returns:
         Site name -> share and lift, in the order of the network.
 
     Raises:
-        ValueError: the model has no score squeeze, its scores are not finite, or there are no images.
+        ValueError: The model has no score squeeze, its scores are not finite, or there are no images.
 
     Example:
         >>> from saam import create_model

@@ -49,7 +49,7 @@ class MacCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the multiply-accumulates of every operation that runs under it, in ``total``.
 
     Raises:
-        ValueError: an operation that is not PyTorch's own, which nobody can look into.
+        ValueError: An operation that is not PyTorch's own, which nobody can look into.
 
     Example:
         >>> import torch

@@ -62,7 +62,7 @@ def use_backend(backend: Backend) -> Iterator[None]:
         backend: "auto", "eager" or "fused".
 
     Raises:
-        ValueError: no such backend, as the block is entered.
+        ValueError: No such backend, as the block is entered.
 
     Example:
         >>> import saam
@@ -84,12 +84,12 @@ def choose(backend: Backend | None, x: Tensor, obstacle: str | None = None) -> L
     """Return the backend that computes on ``x``.
 
     Args:
-        backend: what the caller asks for; None for what :func:`use_backend` says.
-        x: the feature map.
-        obstacle: why the caller has no use for the fused operation, if it knows a reason.
+        backend: What the caller asks for; None for what :func:`use_backend` says.
+        x: The feature map.
+        obstacle: Why the caller has no use for the fused operation, if it knows a reason.
 
     Raises:
-        ValueError: no such backend.
+        ValueError: No such backend.
         RuntimeError: "fused" was asked for and cannot compute here.
     """
     backend = _THREAD.backend if backend is None else backend

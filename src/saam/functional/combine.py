@@ -17,7 +17,7 @@ def rescale(x: Tensor, factor: Tensor) -> Tensor:
         (B, C, H, W), in the dtype and memory layout of ``x``.
 
     Raises:
-        ValueError: shapes that do not match.
+        ValueError: Shapes that do not match.
         TypeError: ``x`` is not floating.
 
     Example:
@@ -37,7 +37,7 @@ def shift(x: Tensor, addend: Tensor) -> Tensor:
         (B, C, H, W), in the dtype and memory layout of ``x``.
 
     Raises:
-        ValueError: shapes that do not match.
+        ValueError: Shapes that do not match.
         TypeError: ``x`` is not floating.
     """
     return _meet(x, addend, adds=True)

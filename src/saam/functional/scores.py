@@ -14,7 +14,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, padding: 
     Also under autocast: in float16 a sum over many channels overflows.
 
     Args:
-        x: feature map (B, C, H, W).
+        x: Feature map (B, C, H, W).
         weight: (G, C / groups, k, k).
         bias: (G,), or None.
         padding: (k - 1) / 2.
@@ -31,7 +31,7 @@ def score_weights(scores: Tensor, *, temperature: float = 1.0) -> Tensor:
 
     Args:
         scores: (B, G, H, W), any floating dtype.
-        temperature: divides the scores; above 0. Towards 0 the weights pick one pixel, towards infinity they are equal.
+        temperature: Divides the scores; above 0. Towards 0 the weights pick one pixel, towards infinity they are equal.
 
     Returns:
         Weights (B, G, H, W) in float32 or wider; each map is non-negative and sums to one.

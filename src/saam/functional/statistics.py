@@ -80,9 +80,9 @@ def channel_gem(x: Tensor, exponent: Tensor | float = 3.0, *, epsilon: float = 1
     overflows.
 
     Args:
-        x: feature map; its values below ``epsilon`` count as ``epsilon`` and get no gradient.
-        exponent: p, above 0; a number or a tensor of one element.
-        epsilon: above 0.
+        x: Feature map; its values below ``epsilon`` count as ``epsilon`` and get no gradient.
+        exponent: P, above 0; a number or a tensor of one element.
+        epsilon: Above 0.
 
     Returns:
         (B, C), in the dtype of ``x``.
@@ -106,8 +106,8 @@ def channel_logsumexp(x: Tensor, *, sharpness: float = 1.0) -> Tensor:
     Pixel-level Labeling with Convolutional Networks, CVPR 2015, arXiv:1411.6228).
 
     Args:
-        x: feature map.
-        sharpness: r, above 0.
+        x: Feature map.
+        sharpness: R, above 0.
 
     Raises:
         ValueError: ``x`` is not (B, C, H, W), or the sharpness is not above 0.

@@ -19,12 +19,12 @@ def count_macs(model: nn.Module, image_size: tuple[int, int], *, channels: int =
     The model really runs, where it is and on an empty image, and the operations that go by are counted.
 
     Args:
-        model: takes (1, channels, H, W).
+        model: Takes (1, channels, H, W).
         image_size: (H, W).
-        channels: of the image.
+        channels: Of the image.
 
     Raises:
-        ValueError: the model runs an operation that is not PyTorch's own, which nobody can look into.
+        ValueError: The model runs an operation that is not PyTorch's own, which nobody can look into.
 
     Example:
         >>> count_macs(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()), (4, 4))  # 8*27*16 + 8*16

@@ -18,8 +18,8 @@ def peak_memory(step: Callable[[], object], tensors: Iterable[Tensor]) -> int:
     """Return the most bytes that tensors hold at once while ``step`` runs.
 
     Args:
-        step: is called once.
-        tensors: those that exist before; every storage is counted once. A list would keep alive what the step frees.
+        step: Is called once.
+        tensors: Those that exist before; every storage is counted once. A list would keep alive what the step frees.
     """
     with _LiveBytes() as live:
         for tensor in tensors:

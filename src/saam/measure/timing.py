@@ -15,11 +15,11 @@ def take_turns(
     """Time each work once a round; every round begins with another one.
 
     Args:
-        works: label -> what is timed.
-        rounds: at most.
-        seconds: once this time has passed no further round begins, but ``minimum`` rounds are made.
-        minimum: number of rounds that are made in any case.
-        device: where the work runs; each time ends when the device has done what was queued.
+        works: Label -> what is timed.
+        rounds: At most.
+        seconds: Once this time has passed no further round begins, but ``minimum`` rounds are made.
+        minimum: Number of rounds that are made in any case.
+        device: Where the work runs; each time ends when the device has done what was queued.
 
     Returns:
         Label -> seconds of each round.

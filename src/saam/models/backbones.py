@@ -53,8 +53,8 @@ def build_backbone(name: str, *, num_classes: int | None, pretrained: bool, opti
     """Build a backbone without attention, see :func:`saam.create_model`.
 
     Raises:
-        ValueError: an unknown name, or pretrained weights that there are none of.
-        TypeError: an option that the backbone does not have.
+        ValueError: An unknown name, or pretrained weights that there are none of.
+        TypeError: An option that the backbone does not have.
         ModuleNotFoundError: timm or torchvision is asked for and not installed.
     """
     source, colon, rest = name.partition(":")
@@ -110,7 +110,7 @@ def _fetching(name: str, *, pretrained: bool) -> Iterator[None]:
     """Say in one line where published weights cannot be had, after a single try.
 
     Raises:
-        OSError: there is no connection, or no room.
+        OSError: There is no connection, or no room.
     """
     if not pretrained:
         yield

@@ -36,16 +36,16 @@ class DenseNetBC(nn.Module):
 
     Args:
         depth: 6n+4: 100, 190, 250, ...
-        growth: k, the channels that each layer adds.
-        num_classes: width of the classifier.
-        stem_stride: stride of the first convolution.
-        in_channels: channels of the images.
+        growth: K, the channels that each layer adds.
+        num_classes: Width of the classifier.
+        stem_stride: Stride of the first convolution.
+        in_channels: Channels of the images.
 
     Shape:
         (B, in_channels, H, W) -> logits (B, num_classes).
 
     Raises:
-        ValueError: a depth that is not 6n+4.
+        ValueError: A depth that is not 6n+4.
     """
 
     def __init__(

@@ -42,8 +42,8 @@ class MobileNetV2(nn.Module):
     """A MobileNetV2 for small images.
 
     Args:
-        num_classes: width of the classifier.
-        in_channels: channels of the images.
+        num_classes: Width of the classifier.
+        in_channels: Channels of the images.
 
     Shape:
         (B, in_channels, H, W) -> logits (B, num_classes).

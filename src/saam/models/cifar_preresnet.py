@@ -43,19 +43,19 @@ class PreActivationResNet(nn.Module):
 
     Args:
         depth: 6n+2 for a PreResNet, 6n+4 for a WRN.
-        widen: factor on the widths of the stages; a WRN of factor k is WRN-depth-k.
-        num_classes: width of the classifier.
-        width: channels of the three stages before that factor; one number w stands for (w, 2w, 4w). Three numbers are
+        widen: Factor on the widths of the stages; a WRN of factor k is WRN-depth-k.
+        num_classes: Width of the classifier.
+        width: Channels of the three stages before that factor; one number w stands for (w, 2w, 4w). Three numbers are
             taken as they are, without the factor.
-        dropout: between the convolutions of a block; 0.3 in the paper's WRN with dropout.
-        stem_stride: stride of the first convolution.
-        in_channels: channels of the images.
+        dropout: Between the convolutions of a block; 0.3 in the paper's WRN with dropout.
+        stem_stride: Stride of the first convolution.
+        in_channels: Channels of the images.
 
     Shape:
         (B, in_channels, H, W) -> logits (B, num_classes).
 
     Raises:
-        ValueError: a depth or factor that no such network has, or a width that is neither one number nor three.
+        ValueError: A depth or factor that no such network has, or a width that is neither one number nor three.
     """
 
     def __init__(

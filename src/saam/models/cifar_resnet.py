@@ -39,17 +39,17 @@ class CifarResNet(nn.Module):
     """A ResNet for small images.
 
     Args:
-        depth: number of layers, 6n+2: 8, 14, 20, 32, 44, 56, 110, ...
-        num_classes: width of the classifier.
-        width: channels of the three stages; one number w stands for (w, 2w, 4w).
-        stem_stride: stride of the first convolution; 2 makes the network about four times as fast.
-        in_channels: channels of the images.
+        depth: Number of layers, 6n+2: 8, 14, 20, 32, 44, 56, 110, ...
+        num_classes: Width of the classifier.
+        width: Channels of the three stages; one number w stands for (w, 2w, 4w).
+        stem_stride: Stride of the first convolution; 2 makes the network about four times as fast.
+        in_channels: Channels of the images.
 
     Shape:
         (B, in_channels, H, W) -> logits (B, num_classes).
 
     Raises:
-        ValueError: a depth that is not 6n+2, or a width that is neither one number nor three.
+        ValueError: A depth that is not 6n+2, or a width that is neither one number nor three.
     """
 
     def __init__(

@@ -42,11 +42,11 @@ class ResNeXt29(nn.Module):
     """A ResNeXt of 29 layers for small images.
 
     Args:
-        cardinality: number of groups, 8 in "8x64d".
-        width: channels of a group in the first stage, 64 in "8x64d".
-        num_classes: width of the classifier.
-        stem_stride: stride of the first convolution.
-        in_channels: channels of the images.
+        cardinality: Number of groups, 8 in "8x64d".
+        width: Channels of a group in the first stage, 64 in "8x64d".
+        num_classes: Width of the classifier.
+        stem_stride: Stride of the first convolution.
+        in_channels: Channels of the images.
 
     Shape:
         (B, in_channels, H, W) -> logits (B, num_classes).

@@ -19,14 +19,14 @@ class VGG(nn.Module):
 
     Args:
         depth: 11, 13, 16 or 19.
-        num_classes: width of the classifier.
-        in_channels: channels of the images.
+        num_classes: Width of the classifier.
+        in_channels: Channels of the images.
 
     Shape:
         (B, in_channels, H, W) with sides of 32 pixels or more -> logits (B, num_classes).
 
     Raises:
-        ValueError: another depth.
+        ValueError: Another depth.
     """
 
     def __init__(self, depth: int, *, num_classes: int = 10, in_channels: int = 3) -> None:

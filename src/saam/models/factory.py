@@ -44,29 +44,29 @@ def create_model(
     """Build a network, and put attention into it.
 
     Args:
-        name: one of :func:`saam.list_models` such as ``resnet20``, a CIFAR ResNet of 6n+2 layers, or ``timm:NAME`` or
+        name: One of :func:`saam.list_models` such as ``resnet20``, a CIFAR ResNet of 6n+2 layers, or ``timm:NAME`` or
             ``torchvision:NAME``; or a class or function of your own that takes the options and returns the network.
         attention: None or "none", a registered name with options as in ``"saam,heads=4"``, or a function of the
             channels.
-        num_classes: width of the classifier, 1 or more; None means 10, or what a network of timm or torchvision has.
-        pretrained: load the weights that timm or torchvision has for the network.
-        where: see :func:`saam.attach`.
-        start: see :func:`saam.attach`, which starts as "identity" unless told; here None starts as "identity" in a
+        num_classes: Width of the classifier, 1 or more; None means 10, or what a network of timm or torchvision has.
+        pretrained: Load the weights that timm or torchvision has for the network.
+        where: See :func:`saam.attach`.
+        start: See :func:`saam.attach`, which starts as "identity" unless told; here None starts as "identity" in a
             pretrained network, and as "default", as in the papers, in one that is trained from scratch.
-        head: the squeeze that takes the place of the global average pooling before the classifier, as in "score" or
+        head: The squeeze that takes the place of the global average pooling before the classifier, as in "score" or
             "score,heads=4"; None or "mean" leaves it. See :func:`saam.upgrade`.
-        seed: a whole number; draws the initial weights. The backbone's depend on the seed alone, whatever the
+        seed: A whole number; draws the initial weights. The backbone's depend on the seed alone, whatever the
             attention, and the attention's come from a generator of their own; the global generator stays as it was.
-        options: of the backbone, such as ``width`` of a CIFAR ResNet, ``drop_path_rate`` of a network of timm.
+        options: Of the backbone, such as ``width`` of a CIFAR ResNet, ``drop_path_rate`` of a network of timm.
 
     Returns:
         The network, (B, 3, H, W) -> logits (B, num_classes).
 
     Raises:
-        ValueError: an unknown network or attention, no site for the attention, no pretrained weights, a network
+        ValueError: An unknown network or attention, no site for the attention, no pretrained weights, a network
             without a pooling module before its classifier, or a number of classes or a seed that is none.
-        TypeError: an option that the backbone does not have.
-        ModuleNotFoundError: the library of the network is not installed.
+        TypeError: An option that the backbone does not have.
+        ModuleNotFoundError: The library of the network is not installed.
 
     Example:
         >>> model = create_model("resnet20", attention="saam")

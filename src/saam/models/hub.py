@@ -15,9 +15,9 @@ def push_to_hub(model: nn.Module, repo_id: str, **options: Any) -> str:
     """Push a network, surgery included, to a repository ``owner/name`` on the hub.
 
     Args:
-        model: any network that :func:`saam.save` saves.
-        repo_id: of the repository; it is made if need be.
-        options: of ``huggingface_hub.ModelHubMixin.push_to_hub``, such as ``private``, ``token``, ``commit_message``.
+        model: Any network that :func:`saam.save` saves.
+        repo_id: Of the repository; it is made if need be.
+        options: Of ``huggingface_hub.ModelHubMixin.push_to_hub``, such as ``private``, ``token``, ``commit_message``.
 
     Returns:
         Address of the commit.
@@ -32,14 +32,14 @@ def from_hub(repo_id: str, *, model: nn.Module | None = None, attention: Any = N
     :mod:`saam.models.from_file`.
 
     Args:
-        repo_id: of the repository, or path of a folder.
-        model: the network before surgery, for one that :func:`saam.create_model` does not make. It is changed in place.
-        attention: the function of the channels, for attention that was given by a function.
-        options: of ``huggingface_hub.snapshot_download``, such as ``revision`` and ``token``.
+        repo_id: Of the repository, or path of a folder.
+        model: The network before surgery, for one that :func:`saam.create_model` does not make. It is changed in place.
+        attention: The function of the channels, for attention that was given by a function.
+        options: Of ``huggingface_hub.snapshot_download``, such as ``revision`` and ``token``.
 
     Raises:
-        ValueError: a file is damaged, does not fit the network, or asks for what is not taken from a file.
-        OSError: there is no such repository, no network, or a file is missing.
+        ValueError: A file is damaged, does not fit the network, or asks for what is not taken from a file.
+        OSError: There is no such repository, no network, or a file is missing.
     """
     folder = Path(repo_id)
     if not folder.is_dir():

@@ -45,8 +45,8 @@ def describe(model: nn.Module) -> dict[str, Any]:
     Put it into the config of a checkpoint, and :func:`load` can read that checkpoint.
 
     Raises:
-        TypeError: the network is compiled, scripted or distributed.
-        ValueError: the network was changed by other means than surgery, or with something that has no name, such as a
+        TypeError: The network is compiled, scripted or distributed.
+        ValueError: The network was changed by other means than surgery, or with something that has no name, such as a
             function as a squeeze.
     """
     refuse(model, to="save")
@@ -83,14 +83,14 @@ def rebuild(
     """Build a network from what :func:`describe` gave, with fresh weights.
 
     Args:
-        description: has "model" and "surgery".
-        model: the network before surgery, for one that :func:`saam.create_model` does not make. It is changed in place.
-        attention: the function of the channels, for attention that was given by a function.
+        description: Has "model" and "surgery".
+        model: The network before surgery, for one that :func:`saam.create_model` does not make. It is changed in place.
+        attention: The function of the channels, for attention that was given by a function.
 
     Nothing is fetched, and no file is opened, whatever the description says: see :mod:`saam.models.from_file`.
 
     Raises:
-        ValueError: the description is damaged, asks for what is not taken from a file, or model or attention is needed.
+        ValueError: The description is damaged, asks for what is not taken from a file, or model or attention is needed.
     """
     if model is not None:
         refuse(model)
@@ -121,10 +121,10 @@ def save(model: nn.Module, folder: str | Path) -> Path:
         The folder, with ``model.safetensors`` and ``config.json``.
 
     Raises:
-        TypeError: the network is compiled, scripted or distributed.
-        ValueError: the network was changed by other means than surgery, or with something that has no name, such as a
+        TypeError: The network is compiled, scripted or distributed.
+        ValueError: The network was changed by other means than surgery, or with something that has no name, such as a
             function as a squeeze, or an option of the network is not taken from a file.
-        OSError: the folder cannot be written.
+        OSError: The folder cannot be written.
     """
     from safetensors.torch import save as to_bytes
 
@@ -144,16 +144,16 @@ def load(folder: str | Path, *, model: nn.Module | None = None, attention: Atten
     """Build the network that :func:`save` saved, with its weights in the dtypes that they had, on the CPU.
 
     Args:
-        folder: has ``model.safetensors`` and ``config.json``.
-        model: the network before surgery, for one that :func:`saam.create_model` does not make. It is changed in place.
-        attention: the function of the channels, for attention that was given by a function.
+        folder: Has ``model.safetensors`` and ``config.json``.
+        model: The network before surgery, for one that :func:`saam.create_model` does not make. It is changed in place.
+        attention: The function of the channels, for attention that was given by a function.
 
     Returns:
         The network, in evaluation mode.
 
     Raises:
-        FileNotFoundError: the folder or a file is not there.
-        ValueError: a file is damaged, or does not fit the network.
+        FileNotFoundError: The folder or a file is not there.
+        ValueError: A file is damaged, or does not fit the network.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes

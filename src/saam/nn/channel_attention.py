@@ -17,8 +17,8 @@ class ChannelAttention(nn.Module):
 
     Args:
         squeeze: (B, C, H, W) -> statistics (B, C) or (B, K, C), see :mod:`saam.nn.squeeze`.
-        excitation: statistics -> logits (B, C), see :mod:`saam.nn.excitation`.
-        gate: logits -> factor (B, C), any elementwise module, see :mod:`saam.nn.gate`; one that has ``adds = True``
+        excitation: Statistics -> logits (B, C), see :mod:`saam.nn.excitation`.
+        gate: Logits -> factor (B, C), any elementwise module, see :mod:`saam.nn.gate`; one that has ``adds = True``
             gives an addend instead.
 
     What a part may declare beside its forward: :mod:`saam.nn.protocol`.

@@ -53,7 +53,7 @@ class AttentionRecord:
 
         Args:
             channels: C.
-            options: the module's own. A size that it needs is 7 if it is not given, a stage 1.
+            options: The module's own. A size that it needs is 7 if it is not given, a stage 1.
         """
         with torch.device("meta"):
             module = self.build(channels, **self.options_at() | options)
@@ -75,7 +75,7 @@ def register(record: AttentionRecord) -> None:
     top level of that script or of a module that it imports, not under ``if __name__ == "__main__"``.
 
     Raises:
-        ValueError: the name is taken.
+        ValueError: The name is taken.
     """
     if record.name in _RECORDS:
         raise ValueError(f"attention {record.name!r} is registered already; choose another name")
@@ -96,9 +96,9 @@ def attention_record(name: str) -> AttentionRecord:
     """Return the record of a registered attention, or for ``timm:NAME`` of an attention of timm.
 
     Raises:
-        ValueError: no such name; the message has the nearest ones.
-        ModuleNotFoundError: a name of timm, which is not installed.
-        RuntimeError: an attention that the installed timm cannot build.
+        ValueError: No such name; the message has the nearest ones.
+        ModuleNotFoundError: A name of timm, which is not installed.
+        RuntimeError: An attention that the installed timm cannot build.
     """
     if name.startswith("timm:"):
         from saam.nn.attentions.timm import timm_record
@@ -115,17 +115,17 @@ def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
     """Build a registered attention for a number of channels.
 
     Args:
-        name: see :func:`list_attentions`; ``timm:NAME`` builds what timm calls NAME. Options may follow it, as in
+        name: See :func:`list_attentions`; ``timm:NAME`` builds what timm calls NAME. Options may follow it, as in
             ``"eca,squeeze=score"``.
         channels: C of the feature map.
-        options: the module's own, such as ``rd_ratio`` or ``squeeze="score"``.
+        options: The module's own, such as ``rd_ratio`` or ``squeeze="score"``.
 
     Returns:
         A module (B, C, H, W) -> (B, C, H, W).
 
     Raises:
-        ValueError: no such name, an option that is given twice, or one out of its range.
-        TypeError: an option that this module does not have.
+        ValueError: No such name, an option that is given twice, or one out of its range.
+        TypeError: An option that this module does not have.
 
     Example:
         >>> create_attention("eca", 64, squeeze="score").squeeze
@@ -143,11 +143,11 @@ def parse_attention(text: str, more: Mapping[str, Any] | None = None) -> tuple[s
     Values are Python literals, and what is none is a string.
 
     Args:
-        text: a name, with or without options.
-        more: options that were given beside the text.
+        text: A name, with or without options.
+        more: Options that were given beside the text.
 
     Raises:
-        ValueError: no such name, a part that is not ``option=value``, or an option that is given twice.
+        ValueError: No such name, a part that is not ``option=value``, or an option that is given twice.
 
     Example:
         >>> parse_attention("saam,heads=4,scorer=pixel")

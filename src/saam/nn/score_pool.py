@@ -36,22 +36,22 @@ class ScorePool2d(nn.Module):
         scorer: "pixel", "channel", or a scorer of your own: a module (B, C, H, W) -> (B, G, H, W), where G divides C,
             or a function of the channels that builds one. It starts as it is built: with a last layer at zero the
             pooling starts as the mean. In a :class:`ScorePool` it sees (B, C, N, 1), all N positions in a row.
-        kernel_size: side of the scorer's convolution, odd; 1 by default.
-        temperature: divides the scores; above 0. "sqrt" takes the square root of the convolution's fan-in, as scaled
+        kernel_size: Side of the scorer's convolution, odd; 1 by default.
+        temperature: Divides the scores; above 0. "sqrt" takes the square root of the convolution's fan-in, as scaled
             dot-product attention does: ``sqrt(C) * kernel_size`` for "pixel", ``kernel_size`` for "channel". Under
             plain SGD from the zero start, a temperature T moves the scores as a learning rate 1 / T^2 as large does.
-        keepdim: give (B, C, 1, 1), as ``nn.AdaptiveAvgPool2d(1)`` does, instead of (B, C).
-        bias: give the convolution a bias. The softmax cancels it; it exists to hold the weights of modules that have
+        keepdim: Give (B, C, 1, 1), as ``nn.AdaptiveAvgPool2d(1)`` does, instead of (B, C).
+        bias: Give the convolution a bias. The softmax cancels it; it exists to hold the weights of modules that have
             one.
-        device, dtype: of the parameters.
+        device, dtype: Of the parameters.
 
     Shape:
         (B, C, H, W) -> (B, C), or (B, C, 1, 1) with ``keepdim``.
 
     Raises:
-        ValueError: heads that do not divide the channels, an even kernel, an unknown scorer, a temperature not above 0,
+        ValueError: Heads that do not divide the channels, an even kernel, an unknown scorer, a temperature not above 0,
             or an option of the convolution together with a scorer of your own.
-        TypeError: a scorer that is neither name nor module nor a function that builds one, heads or a kernel size that
+        TypeError: A scorer that is neither name nor module nor a function that builds one, heads or a kernel size that
             is no whole number.
 
     Example:
@@ -199,14 +199,14 @@ class ScorePool(nn.Module):
 
     Args:
         channels: C.
-        dim: axis of the channels, 1 for (B, C, L) and (B, C, D, H, W), -1 for tokens (B, N, C).
-        heads, scorer, temperature, device, dtype: as in :class:`ScorePool2d`.
+        dim: Axis of the channels, 1 for (B, C, L) and (B, C, D, H, W), -1 for tokens (B, N, C).
+        heads, scorer, temperature, device, dtype: As in :class:`ScorePool2d`.
 
     Shape:
         (B, C, positions...) or (B, positions..., C) -> (B, C).
 
     Raises:
-        ValueError: an option out of its range.
+        ValueError: An option out of its range.
 
     Example:
         >>> ScorePool(192, dim=-1, heads=3)(torch.randn(2, 196, 192)).shape
@@ -257,7 +257,7 @@ class MeanScore(nn.Module):
 
     Args:
         channels: C.
-        options: of the :class:`ScorePool2d`, such as ``heads``; ``device`` and ``dtype`` too.
+        options: Of the :class:`ScorePool2d`, such as ``heads``; ``device`` and ``dtype`` too.
     """
 
     statistics = 2

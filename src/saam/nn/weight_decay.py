@@ -13,7 +13,7 @@ def no_weight_decay(model: nn.Module) -> set[str]:
     wrapper that has no such method.
 
     Args:
-        model: any module.
+        model: Any module.
 
     Returns:
         Names as in ``model.named_parameters()``; biases and norms are not among them unless a module names them.

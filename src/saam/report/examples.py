@@ -24,15 +24,15 @@ def comparison_strip(out: str | Path, *, images: int = 10) -> ScoreMapStrip | No
     first finished seed, and the images are the first of each class: nothing is picked by its looks.
 
     Args:
-        out: folder of the comparison.
-        images: how many.
+        out: Folder of the comparison.
+        images: How many.
 
     Returns:
         The strip; None where no arm has a score squeeze or none has finished a run.
 
     Raises:
-        FileNotFoundError: the folder holds no comparison or not the network, or the data are gone.
-        ValueError: a file is damaged, or no image is asked for.
+        FileNotFoundError: The folder holds no comparison or not the network, or the data are gone.
+        ValueError: A file is damaged, or no image is asked for.
     """
     comparison = load_comparison(out)
     plan, arm = comparison.plan, _best_scored_arm(comparison)
@@ -46,14 +46,14 @@ def data_strip(model: nn.Module, splits: Splits, *, images: int = 10, title: str
     """Draw test images, the first of each class in turn, with the score maps of a network.
 
     Args:
-        model: a network with score squeezes.
-        splits: its data; where they have masks, the title says how much more of the maps' weight falls on the object
+        model: A network with score squeezes.
+        splits: Its data; where they have masks, the title says how much more of the maps' weight falls on the object
             than mean pooling puts there.
-        images: how many.
-        title: whose maps these are.
+        images: How many.
+        title: Whose maps these are.
 
     Raises:
-        ValueError: the network has no score squeeze, or no image is asked for.
+        ValueError: The network has no score squeeze, or no image is asked for.
     """
     chosen = _first_of_each_class(splits.test.labels, images)
     source = splits.test.select(chosen)

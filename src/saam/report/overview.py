@@ -22,13 +22,13 @@ class Row:
     """One arm.
 
     Attributes:
-        arm: its label.
-        runs: how many have finished.
-        planned: how many there are to be; an arm that has been told stops early.
-        failed: how many have failed.
-        scores: by name of the metric, where there are any yet.
-        differences: to the reference, likewise.
-        cost: if it is measured.
+        arm: Its label.
+        runs: How many have finished.
+        planned: How many there are to be; an arm that has been told stops early.
+        failed: How many have failed.
+        scores: By name of the metric, where there are any yet.
+        differences: To the reference, likewise.
+        cost: If it is measured.
     """
 
     arm: str
@@ -45,19 +45,19 @@ class Overview:
     """The comparison as far as it has got.
 
     Attributes:
-        metrics: what is compared, the primary one first.
-        rows: one for each arm of the plan, in its order.
-        reference: label of the arm that the table compares with.
-        focus: label of the arm that the report is about.
-        finished: number of runs.
-        planned: number of runs.
-        failures: the runs that ended with an error.
-        to_reference: by name of the metric, the differences of all other arms to the reference; Holm over these.
-        of_focus: by name of the metric, the differences of the focus arm to all others; Holm over these.
-        shares: of each arm whose records tell it, the share of pixels that every site uses with the weights of the last
+        metrics: What is compared, the primary one first.
+        rows: One for each arm of the plan, in its order.
+        reference: Label of the arm that the table compares with.
+        focus: Label of the arm that the report is about.
+        finished: Number of runs.
+        planned: Number of runs.
+        failures: The runs that ended with an error.
+        to_reference: By name of the metric, the differences of all other arms to the reference; Holm over these.
+        of_focus: By name of the metric, the differences of the focus arm to all others; Holm over these.
+        shares: Of each arm whose records tell it, the share of pixels that every site uses with the weights of the last
             epoch, mean over seeds.
-        notes: what this number of seeds and test images cannot show, and how much the arms use their scores.
-        at_chance: a sentence where no arm learned anything, else empty.
+        notes: What this number of seeds and test images cannot show, and how much the arms use their scores.
+        at_chance: A sentence where no arm learned anything, else empty.
     """
 
     metrics: tuple[Metric, ...]

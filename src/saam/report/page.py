@@ -38,10 +38,10 @@ def html(
     Scripts, styles, charts and pictures are all inside; a content security policy keeps the page from loading anything.
 
     Args:
-        comparison: plan, records and costs so far.
-        strip: test images with score maps over them, for a section of its own.
-        no_strip: where there should be a strip and is none, why; it stands in its place.
-        images: differences over seeds and images, as `saam.report.over_images` gives them.
+        comparison: Plan, records and costs so far.
+        strip: Test images with score maps over them, for a section of its own.
+        no_strip: Where there should be a strip and is none, why; it stands in its place.
+        images: Differences over seeds and images, as `saam.report.over_images` gives them.
 
     Returns:
         The page's HTML. All that comes from records, plan and strip is escaped.

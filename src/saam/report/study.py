@@ -26,12 +26,12 @@ class StudyView:
     """All comparisons of a study.
 
     Attributes:
-        metric: the primary one.
-        cells: the overview of each comparison by name.
-        titles: what each compares.
-        arms: labels, best average rank first as far as ranks are known.
-        summary: over all comparisons that have runs of every arm; None where there is none.
-        failures: one sentence for each comparison with failed runs.
+        metric: The primary one.
+        cells: The overview of each comparison by name.
+        titles: What each compares.
+        arms: Labels, best average rank first as far as ranks are known.
+        summary: Over all comparisons that have runs of every arm; None where there is none.
+        failures: One sentence for each comparison with failed runs.
     """
 
     metric: Metric
@@ -59,7 +59,7 @@ def study_view(results: Mapping[str, Comparison]) -> StudyView:
     """Summarise the comparisons of a study, finished or not.
 
     Args:
-        results: by name, one or more.
+        results: By name, one or more.
     """
     first = next(iter(results.values())).plan
     metric = first.metrics[0]

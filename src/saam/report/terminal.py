@@ -52,7 +52,7 @@ def table(comparison: Comparison) -> ComparisonTable:
     Works while the comparison is under way: cells fill as runs finish, what is missing shows as an ellipsis.
 
     Args:
-        comparison: plan, records and costs so far.
+        comparison: Plan, records and costs so far.
 
     Returns:
         A table whose cells hold two lines: the value, and under it its 95 % interval or difference to the reference;

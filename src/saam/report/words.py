@@ -174,8 +174,8 @@ def verdict_sentence(difference: Difference, others: Sequence[Difference] = ()) 
     """Return one sentence: the verdict, the size of the difference, how sure it is, and what other metrics say.
 
     Args:
-        difference: by the primary metric.
-        others: the same pair by the other metrics; those that are told and say otherwise are mentioned.
+        difference: By the primary metric.
+        others: The same pair by the other metrics; those that are told and say otherwise are mentioned.
     """
     metric = difference.metric
     pair = f"{named(difference.arm)} vs {named(difference.reference)}"
@@ -207,9 +207,9 @@ def finding(focus: str, differences: Sequence[Difference], others: Sequence[str]
     """Return the answer in one sentence: what the focus arm is better or worse than, and cannot be told from.
 
     Args:
-        focus: label of the arm that the question is about.
-        differences: focus minus alternative.
-        others: labels of all alternatives, with runs or without.
+        focus: Label of the arm that the question is about.
+        differences: Focus minus alternative.
+        others: Labels of all alternatives, with runs or without.
     """
     groups: dict[str, list[Difference]] = {}
     for difference in differences:
@@ -265,8 +265,8 @@ def score_note(arm: str, shares: Collection[float]) -> str:
     """Say how much an arm uses its scores, or that its pooling is unlearned.
 
     Args:
-        arm: its label.
-        shares: of the pixels that each site uses (`saam.explain.ScoreUse`), with the weights of the last epoch, mean
+        arm: Its label.
+        shares: Of the pixels that each site uses (`saam.explain.ScoreUse`), with the weights of the last epoch, mean
             over seeds; the pooling is unlearned where all of them are above .95.
     """
     if min(shares) > _UNLEARNED:

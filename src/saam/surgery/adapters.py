@@ -47,9 +47,9 @@ class Upgraded(Surgical, ChannelAttention):
     The state dict keeps the keys of the module and adds those of the squeeze (``se.squeeze...``).
 
     Args:
-        module: an attention module that :func:`adapter` knows.
-        squeeze: takes the place of the mean, (B, C, H, W) -> (B, C); a maximum beside the mean stays.
-        request: how the upgrade was asked for, see :func:`saam.upgrade`.
+        module: An attention module that :func:`adapter` knows.
+        squeeze: Takes the place of the mean, (B, C, H, W) -> (B, C); a maximum beside the mean stays.
+        request: How the upgrade was asked for, see :func:`saam.upgrade`.
     """
 
     def __init__(self, module: nn.Module, squeeze: nn.Module, request: dict[str, Any]) -> None:
@@ -74,10 +74,10 @@ class UpgradedPool(Surgical):
     """Another squeeze where a network's global pooling stood.
 
     Args:
-        module: the pooling.
+        module: The pooling.
         squeeze: (B, C, H, W) -> (B, C).
-        keepdim: give (B, C, 1, 1), as the pooling did, instead of (B, C).
-        request: how the upgrade was asked for, see :func:`saam.upgrade`.
+        keepdim: Give (B, C, 1, 1), as the pooling did, instead of (B, C).
+        request: How the upgrade was asked for, see :func:`saam.upgrade`.
     """
 
     def __init__(self, module: nn.Module, squeeze: nn.Module, *, keepdim: bool, request: dict[str, Any]) -> None:
@@ -98,7 +98,7 @@ class BesideMax(nn.Module):
 
     Args:
         pool: (B, C, H, W) -> (B, C).
-        stack: give both, (B, 2, C), or their average, (B, C).
+        stack: Give both, (B, 2, C), or their average, (B, C).
     """
 
     def __init__(self, pool: nn.Module, *, stack: bool) -> None:

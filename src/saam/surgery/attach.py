@@ -42,27 +42,27 @@ def attach(
     by ``optimizer.add_param_group({"params": list(saam.new_parameters(model).values())})``.
 
     Args:
-        model: any network on images.
-        attention: a registered name, see :func:`saam.list_attentions`, which options may follow as in
+        model: Any network on images.
+        attention: A registered name, see :func:`saam.list_attentions`, which options may follow as in
             ``"eca,squeeze=score"``, or any function of the channels that returns a module (B, C, H, W) -> (B, C, H, W).
-        where: a kind of site, a pattern of module names or several, sites, or a predicate, see :func:`saam.sites`.
+        where: A kind of site, a pattern of module names or several, sites, or a predicate, see :func:`saam.sites`.
             Attention that a block has already, such as SE, stays, and the new one comes after it;
             :func:`saam.upgrade` gives it a learned squeeze instead.
         start: "identity" leaves what the network computes as it was, bit for bit as long as its activations are
             finite; "default" starts the attention as its paper does, for training from scratch, as
             :func:`saam.create_model` does by itself where nothing is pretrained.
-        example: input of the network. With one, the report says what changed in the outputs and what the attention
+        example: Input of the network. With one, the report says what changed in the outputs and what the attention
             costs in multiply-accumulates; attention that is built for a size of map needs one of the size trained on.
-        options: of the attention, such as ``heads=4``. A function that takes ``stage`` or ``size`` is given the number
+        options: Of the attention, such as ``heads=4``. A function that takes ``stage`` or ``size`` is given the number
             of the stage, from 1, and the size (H, W) of the map, unless they are among the options.
 
     Returns:
         What went where.
 
     Raises:
-        TypeError: a network that surgery cannot be done on, attention that is neither name nor function, or an option
+        TypeError: A network that surgery cannot be done on, attention that is neither name nor function, or an option
             that it does not have.
-        ValueError: no site, an unknown attention, an option given twice, or a site that has another attention already.
+        ValueError: No site, an unknown attention, an option given twice, or a site that has another attention already.
 
     Example:
         >>> from saam.models import create_model

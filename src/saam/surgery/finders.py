@@ -27,7 +27,7 @@ def module_sites(graph: Graph, names: Iterable[str]) -> list[Site]:
     """Return the sites after modules of these names.
 
     Raises:
-        ValueError: one of them does not give a feature map.
+        ValueError: One of them does not give a feature map.
     """
     values = _values_by_module(graph)
     for name in names:
@@ -101,8 +101,8 @@ def _stage_ends(graph: Graph, blocks: list[Value]) -> list[Value]:
     """Return the last map of each resolution on the way to the deepest one, that of the outermost module.
 
     Args:
-        graph: of the network.
-        blocks: what its blocks give; a resolution without one, such as a stem's, is no stage. A network without blocks
+        graph: Of the network.
+        blocks: What its blocks give; a resolution without one, such as a stem's, is no stage. A network without blocks
             has a stage wherever there are two convolutions or more.
     """
     deepest = _deepest(graph)

@@ -28,11 +28,11 @@ def refuse(model: nn.Module, to: str = "change") -> None:
     """Raise if a network, or a part of it, is wrapped or compiled so that a change would be lost or do harm.
 
     Args:
-        model: the network.
-        to: what it cannot be done to: "change" or "save".
+        model: The network.
+        to: What it cannot be done to: "change" or "save".
 
     Raises:
-        TypeError: it is no network, or one that is distributed, compiled or scripted.
+        TypeError: It is no network, or one that is distributed, compiled or scripted.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a network (torch.nn.Module), got {type(model).__name__}")

@@ -39,19 +39,19 @@ def sites(model: nn.Module, where: Where | None = None, *, example: Any = None) 
     forward pass on a small random image, or on ``example``.
 
     Args:
-        model: any network on images. It is left as it is.
-        where: a kind, a pattern of module names such as ``"layer3.*.bn2"`` or several, sites, or a predicate
+        model: Any network on images. It is left as it is.
+        where: A kind, a pattern of module names such as ``"layer3.*.bn2"`` or several, sites, or a predicate
             ``(name, module) -> bool``. None finds all kinds. As in file names ``*`` stands for any text, dots included:
             ``"layer3.*"`` takes the blocks of layer3 and every module inside of them, ``"layer3.?"`` the blocks alone.
-        example: input to run the network on: a tensor, a tuple of arguments or a dict of keywords. With one, sites
+        example: Input to run the network on: a tensor, a tuple of arguments or a dict of keywords. With one, sites
             know the size of their map.
 
     Returns:
         The sites, in the order in which they run. Empty for a kind that the network lacks.
 
     Raises:
-        TypeError: a network that surgery cannot be done on, or a predicate of other arguments.
-        ValueError: the network does not run on the example, a pattern matches nothing, or a module that it matches does
+        TypeError: A network that surgery cannot be done on, or a predicate of other arguments.
+        ValueError: The network does not run on the example, a pattern matches nothing, or a module that it matches does
             not give a feature map (B, C, H, W).
 
     Example:

@@ -119,13 +119,13 @@ class Attended(Surgical):
     (``bn2.attention...``), so that weights saved before load after, and the other way round.
 
     Args:
-        module: what stood here.
+        module: What stood here.
         attention: (B, C, H, W) -> (B, C, H, W).
-        site: where this is; its position says whether the attention sees what the module gives, or what it takes first.
-        request: how the attention was asked for, see :func:`saam.attach`.
+        site: Where this is; its position says whether the attention sees what the module gives, or what it takes first.
+        request: How the attention was asked for, see :func:`saam.attach`.
 
     Raises:
-        ValueError: the module has a child called "attention" already, so that the keys could not be told apart.
+        ValueError: The module has a child called "attention" already, so that the keys could not be told apart.
     """
 
     def __init__(
@@ -185,10 +185,10 @@ def keep_keys(wrapper: nn.Module, inner: str, own: str, tied: Mapping[str, str] 
     """Drop ``inner`` from the keys of a wrapper's state dict, and put it back when one is loaded.
 
     Args:
-        wrapper: a module that has the wrapped one and one new child with a state.
-        inner: path of the wrapped module in the wrapper, such as "module".
-        own: name of the new child; the wrapped module must not have a child of this name.
-        tied: key of a new parameter that is one with a parameter of the wrapped module -> that one's key. Left out.
+        wrapper: A module that has the wrapped one and one new child with a state.
+        inner: Path of the wrapped module in the wrapper, such as "module".
+        own: Name of the new child; the wrapped module must not have a child of this name.
+        tied: Key of a new parameter that is one with a parameter of the wrapped module -> that one's key. Left out.
     """
     names: dict[str, Any] = {"inner": inner + ".", "own": own + ".", "tied": dict(tied or {})}
     wrapper.register_state_dict_post_hook(partial(_shorten, **names))  # type: ignore[no-untyped-call]

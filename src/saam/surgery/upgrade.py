@@ -41,20 +41,20 @@ def upgrade(
     as they were, the scorers' are added. All is changed, or on an error nothing; asking again changes nothing.
 
     Args:
-        model: any network on images.
-        squeeze: a name or function, see :func:`saam.nn.create_squeeze`, of one statistic.
-        head: also let the squeeze take the place of the global average pooling before the classifier.
-        where: a pattern of the names of attention modules, or several, in which ``*`` stands for any text, dots
+        model: Any network on images.
+        squeeze: A name or function, see :func:`saam.nn.create_squeeze`, of one statistic.
+        head: Also let the squeeze take the place of the global average pooling before the classifier.
+        where: A pattern of the names of attention modules, or several, in which ``*`` stands for any text, dots
             included; None takes all, and an empty list none but the head.
-        example: input of the network. With one, the report says what changed in the outputs.
-        options: of the score squeeze, such as ``heads=4``.
+        example: Input of the network. With one, the report says what changed in the outputs.
+        options: Of the score squeeze, such as ``heads=4``.
 
     Returns:
         What was changed, and what was left alone for which reason.
 
     Raises:
-        TypeError: a network that surgery cannot be done on, or an option that the score squeeze does not have.
-        ValueError: nothing to upgrade, a module that has been upgraded in another way, options for another squeeze than
+        TypeError: A network that surgery cannot be done on, or an option that the score squeeze does not have.
+        ValueError: Nothing to upgrade, a module that has been upgraded in another way, options for another squeeze than
             "score", or a head without a pooling module.
     """
     refuse(model)
@@ -130,7 +130,7 @@ def _reason(name: str, module: Any, request: dict[str, Any]) -> str | None:
     """Return why a module is left alone, or None.
 
     Raises:
-        ValueError: it has been upgraded in another way.
+        ValueError: It has been upgraded in another way.
     """
     if isinstance(module, Upgraded | UpgradedPool):
         if module.request != request:

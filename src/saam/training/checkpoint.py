@@ -124,8 +124,8 @@ def _epoch(values: Any) -> EpochRecord:
     """Return an epoch's record after a check of its fields.
 
     Raises:
-        TypeError: it is no object, or a field is missing or unknown.
-        ValueError: a field is of another type.
+        TypeError: It is no object, or a field is missing or unknown.
+        ValueError: A field is of another type.
     """
     record = EpochRecord(**values)
     for name, value in asdict(record).items():

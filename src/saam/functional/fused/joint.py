@@ -18,9 +18,9 @@ class Pooling(NamedTuple):
 
     Args:
         kind: MEAN, MAX, MEAN | MAX, MEAN | VARIANCE, PIXEL, CHANNEL or SCORES of :mod:`saam.functional.fused`.
-        scorer: weight (G, C) for PIXEL, (C,) for CHANNEL; (B, G, H, W) for SCORES.
-        temperature: divides the scores.
-        finish: takes the fused statistics (B, K, C) to those of the squeeze; None for the first of them, (B, C).
+        scorer: Weight (G, C) for PIXEL, (C,) for CHANNEL; (B, G, H, W) for SCORES.
+        temperature: Divides the scores.
+        finish: Takes the fused statistics (B, K, C) to those of the squeeze; None for the first of them, (B, C).
     """
 
     kind: int
@@ -40,15 +40,15 @@ def attend(x: Tensor, pooling: Pooling, respond: Callable[[Tensor], Tensor], *, 
 
     Args:
         x: (B, C, H, W) that a fused implementation exists for, see :func:`saam.functional.backend.choose`.
-        pooling: the squeeze.
-        respond: statistics in float32 or wider -> one value per channel (B, C).
-        adds: add the value instead.
+        pooling: The squeeze.
+        respond: Statistics in float32 or wider -> one value per channel (B, C).
+        adds: Add the value instead.
 
     Returns:
         (B, C, H, W), in the dtype and memory layout of ``x``.
 
     Raises:
-        RuntimeError: a scorer or a value that is on another device than ``x``.
+        RuntimeError: A scorer or a value that is on another device than ``x``.
     """
     x = dense(x)
     joint = torch.is_grad_enabled()

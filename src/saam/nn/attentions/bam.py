@@ -57,16 +57,16 @@ class BAM(nn.Module):
 
     Args:
         channels: C.
-        rd_ratio, rd_channels, rd_divisor: the width of both bottlenecks, as in timm; here C/16 by default.
+        rd_ratio, rd_channels, rd_divisor: The width of both bottlenecks, as in timm; here C/16 by default.
         combination: "product" of the branches as in the authors' code, or their "sum" as in the paper.
-        squeeze: of the channel branch, see :func:`saam.nn.create_squeeze`.
-        device, dtype: of the parameters.
+        squeeze: Of the channel branch, see :func:`saam.nn.create_squeeze`.
+        device, dtype: Of the parameters.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W). In training the channel branch norms over the batch, which must be 2 or more.
 
     Raises:
-        ValueError: an option out of its range.
+        ValueError: An option out of its range.
 
     Example:
         >>> BAM(64)(torch.randn(2, 64, 7, 9)).shape

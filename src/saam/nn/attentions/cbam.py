@@ -41,16 +41,16 @@ class CBAM(nn.Module):
 
     Args:
         channels: C.
-        rd_ratio, rd_channels, rd_divisor: the bottleneck's width, as in timm; here C/16 by default.
-        kernel_size: side of the spatial convolution, odd.
-        squeeze: of the channel part, see :func:`saam.nn.create_squeeze`.
-        device, dtype: of the parameters.
+        rd_ratio, rd_channels, rd_divisor: The bottleneck's width, as in timm; here C/16 by default.
+        kernel_size: Side of the spatial convolution, odd.
+        squeeze: Of the channel part, see :func:`saam.nn.create_squeeze`.
+        device, dtype: Of the parameters.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W).
 
     Raises:
-        ValueError: an option out of its range.
+        ValueError: An option out of its range.
 
     Example:
         >>> CBAM(64)(torch.randn(2, 64, 8, 8)).shape

@@ -27,14 +27,14 @@ class CoordAttention(nn.Module):
     Args:
         channels: C.
         rd_ratio: C * rd_ratio, cut to a whole number and at least 8, is the bottleneck's width.
-        rd_channels: the width itself, in place of the ratio.
-        device, dtype: of the parameters.
+        rd_channels: The width itself, in place of the ratio.
+        device, dtype: Of the parameters.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W).
 
     Raises:
-        ValueError: a ratio or width that is not above 0.
+        ValueError: A ratio or width that is not above 0.
 
     Example:
         >>> CoordAttention(64)(torch.randn(2, 64, 7, 9)).shape

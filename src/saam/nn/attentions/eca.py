@@ -54,14 +54,14 @@ def eca_of_stage(
 
     Args:
         channels: C.
-        kernels: kernel sizes of the stages, from the first.
-        stage: the stage in which the module stands, from 1. It cannot be told from the channels: a ResNet-50 has in its
+        kernels: Kernel sizes of the stages, from the first.
+        stage: The stage in which the module stands, from 1. It cannot be told from the channels: a ResNet-50 has in its
             first stage as many as a ResNet-18 in its third.
-        squeeze: see :func:`saam.nn.create_squeeze`.
-        device, dtype: of the parameters.
+        squeeze: See :func:`saam.nn.create_squeeze`.
+        device, dtype: Of the parameters.
 
     Raises:
-        ValueError: no stage, or one that has no kernel size.
+        ValueError: No stage, or one that has no kernel size.
     """
     if stage is None or not 1 <= stage <= len(kernels):
         raise ValueError(

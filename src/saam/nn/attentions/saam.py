@@ -25,16 +25,16 @@ class SAAM(ChannelAttention):
 
     Args:
         channels: C.
-        rd_ratio, rd_channels, rd_divisor: the bottleneck's width, as in timm; here C/16 by default.
-        heads, scorer, kernel_size, temperature: of :class:`saam.ScorePool2d`, which has their defaults.
+        rd_ratio, rd_channels, rd_divisor: The bottleneck's width, as in timm; here C/16 by default.
+        heads, scorer, kernel_size, temperature: Of :class:`saam.ScorePool2d`, which has their defaults.
         squeeze: "score", or another squeeze in its place.
-        device, dtype: of the parameters.
+        device, dtype: Of the parameters.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W).
 
     Raises:
-        ValueError: heads that do not divide the channels, or another option out of its range.
+        ValueError: Heads that do not divide the channels, or another option out of its range.
 
     Example:
         >>> SAAM(64)(torch.randn(2, 64, 8, 8)).shape

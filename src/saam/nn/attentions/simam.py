@@ -22,14 +22,14 @@ class SimAM(nn.Module):
 
     Args:
         channels: C, checked against the input.
-        regularisation: added to the variance, above 0; the paper's lambda.
-        device, dtype: taken as from every module and without effect, as there are no parameters.
+        regularisation: Added to the variance, above 0; the paper's lambda.
+        device, dtype: Taken as from every module and without effect, as there are no parameters.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W).
 
     Raises:
-        ValueError: a regularisation not above 0.
+        ValueError: A regularisation not above 0.
 
     Example:
         >>> SimAM(1)(torch.ones(1, 1, 1, 1))  # one pixel: sigmoid(1/2)

@@ -74,12 +74,12 @@ def timm_record(name: str) -> AttentionRecord:
     Its options are those of timm's class, less those that change the map's shape.
 
     Args:
-        name: such as ``"timm:gca"``.
+        name: Such as ``"timm:gca"``.
 
     Raises:
         ModuleNotFoundError: timm is not installed.
         ValueError: timm has no such attention.
-        RuntimeError: the installed timm knows it and fails to build it.
+        RuntimeError: The installed timm knows it and fails to build it.
     """
     try:
         import timm

@@ -23,14 +23,14 @@ class Triplet(nn.Module):
 
     Args:
         channels: C. The parameters do not depend on it; it is checked against the input.
-        kernel_size: side of the three convolutions, odd.
-        device, dtype: of the parameters.
+        kernel_size: Side of the three convolutions, odd.
+        device, dtype: Of the parameters.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W).
 
     Raises:
-        ValueError: an even kernel.
+        ValueError: An even kernel.
 
     Example:
         >>> sum(parameter.numel() for parameter in Triplet(64).parameters())

@@ -9,12 +9,12 @@ def require_statistics(values: Tensor, channels: int, statistics: int | None = N
     """Return the statistics with their axis K: (B, C) or (B, K, C) -> (B, K, C).
 
     Args:
-        values: what the squeeze gives.
-        channels: the C to insist on.
-        statistics: the K to insist on; None takes any.
+        values: What the squeeze gives.
+        channels: The C to insist on.
+        statistics: The K to insist on; None takes any.
 
     Raises:
-        ValueError: another shape, C or K.
+        ValueError: Another shape, C or K.
     """
     if values.ndim not in (2, 3):
         raise ValueError(f"an excitation takes statistics (B, C) or (B, K, C), got {tuple(values.shape)}")
@@ -36,7 +36,7 @@ def require_side_by_side(values: Tensor, channels: int, statistics: int) -> Tens
     """Return the statistics of an image in one row: (B, C) or (B, K, C) -> (B, K*C).
 
     Raises:
-        ValueError: another shape, C or K.
+        ValueError: Another shape, C or K.
     """
     if statistics == 1 and values.shape[1:] == (channels,):
         return values  # as it is: every view is a node of autograd, and these tensors are tiny
@@ -47,7 +47,7 @@ def batch_norm(norm: nn.BatchNorm1d, values: Tensor) -> Tensor:
     """Apply a batch norm to (B, F) or (B, F, L).
 
     Raises:
-        ValueError: in training, one value of each feature.
+        ValueError: In training, one value of each feature.
     """
     if norm.training and values.numel() == norm.num_features:
         raise ValueError(

@@ -14,9 +14,9 @@ class ChannelConv1d(nn.Module):
 
     Args:
         channels: C.
-        kernel_size: odd.
+        kernel_size: Odd.
         statistics: K, the convolution's input planes.
-        device, dtype: of the parameters.
+        device, dtype: Of the parameters.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class PerChannelLinear(nn.Module):
     Args:
         channels: C.
         statistics: K.
-        device, dtype: of the parameters.
+        device, dtype: Of the parameters.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class PerChannelNorm(nn.Module):
 
     Args:
         channels: C.
-        device, dtype: of the parameters.
+        device, dtype: Of the parameters.
     """
 
     def __init__(self, channels: int, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
@@ -121,8 +121,8 @@ class ChannelNormalization(nn.Module):
     Args:
         channels: C.
         statistics: K.
-        epsilon: under the root.
-        device, dtype: of the parameters.
+        epsilon: Under the root.
+        device, dtype: Of the parameters.
     """
 
     def __init__(

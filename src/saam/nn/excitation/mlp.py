@@ -19,15 +19,15 @@ class BottleneckMLP(nn.Module):
 
     Args:
         channels: C.
-        hidden: width of the bottleneck.
+        hidden: Width of the bottleneck.
         statistics: K.
-        bias: biases on both layers.
-        norm: of the bottleneck, before the ReLU. "batch" (BAM) norms over the batch, which must be 2 or more in
+        bias: Biases on both layers.
+        norm: Of the bottleneck, before the ReLU. "batch" (BAM) norms over the batch, which must be 2 or more in
             training. "layer" (GCNet) gives its bias whatever the input if ``hidden`` is 1.
-        device, dtype: of the parameters.
+        device, dtype: Of the parameters.
 
     Raises:
-        ValueError: an unknown norm.
+        ValueError: An unknown norm.
     """
 
     def __init__(
@@ -71,8 +71,8 @@ class SharedMLP(nn.Module):
 
     Args:
         channels: C.
-        hidden: width of the bottleneck.
-        device, dtype: of the parameters.
+        hidden: Width of the bottleneck.
+        device, dtype: Of the parameters.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class FullLinear(nn.Module):
     Args:
         channels: C.
         statistics: K.
-        device, dtype: of the parameters.
+        device, dtype: Of the parameters.
     """
 
     def __init__(
@@ -135,8 +135,8 @@ class NormedMLP(nn.Module):
 
     Args:
         channels: C.
-        hidden: width of the bottleneck.
-        device, dtype: of the parameters.
+        hidden: Width of the bottleneck.
+        device, dtype: Of the parameters.
     """
 
     def __init__(

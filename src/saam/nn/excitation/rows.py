@@ -21,10 +21,10 @@ class RowTransform(nn.Module):
 
     Args:
         channels: C, of the logits.
-        rows: number of rows; the channels of a covariance matrix may be fewer than C.
+        rows: Number of rows; the channels of a covariance matrix may be fewer than C.
         statistics: K, length of a row.
-        expansion: weighted sums per row.
-        device, dtype: of the parameters.
+        expansion: Weighted sums per row.
+        device, dtype: Of the parameters.
     """
 
     def __init__(

@@ -19,8 +19,8 @@ class Covariance(nn.Module):
 
     Args:
         channels: C.
-        reduced: d, or None for the covariances of the map itself.
-        device, dtype: of the parameters.
+        reduced: D, or None for the covariances of the map itself.
+        device, dtype: Of the parameters.
 
     Raises:
         ValueError: ``reduced`` below 1.

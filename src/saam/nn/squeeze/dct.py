@@ -37,14 +37,14 @@ class DCT(nn.Module):
 
     Args:
         channels: C, divisible by ``frequencies``.
-        frequencies: how many of the best frequencies to take: 1 to 32, in the paper 16 ("top16").
+        frequencies: How many of the best frequencies to take: 1 to 32, in the paper 16 ("top16").
         size: (H, W) that the transform is made for, or one number for both, 7 or more. Maps of another size are
             averaged to it first, smaller ones by repetition, as adaptive average pooling does. None makes it for the
             size of each map.
-        device: of the frequencies.
+        device: Of the frequencies.
 
     Raises:
-        ValueError: channels that the frequencies do not divide, a size under 7, an option out of its range.
+        ValueError: Channels that the frequencies do not divide, a size under 7, an option out of its range.
     """
 
     statistics = 1

@@ -17,10 +17,10 @@ class DepthwiseConv(nn.Module):
     Args:
         channels: C.
         size: (H, W) of the maps, or one number for both; other maps are refused.
-        device, dtype: of the parameters.
+        device, dtype: Of the parameters.
 
     Raises:
-        ValueError: a size below 1.
+        ValueError: A size below 1.
     """
 
     statistics = 1

@@ -47,14 +47,14 @@ def create_squeeze(
     """Return the squeeze that was asked for.
 
     Args:
-        squeeze: a name (:func:`list_squeezes`), a ready module, or a function of the number of channels, such as
+        squeeze: A name (:func:`list_squeezes`), a ready module, or a function of the number of channels, such as
             ``functools.partial(ScorePool2d, heads=4)``.
         channels: C.
         size: (H, W) of the map, or one number for both: "depthwise-conv" needs it, "dct" takes it, no other reads it.
-        device, dtype: of the parameters of a squeeze given by name.
+        device, dtype: Of the parameters of a squeeze given by name.
 
     Raises:
-        ValueError: no squeeze has this name, "depthwise-conv" without a size, or channels that a squeeze cannot take.
+        ValueError: No squeeze has this name, "depthwise-conv" without a size, or channels that a squeeze cannot take.
     """
     if isinstance(squeeze, nn.Module):
         return squeeze

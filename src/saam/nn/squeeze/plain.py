@@ -97,8 +97,8 @@ class GeM(nn.Module):
     It sees what is positive: made for maps after a ReLU.
 
     Args:
-        exponent: p at the start, one for all channels, above 0.
-        device, dtype: of the parameter.
+        exponent: P at the start, one for all channels, above 0.
+        device, dtype: Of the parameter.
 
     Shape:
         (B, C, H, W) -> (B, C).
@@ -121,7 +121,7 @@ class LogSumExp(nn.Module):
     """A smooth maximum, see :func:`saam.functional.channel_logsumexp`: (B, C, H, W) -> (B, C).
 
     Args:
-        sharpness: above 0; the larger, the nearer to the maximum.
+        sharpness: Above 0; the larger, the nearer to the maximum.
     """
 
     statistics = 1
