@@ -23,7 +23,7 @@ def require_device(device: Device = None) -> torch.device:
     """Return the device of this name, or the best there is.
 
     Raises:
-        ValueError: It is not there, or cannot compute.
+        ValueError: If the device does not exist, or cannot compute.
     """
     try:
         torch.zeros(1, device=best_device(device)).cpu()  # "meta" makes tensors and has no values
@@ -43,7 +43,7 @@ def require_threads(threads: int) -> None:
     """Raise unless this is a number of threads that a process can have.
 
     Raises:
-        ValueError: It is not.
+        ValueError: If the number is out of range.
     """
     if not 1 <= threads <= _MOST_THREADS:
         raise ValueError(f"threads={threads}: expected 1 to {_MOST_THREADS}, and no more than there are processors")

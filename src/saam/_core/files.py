@@ -23,7 +23,7 @@ def write_atomically(contents: Mapping[Path, bytes | Iterable[bytes | memoryview
         contents: For each file its bytes, or pieces of them that need not lie together.
 
     Raises:
-        OSError: A file cannot be written.
+        OSError: If a file cannot be written.
     """
     own = secrets.token_hex(4)  # a process id is not enough: threads, and other machines, may write the same file
     temporary = {path: path.with_name(f".{path.name}.{own}") for path in contents}
@@ -48,8 +48,8 @@ def read_bytes(path: Path, *, largest: int | None = None) -> bytes:
         largest: Refuse more bytes than these.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is a pipe, a device or a folder, which would block or never end, or it is too large.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is a pipe, a device or a folder, which could block forever, or it is too large.
     """
     size = require_file(path)
     if largest is not None and size > largest:
@@ -61,8 +61,8 @@ def require_file(path: Path) -> int:
     """Return the size of a file in bytes.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is a pipe, a device or a folder, which would block or never end.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is a pipe, a device or a folder, which could block forever.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
@@ -74,8 +74,8 @@ def read_json(path: Path) -> Any:
     """Return the JSON values of a file: finite numbers of a usual size, nested a few levels deep.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file holds anything else; the error says what, without naming the file.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file holds anything else; the error says what, without naming the file.
     """
     text = read_bytes(path, largest=_LARGEST_JSON).decode()
     try:

@@ -26,7 +26,7 @@ def resolve(reference: str) -> Any:
     """Import what ``package.module:Name`` names.
 
     Raises:
-        ValueError: There is no such module, or no such name in it.
+        ValueError: If there is no such module, or it has no such name.
     """
     name, _, path = reference.partition(":")
     try:
@@ -47,7 +47,7 @@ def reference_to(what: Any) -> str:
     """Return the ``package.module:Name`` of a class or function.
 
     Raises:
-        ValueError: No other process could import it: a lambda, something within a function, or of a notebook.
+        ValueError: If other processes cannot import it: a lambda, or something defined in a function or a notebook.
     """
     module, name = getattr(what, "__module__", None), getattr(what, "__qualname__", "")
     in_file = module != "__main__" or hasattr(sys.modules["__main__"], "__file__")
@@ -63,7 +63,7 @@ def source_hash(reference: str) -> str:
     """Return a hash of the source of what a reference names; of that alone, not of what it uses.
 
     Raises:
-        ValueError: It cannot be imported.
+        ValueError: If it cannot be imported.
     """
     what = resolve(reference)
     try:

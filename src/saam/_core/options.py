@@ -17,7 +17,7 @@ def parse_options(text: str) -> tuple[str, dict[str, Any]]:
     split.
 
     Raises:
-        ValueError: A part that is not ``option=value``, or an option given twice.
+        ValueError: If a part is not ``option=value``, or an option is given twice.
 
     Example:
         >>> parse_options("resnet8,width=(24,48,96),stem_stride=2")
@@ -41,7 +41,7 @@ def require_options(
     """Check options against the keyword-only parameters of a function, without those in ``but``.
 
     Raises:
-        TypeError: An option that what builds ``what`` does not have, or a switch that is given no bool.
+        TypeError: If the function has no such option, or a switch is not a bool.
     """
     parameters = inspect.signature(build).parameters.values()
     known = {one.name: one.annotation for one in parameters if one.kind is one.KEYWORD_ONLY and one.name not in but}

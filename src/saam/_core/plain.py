@@ -30,7 +30,7 @@ def plain_options(
         largest: Bound of whole numbers.
 
     Raises:
-        ValueError: They are no mapping, or a name or value is not allowed.
+        ValueError: If they are not a mapping, or a name or value is not allowed.
     """
     if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
         raise ValueError(f"the options of {what} must be an object of names and values, got {_short(options)}")
@@ -52,7 +52,7 @@ def require_word(what: str, value: Any, pattern: str = r"[A-Za-z0-9_+:.-]{1,80}"
     """Return a name that a file gives.
 
     Raises:
-        ValueError: It is no text of this pattern.
+        ValueError: If the value is not a text of this pattern.
     """
     if not isinstance(value, str) or not re.fullmatch(pattern, value):
         raise ValueError(f"expected a name as {what}, got {_short(value)}")

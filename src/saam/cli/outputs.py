@@ -28,7 +28,7 @@ def newest(*files: str) -> Path:
         files: A folder of saam has one of these.
 
     Raises:
-        FileNotFoundError: There is none.
+        FileNotFoundError: If there is none.
     """
     found = [file for name in files for file in Path().glob(f"*/{name}")]
     if not found:

@@ -160,7 +160,7 @@ def _finished(out: Path, identity: dict[str, Any]) -> bool:
     """Whether a folder holds this training, finished.
 
     Raises:
-        ValueError: it holds one with other settings, or a network from elsewhere.
+        ValueError: If it holds a comparison with other settings, or a network of unknown origin.
     """
     file = out / "config.json"
     if not file.is_file():

@@ -31,7 +31,7 @@ class Arm:
             ``head`` names the squeeze that pools before the classifier, as in "none,head=score".
 
     Raises:
-        ValueError: No such attention, or options that cannot be read.
+        ValueError: If there is no such attention, or the options cannot be parsed.
 
     Example:
         >>> Arm("saam, scorer=pixel, heads=4").label

@@ -98,7 +98,7 @@ def summarise_cells(cells: Mapping[str, Mapping[str, float]], *, metric: Metric,
         reference: Label of the arm to compare with.
 
     Raises:
-        ValueError: No cell at all, or no cell has the reference.
+        ValueError: If there is no cell, or no cell has the reference.
 
     Example:
         >>> from saam.comparison.metrics import ACCURACY

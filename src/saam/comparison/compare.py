@@ -62,10 +62,9 @@ def compare(
         The comparison.
 
     Raises:
-        TypeError: No folder for the results, or neither a plan, nor data, nor metrics.
-        ValueError: A model, a data set, an attention or an option that does not exist, or a folder that holds another
-            comparison.
-        OSError: The folder cannot be written.
+        TypeError: If there is no folder for the results, or none of plan, data and metrics is given.
+        ValueError: If a model, data set, attention or option does not exist, or the folder holds another comparison.
+        OSError: If the folder cannot be written.
     """
     if out is None and (metrics or isinstance(what, Plan | TaskPlan)):
         data, out = None, data

@@ -44,7 +44,7 @@ def arm_costs(
         The costs that were not known.
 
     Raises:
-        RuntimeError: It failed.
+        RuntimeError: If the measurement fails.
     """
     future = executor.submit(_measure, plan, tuple(dict.fromkeys((PLAIN, *arms))), **settings)
     if error := future.exception():
@@ -86,8 +86,8 @@ def measure_costs(
         One record for each model, in their order.
 
     Raises:
-        ValueError: The baseline is not among the models, MACs cannot be counted, the network does not take images of
-            this size, the device is not there or cannot do the precision, or the threads are too many.
+        ValueError: If the baseline is not among the models, MACs cannot be counted, the network does not accept images
+            of this size, the device does not exist or does not support the precision, or there are too many threads.
     """
     if baseline not in models:
         raise unknown("baseline", baseline, models)

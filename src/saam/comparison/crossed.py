@@ -71,8 +71,8 @@ def crossed_interval(differences: Mapping[int, ArrayLike], *, level: float = 0.9
         level: Coverage of the interval.
 
     Raises:
-        ValueError: No seed, no image, values that are not finite or not one row of numbers, different numbers of
-            images, or a level outside 0 to 1.
+        ValueError: If there is no seed or image, values are not finite or not one row of numbers, the numbers of images
+            differ, or the level is outside 0 to 1.
 
     Example:
         >>> found = crossed_interval({0: [1.0, 2.0, 3.0], 1: [2.0, 3.0, 4.0]})

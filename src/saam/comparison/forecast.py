@@ -56,8 +56,8 @@ def forecast(
         device: As torch names it, or several.
 
     Raises:
-        ValueError: A model or data set that does not exist.
-        FileNotFoundError: The data are not there.
+        ValueError: If a model or data set does not exist.
+        FileNotFoundError: If the data do not exist.
     """
     devices = [device] if device is None or isinstance(device, str) else list(device)
     place, recipe = best_device(devices[0]), plan.recipe

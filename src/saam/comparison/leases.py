@@ -42,7 +42,7 @@ class Leases:
         """Take the lease on a job, unless somebody who lives holds it.
 
         Raises:
-            OSError: The folder cannot be written.
+            OSError: If the folder cannot be written.
         """
         if job in self._held:
             return True

@@ -35,8 +35,8 @@ class Metric:
         label: The name in print; ``name`` where none is given.
 
     Raises:
-        ValueError: An empty name, an unknown direction, a spread or delta that is not positive or beyond all scales,
-            digits out of range, or limits in the wrong order.
+        ValueError: If the name is empty, the direction unknown, spread or delta not positive or out of scale, digits
+            out of range, or the limits in the wrong order.
 
     Example:
         >>> Metric("iou", "higher", spread=0.5, delta=0.5, unit="%", high=100.0).difference_unit
@@ -84,7 +84,7 @@ class Metric:
         """Return the metric that `to_json` wrote.
 
         Raises:
-            ValueError: Fields are missing, unknown, of another type or out of their range.
+            ValueError: If fields are missing, unknown, of the wrong type or out of range.
         """
         if not isinstance(values, dict) or values.keys() != {entry.name for entry in fields(cls)}:
             raise ValueError(f"expected the fields of a metric, got {values!r:.200}")

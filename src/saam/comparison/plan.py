@@ -52,9 +52,9 @@ class Plan:
         stopped: Arms that have been told and need no more seeds -> how many they have.
 
     Raises:
-        ValueError: Arms or seeds that are empty or given twice, an unknown attention, a reference or focus that is no
-            arm of the plan.
-        TypeError: Seeds that are not integers, or options that JSON cannot hold.
+        ValueError: If arms or seeds are empty or given twice, an attention is unknown, or the reference or focus is not
+            an arm of the plan.
+        TypeError: If seeds are not integers, or JSON cannot represent the options.
     """
 
     recipe: Recipe
@@ -109,7 +109,7 @@ class Plan:
             fingerprint: Hash of the data (`saam.data.Splits.fingerprint`).
 
         Raises:
-            ValueError: A class or function of the user's own cannot be imported.
+            ValueError: If one of the user's classes or functions cannot be imported.
         """
         side = self.arm(arm)
         plain = side.plain
@@ -143,7 +143,7 @@ class Plan:
         """Return the plan that `to_json` wrote.
 
         Raises:
-            ValueError: A field that a plan does not have, one that is missing, or one of another type.
+            ValueError: If a field is unknown, missing or has the wrong type.
         """
         expected = {entry.name for entry in fields(cls)}
         values = {**{name: kind() for name, kind in _LATER.items()}, **values}
@@ -169,7 +169,7 @@ def check_plan(plan: Plan) -> None:
     """Refuse a plan from a file that asks for more than architectures, published weights and data.
 
     Raises:
-        ValueError: The name or an option of the network or of the data is not taken from a file.
+        ValueError: If a file may not set the name or an option of the network or of the data.
     """
     own = [name for name in (plan.model, *(plan.arm(arm).name for arm in plan.arms)) if is_reference(name)]
     if own:

@@ -65,7 +65,7 @@ class RunRecord:
         """Return the record that `to_json` wrote; a null among the scores is NaN.
 
         Raises:
-            ValueError: Fields are missing, unknown, of another type or out of their range.
+            ValueError: If fields are missing, unknown, of the wrong type or out of range.
         """
         record = _checked(cls, values)
         for name in ("test", "validation"):
@@ -106,7 +106,7 @@ class FailureRecord:
         """Return the record that `to_json` wrote.
 
         Raises:
-            ValueError: Fields are missing, unknown or of another type.
+            ValueError: If fields are missing, unknown or have the wrong type.
         """
         return cls(**_checked(cls, values))
 
@@ -132,7 +132,7 @@ class ProgressRecord:
         """Return the record of these values.
 
         Raises:
-            ValueError: Fields are missing, unknown, of another type or out of their range.
+            ValueError: If fields are missing, unknown, of the wrong type or out of range.
         """
         record = _checked(cls, values)
         if not record["epoch"] <= record["epochs"] or not all(
@@ -190,7 +190,7 @@ class CostRecord:
         """Return the record that `to_json` wrote.
 
         Raises:
-            ValueError: Fields are missing, unknown or of another type.
+            ValueError: If fields are missing, unknown or have the wrong type.
         """
         return cls(**_checked(cls, values))
 
@@ -199,8 +199,8 @@ def read_json(path: Path) -> Any:
     """Return the JSON values of a file.
 
     Raises:
-        ValueError: The file is not JSON; the error names it.
-        FileNotFoundError: There is no such file.
+        ValueError: If the file is not JSON; the error names it.
+        FileNotFoundError: If there is no such file.
     """
     try:
         return files.read_json(path)

@@ -35,9 +35,9 @@ def checked_sides(
         "arms" (labels), "seeds", "reference", "focus" and "aliases".
 
     Raises:
-        ValueError: Arms or seeds that are empty or given twice, an unknown attention, a reference or focus that is no
-            arm.
-        TypeError: Seeds that are not integers.
+        ValueError: If arms or seeds are empty or given twice, an attention is unknown, or the reference or focus is not
+            an arm.
+        TypeError: If seeds are not integers.
     """
     aliases = dict(aliases)
     labels = []

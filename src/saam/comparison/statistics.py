@@ -144,7 +144,7 @@ def summarise(records: Iterable[RunRecord], *, reference: str, metric: Metric | 
         metric: What is compared; "accuracy" and "loss" stand for `ACCURACY` and `LOSS`.
 
     Raises:
-        ValueError: No such metric, no run of the reference, or two records of one arm and seed.
+        ValueError: If there is no such metric, the reference has no run, or an arm has two records for one seed.
     """
     if isinstance(metric, str):
         if metric not in _KNOWN:
@@ -192,7 +192,7 @@ def undecided(records: Iterable[RunRecord], reference: str, metrics: Sequence[Me
         metrics: Those that must be told, for example only the primary one.
 
     Raises:
-        ValueError: See `summarise`.
+        ValueError: As in `summarise`.
     """
     runs = list(records)
     arms: dict[str, None] = {}

@@ -102,7 +102,7 @@ def augment(x: Tensor, name: str, generator: Generator) -> Tensor:
     """Apply the augmentation of that name, with its default strength, to (B, C, H, W).
 
     Raises:
-        ValueError: No such augmentation; the message has the nearest ones.
+        ValueError: If there is no such augmentation; the message suggests similar names.
     """
     require_augmentation(name)
     return _AUGMENTATIONS[name](x, generator)

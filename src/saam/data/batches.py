@@ -38,7 +38,8 @@ class Batches:
         classes: Number of classes; read by mixup alone.
 
     Raises:
-        ValueError: No images, no batch, an unknown augmentation, or mixup below 0 or without classes.
+        ValueError: If there are no images, the batch size is 0, the augmentation is unknown, or mixup is below 0 or has
+            no classes.
     """
 
     def __init__(

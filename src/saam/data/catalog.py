@@ -101,7 +101,7 @@ def register_data(
             and ``folder`` may be any text. ``size``, ``validation``, ``test``, ``limit`` and ``seed`` need no mention.
 
     Raises:
-        ValueError: The name is taken or has other letters, or ``drawn`` is something else.
+        ValueError: If the name is taken or has other characters, or ``drawn`` is invalid.
 
     Example:
         >>> register_data("nothing", lambda: None)
@@ -135,7 +135,7 @@ def data_record(name: str) -> DataRecord:
     """Return the record of a data set, as in ``photo-digits`` or ``folder:pictures``.
 
     Raises:
-        ValueError: No such name; the message has the nearest ones.
+        ValueError: If there is no such name; the message suggests similar names.
     """
     kind, colon, _ = name.partition(":")
     if kind + colon not in _RECORDS:
@@ -148,8 +148,8 @@ def data_options(name: str) -> dict[str, Any]:
     """Return the options of a data set and their defaults; ``inspect.Parameter.empty`` where one must be given.
 
     Raises:
-        ValueError: No such name.
-        ModuleNotFoundError: The data set needs a package that is not installed.
+        ValueError: If there is no such name.
+        ModuleNotFoundError: If the data set needs a package that is not installed.
 
     Example:
         >>> data_options("folder:")["validation"]
@@ -206,10 +206,10 @@ def load_data(
             images that are drawn for them.
 
     Raises:
-        ValueError: No such name, or an option out of its range.
-        TypeError: An option that this data set does not have, or one of the wrong type.
-        FileNotFoundError: Nothing at that place.
-        ModuleNotFoundError: The data set needs a package that is not installed.
+        ValueError: If there is no such name, or an option is out of range.
+        TypeError: If the data set has no such option, or the option has the wrong type.
+        FileNotFoundError: If there is nothing at that place.
+        ModuleNotFoundError: If the data set needs a package that is not installed.
     """
     name = resolve_name(name)
     record = data_record(name)
@@ -286,8 +286,8 @@ def load_kept_data(name: str, **options: Any) -> Splits:
     They come from this machine: nothing is downloaded, and what is made of them goes to the user's cache folder.
 
     Raises:
-        ValueError: An option that is not taken from a file, and all that :func:`load_data` raises.
-        FileNotFoundError: They are not on this machine.
+        ValueError: If a file may not set one of the options, and everything that :func:`load_data` raises.
+        FileNotFoundError: If the data are not on this machine.
     """
     options = kept_options(name, options)
     with no_downloads():
@@ -300,7 +300,7 @@ def kept_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     What is generated takes no place: it goes to the user's cache folder.
 
     Raises:
-        ValueError: An option that is not taken from a file.
+        ValueError: If a file may not set one of the options.
     """
     kind, colon, _ = name.partition(":")
     allowed = _RECORDS[kind + colon].kept if kind + colon in _RECORDS else (*_KEPT, *_TEXTS)

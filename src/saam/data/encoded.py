@@ -60,7 +60,7 @@ class EncodedImages:
         """Yield the uint8 images (n, 3, H, W) at each chunk of indices (n,).
 
         Raises:
-            ValueError: An image cannot be decoded or has another shape; the message names it.
+            ValueError: If an image cannot be decoded or has another shape; the message names it.
         """
         yield from DataLoader(
             _Decoded(self),
@@ -101,7 +101,7 @@ def decode(source: Path | bytes, name: str, size: int | None = None) -> Tensor:
         uint8 (3, H, W).
 
     Raises:
-        ValueError: Not a whole image, or more than 8 bits per colour.
+        ValueError: If the image is incomplete, or has more than 8 bits per colour.
     """
     try:
         with _open(source) as image:
@@ -151,7 +151,7 @@ def load_encoded(
         The images, and the indices of the ones that were kept.
 
     Raises:
-        ValueError: Images of different sizes and no ``size``, or a corrupt image that is decoded here.
+        ValueError: If images differ in size and ``size`` is None, or an image that is decoded here is corrupt.
     """
     if size is not None and not 0 < size <= _LARGEST:
         raise ValueError(f"size={size}: expected a number of pixels above 0, and at most {_LARGEST}")

@@ -43,9 +43,9 @@ def load_folder(
         label: Of the results; None: the folder's name.
 
     Raises:
-        FileNotFoundError: No such folder, or no subfolders in it.
-        ValueError: A class with no image, one that train does not have, subfolders that look like splits and are named
-            otherwise, or a corrupt image.
+        FileNotFoundError: If there is no such folder, or it has no subfolders.
+        ValueError: If a class has no image or does not occur in train, subfolders look like splits but have other
+            names, or an image is corrupt.
     """
     path = Path(path).expanduser()
     if not path.is_dir():

@@ -48,7 +48,7 @@ class Images:
             the file that ``images`` may be a map of. None: all, in their order.
 
     Raises:
-        ValueError: A tensor of another type or shape.
+        ValueError: If a tensor has another type or shape.
     """
 
     def __init__(

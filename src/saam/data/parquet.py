@@ -41,8 +41,8 @@ def load_parquet(
         label: Of the results; None: the folder's name.
 
     Raises:
-        FileNotFoundError: No such folder, or no train-*.parquet in it.
-        ValueError: A file that is not parquet, wrong columns, labels out of range, or a corrupt image.
+        FileNotFoundError: If there is no such folder, or it has no train-*.parquet.
+        ValueError: If a file is not parquet, has wrong columns or labels out of range, or an image is corrupt.
     """
     path = Path(path).expanduser()
     files = [(part, file) for prefix, part in _PARTS.items() for file in sorted(path.glob(f"{prefix}-*.parquet"))]
@@ -102,9 +102,9 @@ def load_hub(
         label: Of the results; None: the repository's name.
 
     Raises:
-        ConnectionError: The hub cannot be reached or has no such data set.
-        FileNotFoundError: No train-*.parquet, or several folders with some and no ``folder``.
-        ValueError: As for :func:`load_parquet`.
+        ConnectionError: If the hub cannot be reached or has no such data set.
+        FileNotFoundError: If there is no train-*.parquet, or several folders have some and ``folder`` is not given.
+        ValueError: As in :func:`load_parquet`.
     """
     from huggingface_hub import snapshot_download
 

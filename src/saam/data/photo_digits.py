@@ -66,8 +66,8 @@ def load_photo_digits(
         Pools of images with masks, true exactly where the digit's ink changed the image.
 
     Raises:
-        ValueError: An option out of its range.
-        OSError: The cache file cannot be written.
+        ValueError: If an option is out of range.
+        OSError: If the cache file cannot be written.
     """
     if len(digit_size) != 2 or not all(isinstance(value, int) for value in digit_size):
         raise ValueError(f"digit_size={digit_size!r}: expected two whole numbers, as in digit_size=(12, 19)")

@@ -86,7 +86,7 @@ def build_splits(
     """Check the three splits against each other and add mean, standard deviation and fingerprint.
 
     Raises:
-        ValueError: An empty split, a label that is no class, or splits with images of different shapes.
+        ValueError: If a split is empty, a label is not a class, or splits have images of different shapes.
     """
     for part, images in (("train", train), ("validation", validation), ("test", test)):
         if not len(images):
@@ -139,7 +139,7 @@ def split_indices(
         Indices of train, validation and test, sorted; together they are 0 to N - 1, each once.
 
     Raises:
-        ValueError: A share or number below 0, or nothing left for train.
+        ValueError: If a share or number is below 0, or nothing is left for train.
     """
     total = len(labels)
     counts = []
@@ -179,7 +179,7 @@ def draw_splits(
         limit: At most so many images in each split, with all classes in proportion; None: all.
 
     Raises:
-        ValueError: As :func:`split_indices`, :func:`limit_splits` and :func:`build_splits`.
+        ValueError: As in :func:`split_indices`, :func:`limit_splits` and :func:`build_splits`.
     """
     parts = complete_splits(pools, validation=validation, test=test, seed=seed)
     return build_splits(
@@ -195,7 +195,7 @@ def complete_splits(pools: Pools, *, validation: float, test: float, seed: int) 
     """Return images for train, validation and test; what has no pool is drawn from train as :func:`split_indices` does.
 
     Raises:
-        ValueError: As :func:`split_indices`.
+        ValueError: As in :func:`split_indices`.
     """
     used, held, tested = split_indices(
         pools.train.labels,

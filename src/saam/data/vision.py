@@ -34,8 +34,8 @@ def load_cifar10(*, root: str | Path | None = None, size: int | None = None) -> 
         size: Pixels to resize to, at most 64; None: as they are.
 
     Raises:
-        ConnectionError: The download failed.
-        ValueError: The files are damaged, or an option is out of its range.
+        ConnectionError: If the download failed.
+        ValueError: If the files are damaged, or an option is out of range.
     """
     return _pools("CIFAR-10", *_cifar(datasets.CIFAR10, root), size)
 
@@ -54,8 +54,8 @@ def load_fashion_mnist(*, root: str | Path | None = None, size: int | None = Non
         size: As for :func:`load_cifar10`.
 
     Raises:
-        ConnectionError: The download failed.
-        ValueError: The files are damaged, or an option is out of its range.
+        ConnectionError: If the download failed.
+        ValueError: If the files are damaged, or an option is out of range.
     """
     folder = _find_idx([Path(root)] if root else [cache_folder(), _SYSTEM])
     if folder is None:

@@ -23,7 +23,7 @@ def mass_share(maps: Tensor, masks: Tensor) -> Tensor:
         (B, G).
 
     Raises:
-        ValueError: Shapes do not fit, or a mask is coarser than its map.
+        ValueError: If shapes do not match, or a mask is coarser than its map.
     """
     return (maps * _coverage(maps, masks)).sum(dim=(2, 3))
 
@@ -39,7 +39,7 @@ def area_share(maps: Tensor, masks: Tensor) -> Tensor:
         (B, 1).
 
     Raises:
-        ValueError: Shapes do not fit, or a mask is coarser than its map.
+        ValueError: If shapes do not match, or a mask is coarser than its map.
     """
     return _coverage(maps, masks).mean(dim=(2, 3))
 
@@ -55,7 +55,7 @@ def relative_mass(maps: Tensor, masks: Tensor) -> Tensor:
         (B, G).
 
     Raises:
-        ValueError: Shapes do not fit, a mask is coarser than its map, or a mask is empty.
+        ValueError: If shapes do not match, a mask is coarser than its map, or a mask is empty.
     """
     share = area_share(maps, masks)
     empty = (share == 0).flatten().nonzero().flatten().tolist()
@@ -78,7 +78,7 @@ def pointing_game(maps: Tensor, masks: Tensor, *, tolerance: int = 0) -> Tensor:
         (B, G) in [0, 1].
 
     Raises:
-        ValueError: Shapes do not fit, a mask is coarser than its map, or the tolerance is negative.
+        ValueError: If shapes do not match, a mask is coarser than its map, or the tolerance is negative.
     """
     _check(maps, masks)
     if tolerance < 0:

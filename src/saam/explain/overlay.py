@@ -68,7 +68,7 @@ def overlay(image: Tensor, score_map: Tensor, *, ceiling: float | None = None, o
         (3, H, W) uint8.
 
     Raises:
-        ValueError: Wrong shapes, image not uint8, or opacity outside [0, 1].
+        ValueError: If shapes are wrong, the image is not uint8, or the opacity is outside [0, 1].
     """
     if image.dim() != 3 or image.shape[0] != 3 or image.dtype != torch.uint8 or score_map.dim() != 2:
         raise ValueError(
@@ -109,7 +109,7 @@ def strip(
         shows the grey images.
 
     Raises:
-        ValueError: An unknown site, or shapes and lengths that do not fit.
+        ValueError: If a site is unknown, or shapes and lengths do not match.
     """
     chosen = list(sites) if sites is not None else _spread(list(maps), 4)
     if unknown := [site for site in chosen if site not in maps]:

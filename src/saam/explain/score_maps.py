@@ -26,7 +26,7 @@ def score_maps(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
         Sites come in the order of `model.named_modules()` and are called as the module that the attention follows.
 
     Raises:
-        ValueError: The model has no score squeeze, or the scores at a site are not finite.
+        ValueError: If the model has no score squeeze, or the scores at a site are not finite.
     """
     pools = dict(_score_pools(model))
     if not pools:

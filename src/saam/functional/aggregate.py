@@ -32,10 +32,10 @@ def score_aggregate(x: Tensor, scores: Tensor, *, temperature: float = 1.0, back
         Context (B, C) in the dtype of ``x``; half types are accumulated in float32.
 
     Raises:
-        ValueError: Shapes that do not match, heads that do not divide the channels, a temperature not above 0, or an
-            unknown backend.
-        TypeError: An input that is not floating, a temperature that is not a number.
-        RuntimeError: "fused" was asked for and cannot compute here.
+        ValueError: If shapes do not match, the heads do not divide the channels, the temperature is not above 0, or the
+            backend is unknown.
+        TypeError: If an input is not floating, or the temperature is not a number.
+        RuntimeError: If "fused" was requested and cannot run here.
 
     Example:
         >>> import torch

@@ -49,7 +49,7 @@ class MacCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the multiply-accumulates of every operation that runs under it, in ``total``.
 
     Raises:
-        ValueError: An operation that is not PyTorch's own, which nobody can look into.
+        ValueError: If an operation is not one of PyTorch's own, because its arithmetic is unknown.
 
     Example:
         >>> import torch

@@ -62,7 +62,7 @@ def use_backend(backend: Backend) -> Iterator[None]:
         backend: "auto", "eager" or "fused".
 
     Raises:
-        ValueError: No such backend, as the block is entered.
+        ValueError: If there is no such backend, when the block is entered.
 
     Example:
         >>> import saam
@@ -89,8 +89,8 @@ def choose(backend: Backend | None, x: Tensor, obstacle: str | None = None) -> L
         obstacle: Why the caller has no use for the fused operation, if it knows a reason.
 
     Raises:
-        ValueError: No such backend.
-        RuntimeError: "fused" was asked for and cannot compute here.
+        ValueError: If there is no such backend.
+        RuntimeError: If "fused" was requested and cannot run here.
     """
     backend = _THREAD.backend if backend is None else backend
     _require_known(backend)

@@ -17,8 +17,8 @@ def rescale(x: Tensor, factor: Tensor) -> Tensor:
         (B, C, H, W), in the dtype and memory layout of ``x``.
 
     Raises:
-        ValueError: Shapes that do not match.
-        TypeError: ``x`` is not floating.
+        ValueError: If shapes do not match.
+        TypeError: If ``x`` is not floating.
 
     Example:
         >>> import torch
@@ -37,8 +37,8 @@ def shift(x: Tensor, addend: Tensor) -> Tensor:
         (B, C, H, W), in the dtype and memory layout of ``x``.
 
     Raises:
-        ValueError: Shapes that do not match.
-        TypeError: ``x`` is not floating.
+        ValueError: If shapes do not match.
+        TypeError: If ``x`` is not floating.
     """
     return _meet(x, addend, adds=True)
 

@@ -37,8 +37,8 @@ def score_weights(scores: Tensor, *, temperature: float = 1.0) -> Tensor:
         Weights (B, G, H, W) in float32 or wider; each map is non-negative and sums to one.
 
     Raises:
-        ValueError: ``scores`` is not (B, G, H, W), or the temperature is not above 0.
-        TypeError: ``scores`` is not floating, a temperature that is not a number.
+        ValueError: If ``scores`` is not (B, G, H, W), or the temperature is not above 0.
+        TypeError: If ``scores`` is not floating, or the temperature is not a number.
     """
     require_map(scores, "scores")
     require_temperature(temperature)

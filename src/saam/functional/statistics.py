@@ -24,8 +24,8 @@ def channel_mean(x: Tensor) -> Tensor:
     """Return the mean over the pixels: (B, C, H, W) -> (B, C), in the dtype of ``x``.
 
     Raises:
-        ValueError: ``x`` is not (B, C, H, W).
-        TypeError: ``x`` is not floating.
+        ValueError: If ``x`` is not (B, C, H, W).
+        TypeError: If ``x`` is not floating.
     """
     require_map(x)
     return x.mean((2, 3), dtype=accumulator(x.dtype)).to(x.dtype)
@@ -35,8 +35,8 @@ def channel_max(x: Tensor) -> Tensor:
     """Return the maximum over the pixels: (B, C, H, W) -> (B, C); pixels that tie share the gradient equally.
 
     Raises:
-        ValueError: ``x`` is not (B, C, H, W).
-        TypeError: ``x`` is not floating.
+        ValueError: If ``x`` is not (B, C, H, W).
+        TypeError: If ``x`` is not floating.
     """
     require_map(x)
     return x.amax((2, 3))
@@ -48,8 +48,8 @@ def channel_std(x: Tensor, *, epsilon: float = 1e-5) -> Tensor:
     The variance is the unbiased one, as in SRM; a map of one pixel has variance 0.
 
     Raises:
-        ValueError: ``x`` is not (B, C, H, W).
-        TypeError: ``x`` is not floating.
+        ValueError: If ``x`` is not (B, C, H, W).
+        TypeError: If ``x`` is not floating.
     """
     require_map(x)
     pixels = x.shape[2] * x.shape[3]
@@ -65,8 +65,8 @@ def channel_l2(x: Tensor, *, epsilon: float = 1e-5) -> Tensor:
     """Return ``sqrt(sum of squares + epsilon)`` over the pixels: (B, C, H, W) -> (B, C), in float32 or wider.
 
     Raises:
-        ValueError: ``x`` is not (B, C, H, W).
-        TypeError: ``x`` is not floating.
+        ValueError: If ``x`` is not (B, C, H, W).
+        TypeError: If ``x`` is not floating.
     """
     require_map(x)
     return (x.to(accumulator(x.dtype)).square().sum((2, 3)) + epsilon).sqrt()
@@ -88,8 +88,8 @@ def channel_gem(x: Tensor, exponent: Tensor | float = 3.0, *, epsilon: float = 1
         (B, C), in the dtype of ``x``.
 
     Raises:
-        ValueError: ``x`` is not (B, C, H, W).
-        TypeError: ``x`` is not floating.
+        ValueError: If ``x`` is not (B, C, H, W).
+        TypeError: If ``x`` is not floating.
     """
     require_map(x)
     wide = accumulator(x.dtype)
@@ -110,8 +110,8 @@ def channel_logsumexp(x: Tensor, *, sharpness: float = 1.0) -> Tensor:
         sharpness: R, above 0.
 
     Raises:
-        ValueError: ``x`` is not (B, C, H, W), or the sharpness is not above 0.
-        TypeError: ``x`` is not floating.
+        ValueError: If ``x`` is not (B, C, H, W), or the sharpness is not above 0.
+        TypeError: If ``x`` is not floating.
     """
     require_map(x)
     if not sharpness > 0:
@@ -125,8 +125,8 @@ def channel_covariance(x: Tensor) -> Tensor:
     Divided by the number of pixels, as in GSoP; a map of one pixel has covariance 0.
 
     Raises:
-        ValueError: ``x`` is not (B, C, H, W).
-        TypeError: ``x`` is not floating.
+        ValueError: If ``x`` is not (B, C, H, W).
+        TypeError: If ``x`` is not floating.
     """
     require_map(x)
     pixels = x.to(accumulator(x.dtype)).flatten(2)

@@ -24,7 +24,7 @@ def count_macs(model: nn.Module, image_size: tuple[int, int], *, channels: int =
         channels: Of the image.
 
     Raises:
-        ValueError: The model runs an operation that is not PyTorch's own, which nobody can look into.
+        ValueError: If the model runs an operation that is not one of PyTorch's own, because its arithmetic is unknown.
 
     Example:
         >>> count_macs(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()), (4, 4))  # 8*27*16 + 8*16

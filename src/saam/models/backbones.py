@@ -53,9 +53,9 @@ def build_backbone(name: str, *, num_classes: int | None, pretrained: bool, opti
     """Build a backbone without attention, see :func:`saam.create_model`.
 
     Raises:
-        ValueError: An unknown name, or pretrained weights that there are none of.
-        TypeError: An option that the backbone does not have.
-        ModuleNotFoundError: timm or torchvision is asked for and not installed.
+        ValueError: If the name is unknown, or there are no pretrained weights.
+        TypeError: If the backbone has no such option.
+        ModuleNotFoundError: If timm or torchvision is required and not installed.
     """
     source, colon, rest = name.partition(":")
     if colon and source == "timm":
@@ -110,7 +110,7 @@ def _fetching(name: str, *, pretrained: bool) -> Iterator[None]:
     """Say in one line where published weights cannot be had, after a single try.
 
     Raises:
-        OSError: There is no connection, or no room.
+        OSError: If there is no connection, or not enough disk space.
     """
     if not pretrained:
         yield

@@ -45,7 +45,7 @@ class DenseNetBC(nn.Module):
         (B, in_channels, H, W) -> logits (B, num_classes).
 
     Raises:
-        ValueError: A depth that is not 6n+4.
+        ValueError: If the depth is not 6n+4.
     """
 
     def __init__(

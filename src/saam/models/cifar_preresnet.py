@@ -55,7 +55,7 @@ class PreActivationResNet(nn.Module):
         (B, in_channels, H, W) -> logits (B, num_classes).
 
     Raises:
-        ValueError: A depth or factor that no such network has, or a width that is neither one number nor three.
+        ValueError: If no such network has this depth or factor, or the width is neither one number nor three.
     """
 
     def __init__(

@@ -49,7 +49,7 @@ class CifarResNet(nn.Module):
         (B, in_channels, H, W) -> logits (B, num_classes).
 
     Raises:
-        ValueError: A depth that is not 6n+2, or a width that is neither one number nor three.
+        ValueError: If the depth is not 6n+2, or the width is neither one number nor three.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ class VGG(nn.Module):
         (B, in_channels, H, W) with sides of 32 pixels or more -> logits (B, num_classes).
 
     Raises:
-        ValueError: Another depth.
+        ValueError: If the depth is not supported.
     """
 
     def __init__(self, depth: int, *, num_classes: int = 10, in_channels: int = 3) -> None:

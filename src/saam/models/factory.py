@@ -63,10 +63,11 @@ def create_model(
         The network, (B, 3, H, W) -> logits (B, num_classes).
 
     Raises:
-        ValueError: An unknown network or attention, no site for the attention, no pretrained weights, a network
-            without a pooling module before its classifier, or a number of classes or a seed that is none.
-        TypeError: An option that the backbone does not have.
-        ModuleNotFoundError: The library of the network is not installed.
+        ValueError: If the network or attention is unknown, there is no site for the attention, there are no pretrained
+            weights, the network has no pooling module before its classifier, or the number of classes or the seed is
+            invalid.
+        TypeError: If the backbone has no such option.
+        ModuleNotFoundError: If the library of the network is not installed.
 
     Example:
         >>> model = create_model("resnet20", attention="saam")

@@ -49,7 +49,7 @@ def check_network(name: Any, num_classes: Any, options: Any) -> dict[str, Any]:
     """Return the keyword arguments of :func:`saam.create_model` for a network that a file describes.
 
     Raises:
-        ValueError: A name, a number of classes or an option that is not taken from a file.
+        ValueError: If a file may not set this name, number of classes or option.
     """
     name = require_word("the network", name, _NAME)
     if num_classes is not None and (not isinstance(num_classes, int) or not 0 < num_classes <= _MOST_CLASSES):
@@ -61,7 +61,7 @@ def check_attention(label: Any) -> str:
     """Return the label of an arm that a file names, such as "eca,squeeze=score" or "none,head=score,heads=4".
 
     Raises:
-        ValueError: Its name or an option is not taken from a file.
+        ValueError: If a file may not set the name or an option.
     """
     if not isinstance(label, str) or len(label) > 400:
         raise ValueError(f"expected an attention with options, got {label!r:.80}")
@@ -75,7 +75,7 @@ def check_surgery(surgery: Any) -> list[dict[str, Any]]:
     """Return the records of surgery that a file gives, see :func:`saam.models.describe`.
 
     Raises:
-        ValueError: They are not of that form, or an option is not taken from a file.
+        ValueError: If they do not have this form, or a file may not set one of the options.
     """
     if not isinstance(surgery, list) or len(surgery) > _MOST_CHANGES:
         raise ValueError(f"expected a list of at most {_MOST_CHANGES} changes to the network, got {surgery!r:.80}")
@@ -110,7 +110,7 @@ def room_for(weights: Mapping[str, Tensor] | None) -> Iterator[None]:
         weights: As the file holds them; None: no bound is known.
 
     Raises:
-        ValueError: A tensor, or all of them, are too large.
+        ValueError: If a tensor, or all of them together, are too large.
     """
     if weights is None:
         yield

@@ -38,8 +38,8 @@ def from_hub(repo_id: str, *, model: nn.Module | None = None, attention: Any = N
         options: Of ``huggingface_hub.snapshot_download``, such as ``revision`` and ``token``.
 
     Raises:
-        ValueError: A file is damaged, does not fit the network, or asks for what is not taken from a file.
-        OSError: There is no such repository, no network, or a file is missing.
+        ValueError: If a file is damaged, does not fit the network, or requests something that a file may not set.
+        OSError: If there is no such repository, it has no network, or a file is missing.
     """
     folder = Path(repo_id)
     if not folder.is_dir():

@@ -26,7 +26,7 @@ def stage_widths(width: int | Sequence[int]) -> tuple[int, int, int]:
     """Return the channels of three stages; one number w stands for (w, 2w, 4w).
 
     Raises:
-        ValueError: Neither one number nor three, or one below 1.
+        ValueError: If it is neither one number nor three, or one is below 1.
     """
     widths = (width, 2 * width, 4 * width) if isinstance(width, int) else tuple(width)
     if len(widths) != 3 or min(widths) < 1:

@@ -45,9 +45,9 @@ def describe(model: nn.Module) -> dict[str, Any]:
     Put it into the config of a checkpoint, and :func:`load` can read that checkpoint.
 
     Raises:
-        TypeError: The network is compiled, scripted or distributed.
-        ValueError: The network was changed by other means than surgery, or with something that has no name, such as a
-            function as a squeeze.
+        TypeError: If the network is compiled, scripted or distributed.
+        ValueError: If the network was changed by other means than surgery, or with something that has no name, such as
+            a function as a squeeze.
     """
     refuse(model, to="save")
     card = model_card(model)
@@ -90,7 +90,8 @@ def rebuild(
     Nothing is fetched, and no file is opened, whatever the description says: see :mod:`saam.models.from_file`.
 
     Raises:
-        ValueError: The description is damaged, asks for what is not taken from a file, or model or attention is needed.
+        ValueError: If the description is damaged, a file may not set what it requests, or model or attention is
+            required.
     """
     if model is not None:
         refuse(model)
@@ -121,10 +122,10 @@ def save(model: nn.Module, folder: str | Path) -> Path:
         The folder, with ``model.safetensors`` and ``config.json``.
 
     Raises:
-        TypeError: The network is compiled, scripted or distributed.
-        ValueError: The network was changed by other means than surgery, or with something that has no name, such as a
-            function as a squeeze, or an option of the network is not taken from a file.
-        OSError: The folder cannot be written.
+        TypeError: If the network is compiled, scripted or distributed.
+        ValueError: If the network was changed by other means than surgery, or with something that has no name, such as
+            a function as a squeeze, or a file may not set one of the network's options.
+        OSError: If the folder cannot be written.
     """
     from safetensors.torch import save as to_bytes
 
@@ -152,8 +153,8 @@ def load(folder: str | Path, *, model: nn.Module | None = None, attention: Atten
         The network, in evaluation mode.
 
     Raises:
-        FileNotFoundError: The folder or a file is not there.
-        ValueError: A file is damaged, or does not fit the network.
+        FileNotFoundError: If the folder or a file does not exist.
+        ValueError: If a file is damaged, or does not fit the network.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes

@@ -27,7 +27,8 @@ class ChannelAttention(nn.Module):
         (B, C, H, W) -> (B, C, H, W), in the dtype and memory layout of the input.
 
     Raises:
-        RuntimeError: :func:`saam.use_backend` insists on "fused", which cannot compute here or has no such squeeze.
+        RuntimeError: If :func:`saam.use_backend` requires "fused" and it cannot run here or does not support this
+            squeeze.
 
     Example:
         >>> import torch

@@ -21,7 +21,7 @@ def statistics_of(squeeze: nn.Module, channels: int) -> int:
     """Return K, the statistics that a squeeze gives of each of the channels.
 
     Raises:
-        ValueError: It gives statistics of another number of channels.
+        ValueError: If the squeeze gives statistics of another number of channels.
     """
     width = width_of(squeeze, channels)
     if width != channels:

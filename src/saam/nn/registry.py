@@ -75,7 +75,7 @@ def register(record: AttentionRecord) -> None:
     top level of that script or of a module that it imports, not under ``if __name__ == "__main__"``.
 
     Raises:
-        ValueError: The name is taken.
+        ValueError: If the name is taken.
     """
     if record.name in _RECORDS:
         raise ValueError(f"attention {record.name!r} is registered already; choose another name")
@@ -96,9 +96,9 @@ def attention_record(name: str) -> AttentionRecord:
     """Return the record of a registered attention, or for ``timm:NAME`` of an attention of timm.
 
     Raises:
-        ValueError: No such name; the message has the nearest ones.
-        ModuleNotFoundError: A name of timm, which is not installed.
-        RuntimeError: An attention that the installed timm cannot build.
+        ValueError: If there is no such name; the message suggests similar names.
+        ModuleNotFoundError: If the name is one of timm and timm is not installed.
+        RuntimeError: If the installed timm cannot build this attention.
     """
     if name.startswith("timm:"):
         from saam.nn.attentions.timm import timm_record
@@ -124,8 +124,8 @@ def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
         A module (B, C, H, W) -> (B, C, H, W).
 
     Raises:
-        ValueError: No such name, an option that is given twice, or one out of its range.
-        TypeError: An option that this module does not have.
+        ValueError: If there is no such name, an option is given twice, or an option is out of range.
+        TypeError: If the module has no such option.
 
     Example:
         >>> create_attention("eca", 64, squeeze="score").squeeze
@@ -147,7 +147,7 @@ def parse_attention(text: str, more: Mapping[str, Any] | None = None) -> tuple[s
         more: Options that were given beside the text.
 
     Raises:
-        ValueError: No such name, a part that is not ``option=value``, or an option that is given twice.
+        ValueError: If there is no such name, a part is not ``option=value``, or an option is given twice.
 
     Example:
         >>> parse_attention("saam,heads=4,scorer=pixel")

@@ -43,16 +43,16 @@ class ScorePool2d(nn.Module):
         keepdim: Give (B, C, 1, 1), as ``nn.AdaptiveAvgPool2d(1)`` does, instead of (B, C).
         bias: Give the convolution a bias. The softmax cancels it; it exists to hold the weights of modules that have
             one.
-        device, dtype: Of the parameters.
+        device, dtype: Device and dtype of the parameters.
 
     Shape:
         (B, C, H, W) -> (B, C), or (B, C, 1, 1) with ``keepdim``.
 
     Raises:
-        ValueError: Heads that do not divide the channels, an even kernel, an unknown scorer, a temperature not above 0,
-            or an option of the convolution together with a scorer of your own.
-        TypeError: A scorer that is neither name nor module nor a function that builds one, heads or a kernel size that
-            is no whole number.
+        ValueError: If the heads do not divide the channels, the kernel size is even, the scorer is unknown, the
+            temperature is not above 0, or an option of the convolution is combined with your own scorer.
+        TypeError: If the scorer is not a name, a module or a function that builds one, or heads or kernel size is not a
+            whole number.
 
     Example:
         >>> pool = ScorePool2d(64, heads=4)
@@ -136,7 +136,7 @@ class ScorePool2d(nn.Module):
         """Return the scores before the softmax: (B, C, H, W) -> (B, G, H, W), in float32 or wider.
 
         Raises:
-            ValueError: ``x`` is not (B, C, H, W) with this pool's C.
+            ValueError: If ``x`` is not (B, C, H, W) with this pool's C.
         """
         require_channels(self.channels, x)
         if self.weight is None:
@@ -206,7 +206,7 @@ class ScorePool(nn.Module):
         (B, C, positions...) or (B, positions..., C) -> (B, C).
 
     Raises:
-        ValueError: An option out of its range.
+        ValueError: If an option is out of range.
 
     Example:
         >>> ScorePool(192, dim=-1, heads=3)(torch.randn(2, 196, 192)).shape

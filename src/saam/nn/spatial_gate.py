@@ -27,13 +27,13 @@ class SpatialGate(nn.Module):
         kernel_size: Side of the convolution, odd.
         axis: Which of (B, C, H, W) the factor is shared along: 1 as in CBAM, 2 or 3 for a map turned so that height or
             width stands in the place of the channels. The convolution runs over (H, W), (C, W) or (H, C).
-        device, dtype: Of the parameters.
+        device, dtype: Device and dtype of the parameters.
 
     Shape:
         (B, C, H, W) -> the same with 1 in the place of ``axis``, in the dtype of the input.
 
     Raises:
-        ValueError: An even kernel, or an axis that is not 1, 2 or 3.
+        ValueError: If the kernel size is even, or the axis is not 1, 2 or 3.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ def reduced(channels: int, rd_ratio: float, rd_channels: int | None, rd_divisor:
     It is never below one ``rd_divisor``, so that few channels still have a bottleneck.
 
     Raises:
-        ValueError: A ratio, width or divisor that is not above 0.
+        ValueError: If a ratio, width or divisor is not above 0.
     """
     require_channels(channels)
     if rd_channels is not None:

@@ -31,8 +31,8 @@ def comparison_strip(out: str | Path, *, images: int = 10) -> ScoreMapStrip | No
         The strip; None where no arm has a score squeeze or none has finished a run.
 
     Raises:
-        FileNotFoundError: The folder holds no comparison or not the network, or the data are gone.
-        ValueError: A file is damaged, or no image is asked for.
+        FileNotFoundError: If the folder holds no comparison or does not hold the network, or the data are gone.
+        ValueError: If a file is damaged, or ``images`` is below 1.
     """
     comparison = load_comparison(out)
     plan, arm = comparison.plan, _best_scored_arm(comparison)
@@ -53,7 +53,7 @@ def data_strip(model: nn.Module, splits: Splits, *, images: int = 10, title: str
         title: Whose maps these are.
 
     Raises:
-        ValueError: The network has no score squeeze, or no image is asked for.
+        ValueError: If the network has no score squeeze, or ``images`` is below 1.
     """
     chosen = _first_of_each_class(splits.test.labels, images)
     source = splits.test.select(chosen)

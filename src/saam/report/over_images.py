@@ -23,7 +23,7 @@ def over_images(out: str | Path, comparison: Comparison) -> Mapping[str, Mapping
         Metric name -> arm -> interval, as far as two seeds or more have scores by image.
 
     Raises:
-        ValueError: A file of scores is damaged.
+        ValueError: If a file of scores is damaged.
     """
     scores = {}
     for record in comparison.records:

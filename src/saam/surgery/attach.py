@@ -60,9 +60,10 @@ def attach(
         What went where.
 
     Raises:
-        TypeError: A network that surgery cannot be done on, attention that is neither name nor function, or an option
-            that it does not have.
-        ValueError: No site, an unknown attention, an option given twice, or a site that has another attention already.
+        TypeError: If surgery does not support the network, the attention is neither a name nor a function, or it has no
+            such option.
+        ValueError: If there is no site, the attention is unknown, an option is given twice, or a site already has
+            another attention.
 
     Example:
         >>> from saam.models import create_model

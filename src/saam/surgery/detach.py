@@ -15,7 +15,7 @@ def detach(model: nn.Module) -> SurgeryReport:
     The weights stay what they are now, those that were trained in the meantime included; only what surgery added goes.
 
     Raises:
-        TypeError: A network that surgery cannot be done on, or one that is itself the work of surgery.
+        TypeError: If surgery does not support the network, or the network is itself the result of surgery.
 
     Example:
         >>> from saam.models import create_model

@@ -27,7 +27,7 @@ def module_sites(graph: Graph, names: Iterable[str]) -> list[Site]:
     """Return the sites after modules of these names.
 
     Raises:
-        ValueError: One of them does not give a feature map.
+        ValueError: If one of them does not give a feature map.
     """
     values = _values_by_module(graph)
     for name in names:

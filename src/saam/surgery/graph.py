@@ -93,7 +93,7 @@ def record(model: nn.Module, example: Any) -> Graph:
     """Run a network once on an example, and return its graph. The network stays as it was.
 
     Raises:
-        Exception: Whatever the network raises on this example.
+        Exception: If the network raises any error on this example.
     """
     recorder = _Recorder()
     inputs = [leaf for leaf in tree_leaves(example) if isinstance(leaf, Tensor)]

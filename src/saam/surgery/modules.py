@@ -32,7 +32,7 @@ def refuse(model: nn.Module, to: str = "change") -> None:
         to: What it cannot be done to: "change" or "save".
 
     Raises:
-        TypeError: It is no network, or one that is distributed, compiled or scripted.
+        TypeError: If it is not a network, or is distributed, compiled or scripted.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a network (torch.nn.Module), got {type(model).__name__}")

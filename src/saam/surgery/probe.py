@@ -38,7 +38,7 @@ def run(model: nn.Module, example: Any, look: Callable[[Any], Result]) -> Result
     """Return what ``look`` gives for an example, or where that is None for the first image that the network takes.
 
     Raises:
-        ValueError: The network runs on none; the message has the first error.
+        ValueError: If the network runs on none of them; the message has the first error.
     """
     error: Exception | None = None
     for candidate in _examples(model) if example is None else (example,):

@@ -50,9 +50,9 @@ def sites(model: nn.Module, where: Where | None = None, *, example: Any = None) 
         The sites, in the order in which they run. Empty for a kind that the network lacks.
 
     Raises:
-        TypeError: A network that surgery cannot be done on, or a predicate of other arguments.
-        ValueError: The network does not run on the example, a pattern matches nothing, or a module that it matches does
-            not give a feature map (B, C, H, W).
+        TypeError: If surgery does not support the network, or the predicate takes other arguments.
+        ValueError: If the network does not run on the example, a pattern matches nothing, or a matching module does not
+            give a feature map (B, C, H, W).
 
     Example:
         >>> from saam.models import create_model

@@ -125,7 +125,7 @@ class Attended(Surgical):
         request: How the attention was asked for, see :func:`saam.attach`.
 
     Raises:
-        ValueError: The module has a child called "attention" already, so that the keys could not be told apart.
+        ValueError: If the module already has a child called "attention", so that the keys would be ambiguous.
     """
 
     def __init__(

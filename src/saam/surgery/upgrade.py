@@ -53,9 +53,9 @@ def upgrade(
         What was changed, and what was left alone for which reason.
 
     Raises:
-        TypeError: A network that surgery cannot be done on, or an option that the score squeeze does not have.
-        ValueError: Nothing to upgrade, a module that has been upgraded in another way, options for another squeeze than
-            "score", or a head without a pooling module.
+        TypeError: If surgery does not support the network, or the score squeeze has no such option.
+        ValueError: If there is nothing to upgrade, a module has been upgraded in another way, options belong to another
+            squeeze than "score", or the head has no pooling module.
     """
     refuse(model)
     if not isinstance(head, bool):
@@ -130,7 +130,7 @@ def _reason(name: str, module: Any, request: dict[str, Any]) -> str | None:
     """Return why a module is left alone, or None.
 
     Raises:
-        ValueError: It has been upgraded in another way.
+        ValueError: If the module has been upgraded in another way.
     """
     if isinstance(module, Upgraded | UpgradedPool):
         if module.request != request:

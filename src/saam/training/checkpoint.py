@@ -48,9 +48,9 @@ def save_checkpoint(
         The folder.
 
     Raises:
-        TypeError: The config does not fit into JSON.
-        ValueError: A number of config or curve is not finite.
-        OSError: The folder cannot be written.
+        TypeError: If JSON cannot represent the config.
+        ValueError: If a number of config or curve is not finite.
+        OSError: If the folder cannot be written.
     """
     from safetensors.torch import save
 
@@ -73,8 +73,8 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     """Load what `save_checkpoint` saved.
 
     Raises:
-        FileNotFoundError: The folder has no checkpoint, or not all of it.
-        ValueError: A file of the checkpoint is damaged.
+        FileNotFoundError: If the folder has no checkpoint, or an incomplete one.
+        ValueError: If a file of the checkpoint is damaged.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -97,7 +97,7 @@ def check_writable(folder: str | Path) -> None:
     """Make the folder if need be and prove that files can be written there, so that no training is lost at its end.
 
     Raises:
-        OSError: They cannot.
+        OSError: If the files cannot be written.
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -124,8 +124,8 @@ def _epoch(values: Any) -> EpochRecord:
     """Return an epoch's record after a check of its fields.
 
     Raises:
-        TypeError: It is no object, or a field is missing or unknown.
-        ValueError: A field is of another type.
+        TypeError: If it is not an object, or a field is missing or unknown.
+        ValueError: If a field has the wrong type.
     """
     record = EpochRecord(**values)
     for name, value in asdict(record).items():

@@ -45,7 +45,7 @@ def together(device: Device = None) -> Iterator[Group]:
         device: As torch names it. None: the accelerator whose number is the process's ``LOCAL_RANK``, or the CPU.
 
     Raises:
-        ValueError: The device cannot be used.
+        ValueError: If the device cannot be used.
     """
     made = not distributed.is_initialized()
     if made and int(os.environ.get("WORLD_SIZE", "1")) == 1:

@@ -42,7 +42,7 @@ def evaluate(model: nn.Module, batches: Loader) -> Scores:
         Accuracy in percent, mean negative log-likelihood in nats, number of images.
 
     Raises:
-        ValueError: There are no images.
+        ValueError: If there are no images.
     """
     return score_images(model, batches).mean()
 
@@ -51,7 +51,7 @@ def score_images(model: nn.Module, batches: Loader) -> ImageScores:
     """Score a model on each image, as `evaluate` does on all.
 
     Raises:
-        ValueError: There are no images.
+        ValueError: If there are no images.
     """
     device = device_of(model)
     losses, hits = [], []

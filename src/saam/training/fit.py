@@ -64,8 +64,8 @@ def fit(
         The record of each epoch, and the scores on the test images.
 
     Raises:
-        FloatingPointError: The loss is not finite any more.
-        ValueError: As in `train`, or an augmentation that does not exist.
+        FloatingPointError: If the loss is not finite any more.
+        ValueError: As in `train`, or if an augmentation does not exist.
     """
 
     def look(network: nn.Module) -> Mapping[str, Any]:

@@ -66,9 +66,9 @@ def train(
         The record of each epoch.
 
     Raises:
-        FloatingPointError: The loss is not finite any more.
-        ValueError: There are no batches or nothing to train, the device cannot do the recipe's precision, or the state
-            is damaged or belongs to another run.
+        FloatingPointError: If the loss is not finite any more.
+        ValueError: If there are no batches or nothing to train, the device does not support the recipe's precision, or
+            the state is damaged or belongs to another run.
     """
     steps = len(train_batches)
     if steps == 0 or len(validation_batches) == 0:

@@ -29,7 +29,7 @@ def parameter_groups(
         Groups with "params", "weight_decay" and "factor": multiply the learning rate of the group by that.
 
     Raises:
-        ValueError: A new parameter is not in the model, or no parameter of the model can be trained.
+        ValueError: If a new parameter is not in the model, or the model has no trainable parameter.
     """
     names = [name for name, _ in model.named_parameters()]
     for name in new_parameters:

@@ -43,8 +43,8 @@ class Recipe:
         augmentation: Names of augmentations, or None for those of the data. Read by whoever makes the batches.
 
     Raises:
-        TypeError: A field has the wrong type.
-        ValueError: A field is out of its range, or two fields contradict each other.
+        TypeError: If a field has the wrong type.
+        ValueError: If a field is out of range, or two fields contradict each other.
 
     >>> recipe = Recipe(epochs=10, schedule="step", milestones=(0.5, 0.75), warmup_fraction=0.0)
     >>> Recipe.from_json(recipe.to_json()) == recipe
@@ -104,8 +104,8 @@ class Recipe:
         """Return the recipe that `to_dict` gave these fields for.
 
         Raises:
-            TypeError: A field has the wrong type, or epochs are missing.
-            ValueError: There is no such field, or a value is out of range.
+            TypeError: If a field has the wrong type, or epochs are missing.
+            ValueError: If there is no such field, or a value is out of range.
         """
         known = [field.name for field in dataclasses.fields(cls)]
         for name in fields:
@@ -122,8 +122,8 @@ class Recipe:
         """Return the recipe that `to_json` gave this text for.
 
         Raises:
-            TypeError: The text is not an object of fields, or a field has the wrong type.
-            ValueError: The text is not JSON, there is no such field, or a value is out of range.
+            TypeError: If the text is not an object of fields, or a field has the wrong type.
+            ValueError: If the text is not JSON, there is no such field, or a value is out of range.
         """
         fields = json.loads(text)
         if not isinstance(fields, dict):
@@ -140,8 +140,8 @@ def create_recipe(name: str, **changes: Any) -> Recipe:
     """Return a recipe by name, with some fields changed.
 
     Raises:
-        TypeError: A changed field has the wrong type.
-        ValueError: There is no such recipe or field, or a value is out of range.
+        TypeError: If a changed field has the wrong type.
+        ValueError: If there is no such recipe or field, or a value is out of range.
 
     >>> create_recipe("cifar", epochs=20).epochs
     20

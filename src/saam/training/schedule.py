@@ -28,7 +28,7 @@ def schedule_factor(
         milestones: Shares of the run at which "step" drops; read by "step" alone.
 
     Raises:
-        ValueError: The name is unknown, or progress lies outside [0, 1].
+        ValueError: If the name is unknown, or progress lies outside [0, 1].
 
     >>> schedule_factor("step", 0.6, milestones=(0.5, 0.75))
     0.1

@@ -25,7 +25,7 @@ def save_state(path: Path, run: Mapping[str, Any], stepper: Stepper, curve: Sequ
         curve: The epochs so far.
 
     Raises:
-        OSError: The file cannot be written.
+        OSError: If the file cannot be written.
     """
     buffer = io.BytesIO()
     torch.save(
@@ -43,7 +43,7 @@ def load_state(path: Path, run: Mapping[str, Any], stepper: Stepper) -> list[Epo
         The epochs so far; none if there is no file.
 
     Raises:
-        ValueError: The file is damaged, no regular file, or holds the state of another run.
+        ValueError: If the file is damaged, is not a regular file, or holds the state of another run.
     """
     if not path.exists():
         return []

@@ -30,7 +30,7 @@ class Stepper:
         new_parameters: Names of parameters that learn faster, by `Recipe.new_parameters_factor`.
 
     Raises:
-        ValueError: The model has nothing to train, or the device cannot do the recipe's precision.
+        ValueError: If the model has nothing to train, or the device does not support the recipe's precision.
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, group: Group, new_parameters: Collection[str] = ()) -> None:
@@ -116,7 +116,7 @@ def require_precision(recipe: Recipe, device: torch.device) -> None:
     """Raise unless a device can train in the recipe's precision.
 
     Raises:
-        ValueError: It cannot.
+        ValueError: If the device cannot do it.
     """
     if recipe.precision == "fp16" and device.type == "cpu":
         raise ValueError("precision 'fp16' needs a GPU, got the CPU: use precision='bf16' or 'no'")

@@ -48,7 +48,7 @@ def attend(x: Tensor, pooling: Pooling, respond: Callable[[Tensor], Tensor], *, 
         (B, C, H, W), in the dtype and memory layout of ``x``.
 
     Raises:
-        RuntimeError: A scorer or a value that is on another device than ``x``.
+        RuntimeError: If a scorer or a value is on another device than ``x``.
     """
     x = dense(x)
     joint = torch.is_grad_enabled()

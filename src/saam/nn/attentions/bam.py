@@ -60,13 +60,13 @@ class BAM(nn.Module):
         rd_ratio, rd_channels, rd_divisor: The width of both bottlenecks, as in timm; here C/16 by default.
         combination: "product" of the branches as in the authors' code, or their "sum" as in the paper.
         squeeze: Of the channel branch, see :func:`saam.nn.create_squeeze`.
-        device, dtype: Of the parameters.
+        device, dtype: Device and dtype of the parameters.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W). In training the channel branch norms over the batch, which must be 2 or more.
 
     Raises:
-        ValueError: An option out of its range.
+        ValueError: If an option is out of range.
 
     Example:
         >>> BAM(64)(torch.randn(2, 64, 7, 9)).shape
@@ -140,7 +140,7 @@ CHANNEL = AttentionRecord(
     formula="2Cp + 3p + C",
     weight_decay="on everything",
     notes="The channel branch alone. The norm is on the bottleneck, as in the code; the paper's equation has it at the "
-    "end. In training it norms over the batch, which must be 2 or more. No logit makes it the identity: the "
+    "end. In training mode the batch size must be 2 or more, because of the batch norm. No logit makes it the identity: the "
     "factor is between 1 and 2.",
 )
 
@@ -154,7 +154,7 @@ _CODE = AttentionRecord(
     placement="at the end of each stage but the last",
     formula="3Cp + 18p*p + 13p + C + 1",
     weight_decay="on everything",
-    notes="In training it norms over the batch, which must be 2 or more. The authors' code fails on maps that are not "
+    notes="In training mode the batch size must be 2 or more, because of the batch norm. The authors' code fails on maps that are not "
     "square; here they are pooled whole.",
 )
 

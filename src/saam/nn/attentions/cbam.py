@@ -44,13 +44,13 @@ class CBAM(nn.Module):
         rd_ratio, rd_channels, rd_divisor: The bottleneck's width, as in timm; here C/16 by default.
         kernel_size: Side of the spatial convolution, odd.
         squeeze: Of the channel part, see :func:`saam.nn.create_squeeze`.
-        device, dtype: Of the parameters.
+        device, dtype: Device and dtype of the parameters.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W).
 
     Raises:
-        ValueError: An option out of its range.
+        ValueError: If an option is out of range.
 
     Example:
         >>> CBAM(64)(torch.randn(2, 64, 8, 8)).shape

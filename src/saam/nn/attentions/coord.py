@@ -28,13 +28,13 @@ class CoordAttention(nn.Module):
         channels: C.
         rd_ratio: C * rd_ratio, cut to a whole number and at least 8, is the bottleneck's width.
         rd_channels: The width itself, in place of the ratio.
-        device, dtype: Of the parameters.
+        device, dtype: Device and dtype of the parameters.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W).
 
     Raises:
-        ValueError: A ratio or width that is not above 0.
+        ValueError: If a ratio or width is not above 0.
 
     Example:
         >>> CoordAttention(64)(torch.randn(2, 64, 7, 9)).shape

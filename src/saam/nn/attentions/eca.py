@@ -58,10 +58,10 @@ def eca_of_stage(
         stage: The stage in which the module stands, from 1. It cannot be told from the channels: a ResNet-50 has in its
             first stage as many as a ResNet-18 in its third.
         squeeze: See :func:`saam.nn.create_squeeze`.
-        device, dtype: Of the parameters.
+        device, dtype: Device and dtype of the parameters.
 
     Raises:
-        ValueError: No stage, or one that has no kernel size.
+        ValueError: If the stage is missing, or has no kernel size.
     """
     if stage is None or not 1 <= stage <= len(kernels):
         raise ValueError(

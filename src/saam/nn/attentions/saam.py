@@ -28,13 +28,13 @@ class SAAM(ChannelAttention):
         rd_ratio, rd_channels, rd_divisor: The bottleneck's width, as in timm; here C/16 by default.
         heads, scorer, kernel_size, temperature: Of :class:`saam.ScorePool2d`, which has their defaults.
         squeeze: "score", or another squeeze in its place.
-        device, dtype: Of the parameters.
+        device, dtype: Device and dtype of the parameters.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W).
 
     Raises:
-        ValueError: Heads that do not divide the channels, or another option out of its range.
+        ValueError: If the heads do not divide the channels, or another option is out of range.
 
     Example:
         >>> SAAM(64)(torch.randn(2, 64, 8, 8)).shape

@@ -29,7 +29,7 @@ class SimAM(nn.Module):
         (B, C, H, W) -> (B, C, H, W).
 
     Raises:
-        ValueError: A regularisation not above 0.
+        ValueError: If the regularisation is not above 0.
 
     Example:
         >>> SimAM(1)(torch.ones(1, 1, 1, 1))  # one pixel: sigmoid(1/2)

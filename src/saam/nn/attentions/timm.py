@@ -77,9 +77,9 @@ def timm_record(name: str) -> AttentionRecord:
         name: Such as ``"timm:gca"``.
 
     Raises:
-        ModuleNotFoundError: timm is not installed.
-        ValueError: timm has no such attention.
-        RuntimeError: The installed timm knows it and fails to build it.
+        ModuleNotFoundError: If timm is not installed.
+        ValueError: If timm has no such attention.
+        RuntimeError: If the installed timm knows it but fails to build it.
     """
     try:
         import timm

@@ -24,13 +24,13 @@ class Triplet(nn.Module):
     Args:
         channels: C. The parameters do not depend on it; it is checked against the input.
         kernel_size: Side of the three convolutions, odd.
-        device, dtype: Of the parameters.
+        device, dtype: Device and dtype of the parameters.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W).
 
     Raises:
-        ValueError: An even kernel.
+        ValueError: If the kernel size is even.
 
     Example:
         >>> sum(parameter.numel() for parameter in Triplet(64).parameters())

@@ -14,7 +14,7 @@ def require_statistics(values: Tensor, channels: int, statistics: int | None = N
         statistics: The K to insist on; None takes any.
 
     Raises:
-        ValueError: Another shape, C or K.
+        ValueError: If the shape, C or K does not match.
     """
     if values.ndim not in (2, 3):
         raise ValueError(f"an excitation takes statistics (B, C) or (B, K, C), got {tuple(values.shape)}")
@@ -36,7 +36,7 @@ def require_side_by_side(values: Tensor, channels: int, statistics: int) -> Tens
     """Return the statistics of an image in one row: (B, C) or (B, K, C) -> (B, K*C).
 
     Raises:
-        ValueError: Another shape, C or K.
+        ValueError: If the shape, C or K does not match.
     """
     if statistics == 1 and values.shape[1:] == (channels,):
         return values  # as it is: every view is a node of autograd, and these tensors are tiny
@@ -47,7 +47,7 @@ def batch_norm(norm: nn.BatchNorm1d, values: Tensor) -> Tensor:
     """Apply a batch norm to (B, F) or (B, F, L).
 
     Raises:
-        ValueError: In training, one value of each feature.
+        ValueError: If there is only one value per feature in training.
     """
     if norm.training and values.numel() == norm.num_features:
         raise ValueError(

@@ -16,7 +16,7 @@ class ChannelConv1d(nn.Module):
         channels: C.
         kernel_size: Odd.
         statistics: K, the convolution's input planes.
-        device, dtype: Of the parameters.
+        device, dtype: Device and dtype of the parameters.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class ChannelConv1d(nn.Module):
 class PerChannelLinear(nn.Module):
     """Each channel weighs its own K statistics, then batch norm (SRM): ``norm(sum over k of weight[k] * s[k])``.
 
-    The weights start at zero. In training it norms over the batch, which must be 2 or more.
+    The weights start at zero. In training mode the batch size must be 2 or more, because of the batch norm.
 
     Args:
         channels: C.
         statistics: K.
-        device, dtype: Of the parameters.
+        device, dtype: Device and dtype of the parameters.
     """
 
     def __init__(
@@ -90,11 +90,11 @@ class PerChannelLinear(nn.Module):
 class PerChannelNorm(nn.Module):
     """Batch norm on the mean of the K statistics of each channel (GE with parameters).
 
-    In training it norms over the batch, which must be 2 or more.
+    In training mode the batch size must be 2 or more, because of the batch norm.
 
     Args:
         channels: C.
-        device, dtype: Of the parameters.
+        device, dtype: Device and dtype of the parameters.
     """
 
     def __init__(self, channels: int, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
@@ -122,7 +122,7 @@ class ChannelNormalization(nn.Module):
         channels: C.
         statistics: K.
         epsilon: Under the root.
-        device, dtype: Of the parameters.
+        device, dtype: Device and dtype of the parameters.
     """
 
     def __init__(

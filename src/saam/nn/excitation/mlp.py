@@ -24,10 +24,10 @@ class BottleneckMLP(nn.Module):
         bias: Biases on both layers.
         norm: Of the bottleneck, before the ReLU. "batch" (BAM) norms over the batch, which must be 2 or more in
             training. "layer" (GCNet) gives its bias whatever the input if ``hidden`` is 1.
-        device, dtype: Of the parameters.
+        device, dtype: Device and dtype of the parameters.
 
     Raises:
-        ValueError: An unknown norm.
+        ValueError: If the norm is unknown.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class SharedMLP(nn.Module):
     Args:
         channels: C.
         hidden: Width of the bottleneck.
-        device, dtype: Of the parameters.
+        device, dtype: Device and dtype of the parameters.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class FullLinear(nn.Module):
     Args:
         channels: C.
         statistics: K.
-        device, dtype: Of the parameters.
+        device, dtype: Device and dtype of the parameters.
     """
 
     def __init__(
@@ -131,12 +131,12 @@ class FullLinear(nn.Module):
 class NormedMLP(nn.Module):
     """Batch norm on the mean of the K statistics, ReLU, then C -> hidden -> C with a ReLU between (GE-plus).
 
-    In training it norms over the batch, which must be 2 or more.
+    In training mode the batch size must be 2 or more, because of the batch norm.
 
     Args:
         channels: C.
         hidden: Width of the bottleneck.
-        device, dtype: Of the parameters.
+        device, dtype: Device and dtype of the parameters.
     """
 
     def __init__(

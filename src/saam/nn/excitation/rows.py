@@ -24,7 +24,7 @@ class RowTransform(nn.Module):
         rows: Number of rows; the channels of a covariance matrix may be fewer than C.
         statistics: K, length of a row.
         expansion: Weighted sums per row.
-        device, dtype: Of the parameters.
+        device, dtype: Device and dtype of the parameters.
     """
 
     def __init__(

@@ -20,10 +20,10 @@ class Covariance(nn.Module):
     Args:
         channels: C.
         reduced: D, or None for the covariances of the map itself.
-        device, dtype: Of the parameters.
+        device, dtype: Device and dtype of the parameters.
 
     Raises:
-        ValueError: ``reduced`` below 1.
+        ValueError: If ``reduced`` is below 1.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Covariance(nn.Module):
         """Squeeze ``x``.
 
         Raises:
-            ValueError: ``x`` is not (B, C, H, W) with this squeeze's C.
+            ValueError: If ``x`` is not (B, C, H, W) with this squeeze's C.
         """
         require_channels(self.channels, x)
         if self.conv is not None and self.norm is not None:

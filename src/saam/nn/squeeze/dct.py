@@ -44,7 +44,7 @@ class DCT(nn.Module):
         device: Of the frequencies.
 
     Raises:
-        ValueError: Channels that the frequencies do not divide, a size under 7, an option out of its range.
+        ValueError: If the frequencies do not divide the channels, the size is under 7, or an option is out of range.
     """
 
     statistics = 1
@@ -80,7 +80,7 @@ class DCT(nn.Module):
         """Squeeze ``x``.
 
         Raises:
-            ValueError: ``x`` is not (B, C, H, W) with this squeeze's C, or is under 7 pixels high or wide and the
+            ValueError: If ``x`` is not (B, C, H, W) with this squeeze's C, or is under 7 pixels high or wide and the
                 squeeze has no size of its own.
         """
         require_channels(self.channels, x)

@@ -17,10 +17,10 @@ class DepthwiseConv(nn.Module):
     Args:
         channels: C.
         size: (H, W) of the maps, or one number for both; other maps are refused.
-        device, dtype: Of the parameters.
+        device, dtype: Device and dtype of the parameters.
 
     Raises:
-        ValueError: A size below 1.
+        ValueError: If a size is below 1.
     """
 
     statistics = 1
@@ -45,7 +45,7 @@ class DepthwiseConv(nn.Module):
         """Squeeze ``x``.
 
         Raises:
-            ValueError: ``x`` is not (B, C, H, W) with this squeeze's C, H and W.
+            ValueError: If ``x`` is not (B, C, H, W) with this squeeze's C, H and W.
         """
         require_channels(self.channels, x)
         if tuple(x.shape[2:]) != self.size:

@@ -54,7 +54,8 @@ def create_squeeze(
         device, dtype: Of the parameters of a squeeze given by name.
 
     Raises:
-        ValueError: No squeeze has this name, "depthwise-conv" without a size, or channels that a squeeze cannot take.
+        ValueError: If no squeeze has this name, "depthwise-conv" has no size, or the squeeze does not support this
+            number of channels.
     """
     if isinstance(squeeze, nn.Module):
         return squeeze

@@ -98,7 +98,7 @@ class GeM(nn.Module):
 
     Args:
         exponent: P at the start, one for all channels, above 0.
-        device, dtype: Of the parameter.
+        device, dtype: Device and dtype of the parameters.
 
     Shape:
         (B, C, H, W) -> (B, C).
