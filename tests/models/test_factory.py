@@ -124,7 +124,7 @@ def test_the_head_of_attended_networks() -> None:
     [
         ("scores", "unknown squeeze 'scores'"),
         ("score,head=4", "the score squeeze has no option 'head'"),
-        ("mean+max", "gives 2 statistics of a channel; choose one that gives one"),
+        ("mean+max", "gives 2 statistics per channel; choose one that gives one"),
     ],
 )
 def test_heads_that_are_none(head: str, message: str) -> None:

@@ -246,7 +246,7 @@ def test_network_that_does_not_run() -> None:
 
     with pytest.raises(ValueError, match=r"Odd does not run on images of several sizes \(TypeError: .*pass example="):
         sites(Odd())
-    with pytest.raises(ValueError, match=r"Net does not run on the example .*pass one that it takes"):
+    with pytest.raises(ValueError, match=r"Net does not run on the example .*pass one that it accepts"):
         sites(Net(), example=torch.randn(1, 5, 8, 8))
 
 

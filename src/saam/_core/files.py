@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and read with a check that they are files at all."""
+"""Write files atomically, and read files after checking that they are regular files."""
 
 import json
 import math
@@ -17,15 +17,17 @@ _LARGEST_NUMBER = 2**64
 
 
 def write_atomically(contents: Mapping[Path, bytes | Iterable[bytes | memoryview]]) -> None:
-    """Write files so that a failure or a kill leaves each as it was: all are on the disk before the first is replaced.
+    """Write files so that a failure or a kill leaves no partial file.
+
+    All contents are on disk before the first file is replaced.
 
     Args:
-        contents: For each file its bytes, or pieces of them that need not lie together.
+        contents: For each file its bytes, or an iterable of pieces of them.
 
     Raises:
         OSError: If a file cannot be written.
     """
-    own = secrets.token_hex(4)  # a process id is not enough: threads, and other machines, may write the same file
+    own = secrets.token_hex(4)  # a process id is not unique: other threads or machines may write the same file
     temporary = {path: path.with_name(f".{path.name}.{own}") for path in contents}
     try:
         for path, content in contents.items():
@@ -41,11 +43,11 @@ def write_atomically(contents: Mapping[Path, bytes | Iterable[bytes | memoryview
 
 
 def read_bytes(path: Path, *, largest: int | None = None) -> bytes:
-    """Return what a file holds.
+    """Return the contents of a file.
 
     Args:
         path: The file.
-        largest: Refuse more bytes than these.
+        largest: The largest allowed size in bytes.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -71,7 +73,7 @@ def require_file(path: Path) -> int:
 
 
 def read_json(path: Path) -> Any:
-    """Return the JSON values of a file: finite numbers of a usual size, nested a few levels deep.
+    """Return the JSON values of a file: finite numbers of ordinary size, nested a few levels deep.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -90,7 +92,7 @@ def _check_values(value: Any, depth: int) -> None:
     if depth > _DEEPEST:
         raise ValueError(f"it is nested more than {_DEEPEST} levels deep")
     if isinstance(value, str):
-        value.encode()  # half a surrogate pair is no text
+        value.encode()  # half a surrogate pair is not valid text
     elif isinstance(value, list):
         for entry in value:
             _check_values(entry, depth + 1)

@@ -1,11 +1,11 @@
-"""The CPU implementation of the operations: the distribution `saam-native`, loaded here where it is installed."""
+"""The CPU implementation of the operations: load the distribution `saam-native`, if it is installed."""
 
 import torch
 
 __all__ = ["missing"]
 
 _INTERFACE = 1
-"""Counts the changes of the schemas; saam-native says for which of them it is."""
+"""Version of the schemas; saam-native declares the version that it implements."""
 
 
 def _load() -> str | None:

@@ -1,4 +1,4 @@
-"""The Style-based Recalibration Module (Lee, Kim, Nam, ICCV 2019, arXiv:1903.10829): mean and deviation weighed."""
+"""The Style-based Recalibration Module (Lee, Kim, Nam, ICCV 2019, arXiv:1903.10829): weighted mean and deviation."""
 
 import torch
 from torch import nn
@@ -22,7 +22,8 @@ def srm(
 ) -> ChannelAttention:
     """Build the Style-based Recalibration Module (Lee, Kim, Nam, arXiv:1903.10829).
 
-    ``x * sigmoid(norm(a * mean(x) + b * std(x)))`` with a and b of each channel, started at zero, and a batch norm.
+    ``x * sigmoid(norm(a * mean(x) + b * std(x)))`` with weights a and b per channel, which start at zero, and a batch
+    norm.
     """
     require_channels(channels)
     pool = create_squeeze(squeeze, channels, device=device, dtype=dtype)

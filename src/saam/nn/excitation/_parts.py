@@ -1,4 +1,4 @@
-"""What the excitations share: the check of their input, batch norm on it, and a last layer at zero."""
+"""Helpers shared by the excitations: input checks, batch norm, and zeroing a layer."""
 
 from torch import Tensor, nn
 
@@ -9,9 +9,9 @@ def require_statistics(values: Tensor, channels: int, statistics: int | None = N
     """Return the statistics with their axis K: (B, C) or (B, K, C) -> (B, K, C).
 
     Args:
-        values: What the squeeze gives.
-        channels: The C to insist on.
-        statistics: The K to insist on; None takes any.
+        values: Output of the squeeze.
+        channels: The required C.
+        statistics: The required K; None accepts any.
 
     Raises:
         ValueError: If the shape, C or K does not match.
@@ -39,7 +39,7 @@ def require_side_by_side(values: Tensor, channels: int, statistics: int) -> Tens
         ValueError: If the shape, C or K does not match.
     """
     if statistics == 1 and values.shape[1:] == (channels,):
-        return values  # as it is: every view is a node of autograd, and these tensors are tiny
+        return values  # unchanged: every view is a node of autograd, which matters for such small tensors
     return require_statistics(values, channels, statistics).flatten(1)
 
 
@@ -58,7 +58,7 @@ def batch_norm(norm: nn.BatchNorm1d, values: Tensor) -> Tensor:
 
 
 def zero_(layer: nn.Linear | nn.Conv1d | nn.BatchNorm1d) -> None:
-    """Set weight and bias of a layer to zero."""
+    """Set the weight and bias of a layer to zero."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

@@ -1,4 +1,4 @@
-"""Excitations in which every channel sees all channels through fully connected layers."""
+"""Excitations with fully connected layers, where every channel sees all channels."""
 
 from typing import Literal, get_args
 
@@ -15,15 +15,15 @@ Norm = Literal["batch", "layer"]
 
 
 class BottleneckMLP(nn.Module):
-    """C -> hidden -> C with a ReLU between (SE); K statistics enter side by side.
+    """C -> hidden -> C with a ReLU in between (SE). K statistics are concatenated to K*C inputs.
 
     Args:
         channels: C.
         hidden: Width of the bottleneck.
         statistics: K.
-        bias: Biases on both layers.
-        norm: Of the bottleneck, before the ReLU. "batch" (BAM) norms over the batch, which must be 2 or more in
-            training. "layer" (GCNet) gives its bias whatever the input if ``hidden`` is 1.
+        bias: Whether both layers have biases.
+        norm: Norm of the bottleneck, before the ReLU. With "batch" (BAM) the batch size must be 2 or more in training
+            mode. With "layer" (GCNet) and ``hidden=1`` the output is the norm's bias, for any input.
         device, dtype: Device and dtype of the parameters.
 
     Raises:
@@ -67,7 +67,7 @@ class BottleneckMLP(nn.Module):
 
 
 class SharedMLP(nn.Module):
-    """One bottleneck MLP on each of the K statistics, the results summed (CBAM). K may be any number.
+    """Apply one bottleneck MLP to each of the K statistics and sum the results (CBAM). K may be any number.
 
     Args:
         channels: C.
@@ -98,7 +98,7 @@ class SharedMLP(nn.Module):
 
 
 class FullLinear(nn.Module):
-    """C -> C without a bottleneck (eSE); K statistics enter side by side.
+    """C -> C without a bottleneck (eSE). K statistics are concatenated to K*C inputs.
 
     Args:
         channels: C.
@@ -129,7 +129,7 @@ class FullLinear(nn.Module):
 
 
 class NormedMLP(nn.Module):
-    """Batch norm on the mean of the K statistics, ReLU, then C -> hidden -> C with a ReLU between (GE-plus).
+    """Batch norm of the mean of the K statistics, ReLU, then C -> hidden -> C with a ReLU in between (GE-plus).
 
     In training mode the batch size must be 2 or more, because of the batch norm.
 
