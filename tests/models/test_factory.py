@@ -135,7 +135,7 @@ def test_heads_that_are_none(head: str, message: str) -> None:
 def test_heads_that_are_no_names() -> None:
     with pytest.raises(TypeError, match=r"head must be the name of a squeeze, .* got True"):
         create_model("resnet8", width=8, head=True)
-    with pytest.raises(TypeError, match=r"head must be True or False, got .score.; squeeze= says"):
+    with pytest.raises(TypeError, match=r"head must be True or False, got .score.; squeeze= selects"):
         upgrade(create_model("resnet8", width=8), head="score")
 
 

@@ -198,7 +198,7 @@ def test_child_named_attention_is_refused() -> None:
 
     model = nn.Sequential(Own())
     model[0].add_module("attention", nn.Conv2d(3, 4, 1))
-    refused("cannot attach at '0': the module has a child called 'attention'", "se", where="0", model=model)
+    refused("cannot attach at '0': the module already has a child called 'attention'", "se", where="0", model=model)
 
 
 def test_no_site() -> None:
@@ -242,7 +242,7 @@ def test_sites_may_be_chosen_by_hand() -> None:
     model = resnet()
     report = attach(model, "saam", where=[site for site in sites(model, "residual") if site.channels > 16])
     assert report.sites == ("layer2.0.bn2", "layer3.0.bn2")
-    with pytest.raises(TypeError, match="sites only"):
+    with pytest.raises(TypeError, match="expected only sites"):
         attach(model, "saam", where=[*sites(model, "residual"), "layer1"])
 
 
@@ -430,7 +430,7 @@ def test_fx_calls_attention_whole(attention: str, where: str) -> None:
 @pytest.mark.parametrize(
     ("wrap", "reason"),
     [
-        (lambda model: nn.DataParallel(model), "DataParallel.*take model.module"),
+        (lambda model: nn.DataParallel(model), "DataParallel.*use model.module"),
         (lambda model: torch.compile(model, backend="eager"), "OptimizedModule.*compile again"),
         (lambda model: (model.compile(backend="eager"), model)[1], "OptimizedModule.*compile again"),
         (lambda model: nn.Sequential(nn.DataParallel(model)), "the part '0' of the network"),

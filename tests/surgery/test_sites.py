@@ -369,7 +369,7 @@ def test_logits_of_a_convolutional_classifier_are_no_site() -> None:
     assert "classifier.1" not in names(found)
     assert "features.12.expand3x3" in names(found)
     assert [site for site in found if site.kind == "head"] == []
-    with pytest.raises(ValueError, match="SqueezeNet has no global pooling before its classifier"):
+    with pytest.raises(ValueError, match="no global pooling was found before the classifier of SqueezeNet"):
         upgrade(model, head=True)
 
 

@@ -1,4 +1,4 @@
-"""Images with labels, in memory or in a file that is mapped into it."""
+"""Images with labels, in memory or in a memory-mapped file."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +11,7 @@ __all__ = ["ImageSource", "Images"]
 
 
 class ImageSource(Protocol):
-    """What splits and batches ask of images, wherever they are held."""
+    """The interface of images to splits and batches, wherever they are stored."""
 
     @property
     def labels(self) -> Tensor:
@@ -34,7 +34,7 @@ class ImageSource(Protocol):
 
     @property
     def hashes(self) -> Sequence[bytes]:
-        """For each image a hash of what it shows, so that equal ones are found."""
+        """Return for each image a hash of its content, to find equal images."""
 
 
 class Images:
@@ -43,9 +43,9 @@ class Images:
     Args:
         images: uint8 (N, 3, H, W).
         labels: int64 (N,).
-        masks: Bool (N, H, W), true on the object; None where the data have no masks.
-        rows: int64 (N,), which of ``images`` these are. They are read when they are asked for, so that processes share
-            the file that ``images`` may be a map of. None: all, in their order.
+        masks: bool (N, H, W), true on the object; None if the data have no masks.
+        rows: int64 (N,), the rows of ``images`` to use; None uses all in order. They are read on demand, so that
+            processes share the file if ``images`` is memory-mapped.
 
     Raises:
         ValueError: If a tensor has another type or shape.
@@ -72,7 +72,7 @@ class Images:
 
     @property
     def images(self) -> Tensor:
-        """uint8 (N, 3, H, W); a copy where these are some rows of a file."""
+        """uint8 (N, 3, H, W); a copy if these are selected rows of a file."""
         return self._all if self._rows is None else self._all[self._rows]
 
     @property
@@ -101,7 +101,7 @@ class Images:
 
     @property
     def hashes(self) -> list[bytes]:
-        """For each image a hash of its pixels."""
+        """Return for each image a hash of its pixels."""
         return [hashlib.sha256(image.data).digest() for part in self._parts() for image in part.contiguous().numpy()]
 
     def _parts(self) -> Iterator[Tensor]:

@@ -1,8 +1,8 @@
-"""Data sets in parquet files as Hugging Face lays them out, on disk or from its hub.
+"""Data sets in parquet files with Hugging Face's layout, on disk or from its hub.
 
-Files are named after their split (train-*.parquet, validation-*.parquet, test-*.parquet); a column ``image`` or
-``img`` holds encoded images (bytes, or a struct with a field ``bytes``), a column ``label`` or ``fine_label`` class
-numbers. Class names come from the ``huggingface`` metadata of the files' schema, where there is some.
+Files are named after their split (train-*.parquet, validation-*.parquet, test-*.parquet). A column ``image`` or ``img``
+holds encoded images (bytes, or a struct with a field ``bytes``), a column ``label`` or ``fine_label`` class numbers.
+Class names come from the ``huggingface`` metadata of the files' schema, if there are any.
 """
 
 import json
@@ -34,11 +34,11 @@ def load_parquet(
 
     Args:
         path: The folder.
-        size: Pixels of the squares that images become; None: they have one size, which is kept. Up to 64 pixels they
-            are held decoded in memory, above that encoded.
-        skip_corrupt: Leave out images that cannot be decoded.
-        workers: Processes that decode large images.
-        label: Of the results; None: the folder's name.
+        size: Side of the square images in pixels; None keeps the size, which must be the same for all. Images of up to
+            64 pixels are kept decoded in memory, larger ones encoded.
+        skip_corrupt: Whether to leave out images that cannot be decoded.
+        workers: Number of processes that decode large images.
+        label: Label of the results; None means the folder's name.
 
     Raises:
         FileNotFoundError: If there is no such folder, or it has no train-*.parquet.
@@ -69,7 +69,7 @@ def load_parquet(
         if not 0 <= number < count:
             raise ValueError(
                 f"{name} of {path} has the label {number}, expected 0 to {count - 1} for {count} classes; "
-                "mend it or leave that row out"
+                "correct it or leave that row out"
             )
     decoded, kept = load_encoded(sources, names, labels, size=size, skip_corrupt=skip_corrupt, workers=workers)
     return Pools.divide(
@@ -95,11 +95,11 @@ def load_hub(
 
     Args:
         repository: OWNER/NAME.
-        root: Where downloads are kept; None: the hub's own cache.
-        revision: Branch, tag or commit; None: the newest.
-        folder: Where in the repository the files lie; None: the one folder that has train-*.parquet.
-        size, skip_corrupt, workers: As for :func:`load_parquet`.
-        label: Of the results; None: the repository's name.
+        root: Folder for downloads; None uses the hub's own cache.
+        revision: Branch, tag or commit; None means the newest.
+        folder: Folder of the files in the repository; None means the only one with train-*.parquet.
+        size, skip_corrupt, workers: As in :func:`load_parquet`.
+        label: Label of the results; None means the repository's name.
 
     Raises:
         ConnectionError: If the hub cannot be reached or has no such data set.
@@ -136,7 +136,7 @@ def _where_from() -> dict[str, Any]:
 
 
 def _read(file: Path) -> tuple[list[bytes], list[int], list[str]]:
-    """Encoded images, labels and class names (empty where unknown) of one file."""
+    """Return encoded images, labels and class names (empty if unknown) of one file."""
     images: list[bytes] = []
     labels: list[int] = []
     require_file(file)
@@ -150,12 +150,12 @@ def _read(file: Path) -> tuple[list[bytes], list[int], list[str]]:
                 images += cells[0].to_pylist()
                 labels += cells[1].to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"cannot read {file}: {error}; it is no whole parquet file, get it again") from error
+        raise ValueError(f"cannot read {file}: {error}; it is not a complete parquet file, get it again") from error
     return images, labels, _class_names(file, target, schema.metadata or {})
 
 
 def _class_names(file: Path, target: str, metadata: dict[bytes, bytes]) -> list[str]:
-    """Class names from the metadata that Hugging Face writes; none where it has none."""
+    """Return the class names in the metadata that Hugging Face writes; none if there are none."""
     try:
         features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
         names = list(features.get(target, {}).get("names") or [])
@@ -169,7 +169,7 @@ def _class_names(file: Path, target: str, metadata: dict[bytes, bytes]) -> list[
 
 
 def _checked(file: Path, image: str, target: str, batch: Any) -> tuple[Any, Any]:
-    """The columns of encoded images and of class numbers."""
+    """Return the columns of encoded images and of class numbers."""
     images, labels = batch[image], batch[target]
     if types.is_struct(images.type) and images.type.get_field_index("bytes") >= 0:
         images = compute.struct_field(images, "bytes")

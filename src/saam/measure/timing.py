@@ -1,4 +1,4 @@
-"""Times of contenders that take turns, so that a slow moment of the machine meets all of them."""
+"""Time contenders in turns, so that a slow phase of the machine affects all of them."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,14 +12,14 @@ __all__ = ["median_ratio", "spread", "take_turns"]
 def take_turns(
     works: Mapping[str, Callable[[], object]], *, rounds: int, seconds: float, minimum: int = 5, device: torch.device
 ) -> dict[str, list[float]]:
-    """Time each work once a round; every round begins with another one.
+    """Time each work once per round; every round starts with another one.
 
     Args:
-        works: Label -> what is timed.
-        rounds: At most.
-        seconds: Once this time has passed no further round begins, but ``minimum`` rounds are made.
-        minimum: Number of rounds that are made in any case.
-        device: Where the work runs; each time ends when the device has done what was queued.
+        works: Label -> function to time.
+        rounds: Largest number of rounds.
+        seconds: After this time no further round starts, unless fewer than ``minimum`` rounds were made.
+        minimum: Smallest number of rounds.
+        device: Device of the work; each time includes waiting for the device to finish.
 
     Returns:
         Label -> seconds of each round.
@@ -46,6 +46,6 @@ def spread(values: Sequence[float]) -> float:
 
 
 def median_ratio(times: Sequence[float], baseline: Sequence[float]) -> tuple[float, float]:
-    """Return the median, and the interquartile range, of the ratios that the times of one round have."""
+    """Return the median and the interquartile range of the ratios of the times within each round."""
     ratios = [time / other for time, other in zip(times, baseline, strict=True)]
     return median(ratios), spread(ratios)

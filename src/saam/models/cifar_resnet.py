@@ -1,8 +1,8 @@
 """CIFAR ResNets with 6n+2 layers (He et al., arXiv:1512.03385, section 4.2).
 
-Three stages of n basic blocks after a 3x3 stem; the first block of stages two and three halves the map. Shortcuts
-that change shape are 1x1 convolutions with a norm, so ResNet-20 has 272,474 parameters for ten classes. The last norm
-of each residual branch, ``bn2``, is where attention goes.
+Three stages of n basic blocks follow a 3x3 stem. The first block of stages two and three halves the map. Shortcuts that
+change the shape are 1x1 convolutions with a norm, so ResNet-20 has 272,474 parameters for ten classes. Attention goes
+after ``bn2``, the last norm of each residual branch.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """VGG with batch norm for CIFAR: the convolutions of Simonyan & Zisserman (arXiv:1409.1556) and one linear layer.
 
-There are no branches; attention goes to the ends of the stages (``where="stage"``), before each pooling.
+It has no branches. Attention goes to the ends of the stages (``where="stage"``), before each pooling.
 
     VGG-11  9,231,114 parameters   VGG-13  9,416,010   VGG-16  14,728,266   VGG-19  20,040,522
 """

@@ -1,4 +1,4 @@
-"""What the backbones share."""
+"""Layers and helpers shared by the backbones."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ __all__ = ["GlobalMean", "stage_widths", "start_convolutions"]
 
 
 class GlobalMean(nn.Module):
-    """The mean over the pixels before a classifier: (B, C, H, W) -> (B, C). A module, so that it can be upgraded."""
+    """The mean over the pixels before a classifier, as a module that can be upgraded: (B, C, H, W) -> (B, C)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``x``."""
@@ -16,7 +16,7 @@ class GlobalMean(nn.Module):
 
 
 def start_convolutions(model: nn.Module) -> None:
-    """Draw the weights of all convolutions as He et al. do: normal, the variance 2 / (kernel area * channels out)."""
+    """Initialize all convolutions as He et al. do: normal with variance 2 / (kernel area * output channels)."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
