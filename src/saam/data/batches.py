@@ -76,7 +76,7 @@ class Batches:
         return self.epoch(0)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield normalised float32 images (B, 3, H, W) with int64 labels (B,), or with probabilities (B, classes) for mixup."""
+        """Yield normalised float32 images (B, 3, H, W) and int64 labels (B,); with mixup, probabilities (B, classes)."""
         order = torch.arange(len(self.images))
         if self.shuffle:
             order = torch.randperm(len(order), generator=self._generator("order", epoch))
