@@ -22,8 +22,6 @@ import platform
 import shlex
 import subprocess
 import sys
-import time
-from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
 from math import exp, log, prod
@@ -37,7 +35,8 @@ from timm.layers import SEModule
 from torch import Tensor, nn
 
 import saam
-from modules import machine
+from saam._core.machine import processor
+from saam.measure import take_turns
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks" / "fused.md"
 SHAPES = [
@@ -99,13 +98,8 @@ def medians(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[st
     """
     for run in [*contenders.values()] * 2:
         run()
-    times = defaultdict(list)
     with torch.compiler.set_stance("fail_on_recompile"):
-        for _ in range(rounds):
-            for name, run in contenders.items():
-                start = time.perf_counter()
-                run()
-                times[name].append(time.perf_counter() - start)
+        times = take_turns(contenders, rounds=rounds, minimum=1)
     return {name: median(values) for name, values in times.items()}
 
 
@@ -330,7 +324,7 @@ def main() -> None:
         [
             "# What the fused operation saves",
             __doc__.split("\n\n")[2].strip(),
-            f"- machine: {machine()}, {os.cpu_count()} processors, {options.threads} threads; {platform.platform()}\n"
+            f"- machine: {processor()}, {os.cpu_count()} processors, {options.threads} threads; {platform.platform()}\n"
             f"- versions: saam {saam.__version__}, torch {torch.__version__}, timm {timm.__version__}\n"
             f"- fused: {saam.backends()['fused']}\n"
             f"- SAAM: {attention}\n"

@@ -16,7 +16,6 @@ import platform
 import shlex
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +27,8 @@ import torch
 from torch import Tensor, nn
 
 import saam
-from saam.measure import peak_memory
+from saam._core.machine import processor
+from saam.measure import peak_memory, take_turns
 from saam.nn import attention_record
 
 REFERENCE = "se:timm"
@@ -108,16 +108,6 @@ def size(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-def milliseconds(run: Callable[[], object]) -> float:
-    """Return how long one call takes; fast ones are repeated for some milliseconds."""
-    started = time.perf_counter()
-    calls = 0
-    while (passed := time.perf_counter() - started) < 0.003 or not calls:
-        run()
-        calls += 1
-    return 1000 * passed / calls
-
-
 def table(names: list[str], images: str, layout: str, rounds: int, batch: int) -> str:
     """Measure all contenders on one kind of maps and return a Markdown table."""
     stages = STAGES[images]
@@ -131,11 +121,12 @@ def table(names: list[str], images: str, layout: str, rounds: int, batch: int) -
         for run in contender.passes():
             run()
     reference = names.index(REFERENCE)
-    times: list[list[list[float]]] = [[[] for _ in PASSES] for _ in names]
-    for _ in range(rounds):
-        for which in range(len(PASSES)):
-            for contender, found in zip(contenders, times, strict=True):
-                found[which].append(milliseconds(contender.passes()[which]))
+    times: list[list[list[float]]] = [[] for _ in names]
+    for which in range(len(PASSES)):
+        passes = {str(place): contender.passes()[which] for place, contender in enumerate(contenders)}
+        measured = take_turns(passes, rounds=rounds, minimum=1, repeat=0.003)
+        for found, seconds in zip(times, measured.values(), strict=True):
+            found.append([1000 * value for value in seconds])
 
     lines = [
         f"| {images}, {layout} | parameters | " + " | ".join(PASSES) + " | peak memory |",
@@ -154,16 +145,6 @@ def spread(times: list[float], reference: list[float]) -> str:
     ratios = [mine / other for mine, other in zip(times, reference, strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
     return f"{middle:.2f} [{low:.2f}, {high:.2f}]"
-
-
-def machine() -> str:
-    """Return the name of the processor, as far as the system tells."""
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def main() -> None:
@@ -195,7 +176,7 @@ def main() -> None:
         [
             "# What the modules cost",
             __doc__.split("\n\n")[2].strip(),
-            f"- machine: {machine()}, {os.cpu_count()} processors, {options.threads} threads; {platform.platform()}\n"
+            f"- machine: {processor()}, {os.cpu_count()} processors, {options.threads} threads; {platform.platform()}\n"
             f"- versions: saam {saam.__version__}, torch {torch.__version__}, Python {platform.python_version()}\n"
             f"- backends: {backends}\n"
             f"- date: {datetime.now(UTC):%Y-%m-%d}; {rounds} rounds; batch: {batches}; float32\n"

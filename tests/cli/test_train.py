@@ -216,3 +216,32 @@ def test_trainings_without_a_folder_get_one_each(pets, tmp_path, monkeypatch, ca
     assert line.endswith(" holds this training, finished; --again trains it again")
     assert line.split()[0] in folders
     assert sorted(folder.name for folder in tmp_path.iterdir()) == folders
+
+
+def test_the_precision_auto_is_measured_once_and_kept(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    seen, answer = [], ["bf16"]
+
+    def resolve(recipe, network, *, known, **settings):
+        seen.append(known)
+        return recipe.replace(precision=known or answer[0])
+
+    monkeypatch.setattr(train, "resolve_precision", resolve)
+    command = ("train", *DIGITS, *MODEL, "--recipe", "quick,epochs=1,precision=auto", "--device", "cpu")
+    assert run(*command) == 0
+    (out,) = tmp_path.glob("saam-*")
+    assert json.loads((out / "config.json").read_text())["recipe"]["precision"] == "bf16"
+    answer[0] = "no"
+    capsys.readouterr()
+    assert run(*command) == 0
+    assert "holds this training, finished" in capsys.readouterr().out
+    assert seen == ["", "bf16"]
+
+
+def test_an_interrupted_training_keeps_its_precision(tmp_path):
+    assert train._kept_precision(tmp_path) == ""
+    torch.save({"run": {"recipe": {"precision": "bf16"}}}, tmp_path / "state.pt")
+    assert train._kept_precision(tmp_path) == "bf16"
+    (tmp_path / "state.pt").write_bytes(b"half")
+    with pytest.raises(ValueError, match=r"state.pt is damaged: remove it"):
+        train._kept_precision(tmp_path)

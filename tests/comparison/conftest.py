@@ -1,10 +1,14 @@
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
-from saam.comparison import Plan, RunRecord
-from saam.training import Recipe
+from saam.comparison import CostRecord, Plan, RunRecord, costs, driver, job
+from saam.comparison.job import Run
+from saam.training import ImageScores, Recipe
 
 
 @pytest.fixture
@@ -58,3 +62,44 @@ def make_plan() -> Callable[..., Plan]:
         return Plan(**{**values, **changes})
 
     return make
+
+
+@pytest.fixture
+def ran(monkeypatch, make_record):
+    """Runs and measurements that take no time; the list of those made so far."""
+    made = []
+
+    def run(plan, arm, seed, **_):
+        made.append((arm, seed))
+        splits = driver.load_data(plan.data, **plan.data_options)
+        record = make_record(
+            arm,
+            seed,
+            80 + seed + len(arm) / 10,
+            id=plan.run_id(arm, seed, fingerprint=splits.fingerprint),
+            finished=f"run {len(made)}",
+        )
+        return Run(record, nn.Linear(2, seed + 1), ImageScores(torch.tensor([0.5, 2.0]), torch.tensor([True, False])))
+
+    def measure_costs(models, recipe, **settings):
+        made.append(("costs", tuple(models), settings))
+        return tuple(cost_of(arm) for arm in models)
+
+    monkeypatch.setattr(job, "run", run)
+    monkeypatch.setattr(costs, "measure_costs", measure_costs)
+    return made
+
+
+def cost_of(arm):
+    values = {
+        field: {"str": arm, "tuple[int, int]": (32, 32)}.get(str(kind).removeprefix("<class '").removesuffix("'>"), 1)
+        for field, kind in CostRecord.__annotations__.items()
+    }
+    return CostRecord(**values)
+
+
+@pytest.fixture
+def executor():
+    """One run after the other, first come, first served."""
+    with ThreadPoolExecutor(1) as threads:
+        yield threads

@@ -16,7 +16,7 @@ from mutations import mutate
 from saam.comparison import ACCURACY, LOSS, Comparison, Plan, load_comparison, load_model
 from saam.comparison.job import Finished, build_model
 from saam.comparison.records import CostRecord
-from saam.comparison.store import read_scores, write_costs, write_plan, write_run
+from saam.comparison.store import read_values, write_costs, write_plan, write_run
 from saam.report import table, verdicts
 from saam.report.charts import _by_epoch, charts
 from saam.report.command import command
@@ -206,7 +206,7 @@ def test_tensors(whole, tmp_path: Path, kind: str) -> None:
         if kind == "weights":
             load_model(folder, "none", 0)
         else:
-            read_scores(folder, run_id)
+            read_values(folder, run_id)
 
     read()
     draw = random.Random(0)

@@ -9,51 +9,10 @@ from torch import nn
 
 from saam.comparison import PLAIN, compare, costs, driver, job, load_comparison, load_model
 from saam.comparison.job import Run
-from saam.comparison.records import CostRecord, RunRecord
-from saam.comparison.store import read_scores
+from saam.comparison.records import RunRecord
+from saam.comparison.store import read_values
 from saam.executors import processes
 from saam.training import ImageScores, Recipe
-
-
-@pytest.fixture
-def ran(monkeypatch, make_record):
-    """Runs and measurements that take no time; the list of those made so far."""
-    made = []
-
-    def run(plan, arm, seed, **_):
-        made.append((arm, seed))
-        splits = driver.load_data(plan.data, **plan.data_options)
-        record = make_record(
-            arm,
-            seed,
-            80 + seed + len(arm) / 10,
-            id=plan.run_id(arm, seed, fingerprint=splits.fingerprint),
-            finished=f"run {len(made)}",
-        )
-        return Run(record, nn.Linear(2, seed + 1), ImageScores(torch.tensor([0.5, 2.0]), torch.tensor([True, False])))
-
-    def measure_costs(models, recipe, **settings):
-        made.append(("costs", tuple(models), settings))
-        return tuple(cost_of(arm) for arm in models)
-
-    monkeypatch.setattr(job, "run", run)
-    monkeypatch.setattr(costs, "measure_costs", measure_costs)
-    return made
-
-
-def cost_of(arm):
-    values = {
-        field: {"str": arm, "tuple[int, int]": (32, 32)}.get(str(kind).removeprefix("<class '").removesuffix("'>"), 1)
-        for field, kind in CostRecord.__annotations__.items()
-    }
-    return CostRecord(**values)
-
-
-@pytest.fixture
-def executor():
-    """One run after the other, first come, first served."""
-    with ThreadPoolExecutor(1) as threads:
-        yield threads
 
 
 def timeless(comparison):
@@ -88,7 +47,7 @@ def test_the_folder_holds_plan_records_weights_and_costs_and_nothing_else(make_p
     assert load_comparison(tmp_path) == comparison
     record = comparison.records[0]
     assert RunRecord.from_json(json.loads((tmp_path / "runs" / f"{record.id}.json").read_text())) == record
-    scores = read_scores(tmp_path, record.id)
+    scores = read_values(tmp_path, record.id)
     assert (scores.losses.tolist(), scores.correct.tolist()) == ([0.5, 2.0], [True, False])
 
 
@@ -464,7 +423,7 @@ def test_the_trained_network_comes_back(make_plan, executor, tmp_path):
     loaded = load_model(tmp_path, "saam", 0)
     assert not loaded.training
     assert torch.equal(loaded(x), model.eval()(x))
-    kept = read_scores(tmp_path, load_comparison(tmp_path).records[1].id)
+    kept = read_values(tmp_path, load_comparison(tmp_path).records[1].id)
     assert torch.equal(kept.losses, scores.losses.half().float())
     assert torch.equal(kept.correct, scores.correct)
 

@@ -27,10 +27,10 @@ def test_a_name_is_its_own_label() -> None:
     [
         ({"name": ""}, "a metric needs a name"),
         ({"better": "hihger"}, "unknown direction 'hihger': did you mean 'higher'"),
-        ({"spread": 0.0}, "the spread of metric 'iou' must be a number above 0, got 0.0"),
+        ({"spread": 0.0}, "the spread of metric 'iou' must be a number above 0, 1e-09 to 1e+09, got 0.0"),
         ({"spread": math.nan}, "the spread of metric 'iou' must be"),
-        ({"delta": -1.0}, "the delta of metric 'iou' must be a number above 0, got -1.0"),
-        ({"digits": -1}, "the digits of metric 'iou' must be 0 or more, got -1"),
+        ({"delta": -1.0}, "the delta of metric 'iou' must be a number above 0, 1e-09 to 1e+09, got -1.0"),
+        ({"digits": -1}, "the digits of metric 'iou' must be 0 or more, 12 at most, got -1"),
         ({"low": 1.0, "high": 1.0}, "metric 'iou' must have low < high, got 1.0 and 1.0"),
     ],
 )

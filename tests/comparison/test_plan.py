@@ -199,3 +199,14 @@ def test_a_run_id_stays_when_something_else_changes(change):
 
 def test_placement_and_start_do_not_touch_the_plain_backbone():
     assert run_id(arm="none", where="stage", start="identity") == run_id(arm="none")
+
+
+def test_a_registered_name_with_a_colon_is_no_code_of_the_users(make_plan):
+    arms = ("none", "wider:time", "gc:mul", "se:timm", "timm:gca", "my.attention:Mine,k=3")
+    plan = make_plan(arms=arms)
+    assert [plan.arm(arm).own for arm in plan.arms] == [False] * 5 + [True]
+    assert plan.arms[:5] == arms[:5]
+    assert plan.code() == ("my.attention:Mine",)
+    assert plan.code("gc:mul") == ()
+    with pytest.raises(ValueError, match="unknown attention 'gc:mull': did you mean 'gc:mul'"):
+        Arm("gc:mull")

@@ -1,11 +1,14 @@
 """Batches: what they hold, and what their order and draws depend on."""
 
+import hashlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 
 from saam.data import Batches, Images, Splits, build_splits, normalise, score_batches, train_batches
 from saam.data.encoded import EncodedImages, load_encoded
@@ -162,3 +165,67 @@ def test_encoded_images_give_the_same_batches_as_decoded_ones(tmp_path: Path, wo
 def test_wrong_options_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         batches(images(5), **options)
+
+
+# hashes of what was made before batches knew of devices
+EARLIER = [
+    ((), 0.0, "f3d1112665fc1cb8"),
+    (("crop", "flip"), 0.0, "cb10bb7fb8ed77fd"),
+    (("flip", "crop", "cutout"), 0.2, "e879a1562b9b82a3"),
+]
+
+
+@pytest.mark.parametrize(("augmentation", "mixup", "expected"), EARLIER)
+def test_batches_on_the_cpu_keep_every_bit(augmentation: tuple[str, ...], mixup: float, expected: str) -> None:
+    options = {"augmentation": augmentation, "mixup": mixup, "classes": 10, "shuffle": True, "seed": 5}
+    sha = hashlib.sha256()
+    for x, y in batches(images(10), **options).epoch(3):
+        sha.update(x.contiguous().numpy().tobytes())
+        sha.update(y.numpy().tobytes())
+    assert sha.hexdigest()[:16] == expected
+
+
+def test_all_is_done_on_the_device() -> None:
+    source = Images(images(10).images, torch.arange(10))
+    options = {"augmentation": ("crop", "flip", "cutout"), "mixup": 0.2, "classes": 10, "shuffle": True}
+    with FakeTensorMode(allow_non_fake_inputs=True):  # knows of devices that are not there, and refuses to mix them
+        made = batches(source, **options).to_device("cuda")
+        parts = list(made.epoch(1))
+        assert made.to_device("cuda:0") is made
+        assert made._resident is made._resident
+    assert [len(x) for x, _ in parts] == [4, 4, 2]
+    assert {tensor.device for part in parts for tensor in part} == {torch.device("cuda", 0)}
+
+
+def test_encoded_images_go_to_the_device_batch_by_batch() -> None:
+    class Elsewhere:
+        labels, shape = torch.arange(5), (16, 12)
+
+        def __len__(self) -> int:
+            return 5
+
+        def read(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+            yield from images(5).read(chunks)
+
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        made = batches(Elsewhere(), augmentation=("crop",), device="cuda")  # type: ignore[arg-type]
+        assert {tensor.device for part in made for tensor in part} == {torch.device("cuda", 0)}
+
+
+def test_images_in_memory_go_to_the_device_once() -> None:
+    class Counted(Images):
+        copies = 0
+
+        @property
+        def images(self) -> Tensor:
+            self.copies += 1
+            return super().images
+
+    source = Counted(images(10).images, torch.arange(10))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        made = batches(source).to_device("cuda")
+        for number in range(2):
+            list(made.epoch(number))
+        assert source.copies == 1
+        list(made.to_device("meta"))
+        assert source.copies == 2

@@ -491,3 +491,29 @@ def test_two_processes_do_what_one_does(tmp_path):
         seen, *parameters = torch.load(tmp_path / f"{rank}.pt")
         assert seen == records
         torch.testing.assert_close(parameters, [parameter.detach() for parameter in model.parameters()])
+
+
+class Placed(list):
+    """Batches that know of devices."""
+
+    def __init__(self, batches):
+        super().__init__(batches)
+        self.asked = []
+
+    def to_device(self, device):
+        self.asked.append(str(device))
+        return self
+
+
+def test_loaders_that_know_of_devices_are_asked_for_batches_there():
+    train_loader, validation_loader = Placed(make_data()), Placed(make_data(seed=1))
+    train(make_model(), train_loader, validation_loader, BASE, seed=0, device="cpu")
+    assert train_loader.asked == ["cpu"]
+    assert set(validation_loader.asked) == {"cpu"}
+
+
+def test_the_precision_auto_is_refused():
+    with pytest.raises(
+        ValueError, match=r"precision 'auto' is measured by compare\(\) and saam train alone: pass 'no'"
+    ):
+        run(BASE.replace(precision="auto"))

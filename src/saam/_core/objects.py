@@ -38,7 +38,8 @@ def resolve(reference: str) -> Any:
         ) from error
     for part in path.split("."):
         if not hasattr(found, part):
-            raise ValueError(f"cannot import {reference!r}: {name} has no {path}")
+            main = "; a worker of this kind does not run your script, so define it in a file that the script imports"
+            raise ValueError(f"cannot import {reference!r}: {name} has no {path}{main if name == '__main__' else ''}")
         found = getattr(found, part)
     return found
 

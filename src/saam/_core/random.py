@@ -1,11 +1,13 @@
-"""Use torch's global generators and restore their state."""
+"""The global generators, borrowed and given back as they were."""
 
+import random
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
 
-__all__ = ["generators_kept", "seeded"]
+__all__ = ["all_seeded", "generators_kept", "seeded"]
 
 _WITHOUT = ("cpu", "meta")  # these have no generator other than the CPU's
 
@@ -33,6 +35,24 @@ def seeded(seed: int | None) -> Iterator[None]:
         if device.type not in _WITHOUT:
             getattr(torch, device.type).manual_seed(seed)
         yield
+
+
+@contextmanager
+def all_seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed the global generators of torch, Python and NumPy, for code that draws from them, and give them back."""
+    numpy = sys.modules.get("numpy")  # code that is not loaded draws nothing
+    before, numbers = random.getstate(), numpy and numpy.random.get_state()
+    with generators_kept(device):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        if numpy:
+            numpy.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            random.setstate(before)
+            if numpy:
+                numpy.random.set_state(numbers)
 
 
 @contextmanager

@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail(f"stopped{_KEPT if words and words[0] in _LONG else ''}", 130)
     except ModuleNotFoundError as error:
-        return _fail(f"{error}; install what saam has a use for: pip install 'saam[all]'", 1)
+        advice = "" if "pip install" in str(error) else "; install what saam has a use for: pip install 'saam[all]'"
+        return _fail(f"{error}{advice}", 1)
     except _USER_ERRORS as error:
         if os.environ.get("SAAM_TRACEBACK"):
             raise

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.table import Table
 
+from saam.cli.executors import Where, executor_of
 from saam.cli.numbers import Count, seconds
 from saam.cli.screen import screen, show_data, shown
 from saam.comparison.forecast import forecast
@@ -31,6 +32,8 @@ def command(
     threads: Count = 1,
     device: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     jobs_per_device: Count = 1,
+    executor: Where = "processes",
+    address: str = "",
     costs: bool = True,
     retry: bool = False,
     budget: str = "",
@@ -57,6 +60,10 @@ def command(
         As torch names it, or several, which the runs share out; the best there is.
     jobs_per_device
         Runs at a time on each device.
+    executor
+        "processes" of this machine; or "ray": the machines of a Ray cluster, which have the same code.
+    address
+        Of the Ray cluster; the one at hand, or a new one on this machine.
     costs
         Measure what the arms cost, after the runs.
     retry
@@ -102,8 +109,9 @@ def command(
         budget=seconds(budget) if budget else inf,
         on_data=partial(show_data, console),
     )
-    with shown(console) as show:
-        results = run_cell(on_progress=show)
+    runs_on = executor_of(executor, address=address, threads=threads, device=device, jobs_per_device=jobs_per_device)
+    with runs_on as pool, shown(console) as show:
+        results = run_cell(executor=pool, on_progress=show)
     for name, comparison in results.items():
         images = over_images(out / name, comparison)
         write_report(out / name / "report.html", comparison, images=images)

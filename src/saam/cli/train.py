@@ -1,11 +1,14 @@
 """``saam train``: one network, from scratch or fine-tuned."""
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import torch
 from cyclopts import Parameter, validators
+from torch import nn
 
 from saam._core.options import parse_options
 from saam.cli.numbers import Count
@@ -13,11 +16,23 @@ from saam.cli.outputs import default_out
 from saam.cli.screen import screen, show_data
 from saam.comparison import Arm
 from saam.comparison.job import threads_set
-from saam.data import load_data, resolve_name
+from saam.comparison.precision import resolve_precision
+from saam.data import Splits, load_data, resolve_name
 from saam.explain import observe
 from saam.models import create_model, describe, untrained_parameters
 from saam.report.words import share_range
-from saam.training import EpochRecord, create_recipe, fit, save_checkpoint, together, writable
+from saam.training import (
+    PRECISIONS,
+    EpochRecord,
+    Group,
+    Recipe,
+    create_recipe,
+    fit,
+    save_checkpoint,
+    saved_run,
+    together,
+    writable,
+)
 
 __all__ = ["command"]
 
@@ -60,7 +75,7 @@ def command(
         "identity": the attention changes nothing at first; or "default": as the papers have it.
     recipe
         Training recipe (saam list recipes), with changes as in "cifar,epochs=30"; "finetune" for a pretrained network,
-        else "demo".
+        else "demo". With "precision=auto" a few steps are timed first, and the faster precision is kept.
     seed
         Of everything that is drawn.
     out
@@ -105,6 +120,10 @@ def command(
     identity = _identity(json.loads(json.dumps(settings)))
     out = out or default_out(data_name, model_name, identity)
     console = screen()
+    if chosen.precision == "auto":
+        with together(device) as group, threads_set(threads):
+            chosen = _resolved(chosen, network, splits, group, out)
+        settings["recipe"] = identity["recipe"] = chosen.to_dict()
     if _finished(out, identity) and not again:
         console.print(f"{out} holds this training, finished; --again trains it again", soft_wrap=True)
         return
@@ -142,6 +161,32 @@ def command(
             f"test: {test.accuracy:.2f} % of {test.count} images, log-loss {test.loss:.3f} nats", soft_wrap=True
         )
         console.print(f"saved: {out}", soft_wrap=True)
+
+
+def _resolved(recipe: Recipe, network: nn.Module, splits: Splits, group: Group, out: Path) -> Recipe:
+    """The recipe with the precision that the folder has, or that the first process finds to be faster."""
+    index = 0
+    if group.rank == 0:
+        found = resolve_precision(
+            recipe,
+            network,
+            image_size=splits.train.shape,
+            images=len(splits.train),
+            device=group.device,
+            known=_kept_precision(out),
+        )
+        index = PRECISIONS.index(found.precision)
+    return recipe.replace(precision=PRECISIONS[int(group.total(torch.tensor(index)))])
+
+
+def _kept_precision(out: Path) -> str:
+    """The precision of the training that a folder holds, finished or not; nothing where it holds none."""
+    kept = saved_run(out / "state.pt")
+    if not kept and (out / "config.json").is_file():
+        with suppress(ValueError):  # a network from elsewhere; it is refused later
+            kept = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    precision = kept.get("recipe", {}).get("precision", "") if isinstance(kept, dict) else ""
+    return precision if precision in PRECISIONS and precision != "auto" else ""
 
 
 def _scores(epoch: EpochRecord) -> str:

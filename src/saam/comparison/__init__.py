@@ -10,7 +10,7 @@ from saam.comparison.job import Job, run
 from saam.comparison.metrics import ACCURACY, LOSS, Metric
 from saam.comparison.plan import Plan
 from saam.comparison.records import CostRecord, FailureRecord, RunRecord
-from saam.comparison.store import Comparison, load_comparison, load_model
+from saam.comparison.store import Comparison, load_comparison, load_model, read_values
 from saam.comparison.task import Context, Outcome, TaskPlan
 
 __all__ = [
@@ -32,5 +32,6 @@ __all__ = [
     "load_comparison",
     "load_model",
     "measure_costs",
+    "read_values",
     "run",
 ]

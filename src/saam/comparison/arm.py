@@ -9,9 +9,9 @@ import torch
 from saam._core.objects import is_reference
 from saam._core.options import parse_options
 from saam.explain.score_maps import has_scores
-from saam.nn import attention_record, create_attention, parse_attention
+from saam.nn import attention_record, create_attention, list_attentions, parse_attention
 
-__all__ = ["PLAIN", "WIDER", "WIDER_TIME", "Arm"]
+__all__ = ["PLAIN", "WIDER", "WIDER_TIME", "Arm", "is_own"]
 
 PLAIN = "none"
 WIDER = "wider"
@@ -47,7 +47,7 @@ class Arm:
             raise ValueError(f"{error}; arms stand apart, as in: none se saam,heads=4") from None
         if name in (WIDER, WIDER_TIME) and options:
             raise ValueError(f"{name!r} takes no option, got {self.label!r}")
-        if name not in _CONTROLS and not is_reference(name):
+        if name not in _CONTROLS and not is_own(name):
             parse_attention(name)
         label = ",".join([name, *(f"{option}={value}" for option, value in sorted(options.items()))])
         object.__setattr__(self, "label", label)
@@ -56,6 +56,11 @@ class Arm:
     def name(self) -> str:
         """The attention's name, without options."""
         return _parsed(self.label)[0]
+
+    @property
+    def own(self) -> bool:
+        """Whether it names a class of the user's own, and no attention that is registered."""
+        return is_own(self.name)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -91,6 +96,12 @@ class Arm:
         return not self.plain and _has_scores(self.name, self.attention)
 
 
+def is_own(name: str) -> bool:
+    """Whether a name is the ``package.module:Name`` of the user's own code, and no attention that is registered."""
+    families = {known.partition(":")[0] for known in (*_CONTROLS, *list_attentions())}  # "gc:mul" is registered
+    return is_reference(name) and name.partition(":")[0] not in families
+
+
 @lru_cache(maxsize=1000)
 def _parsed(label: str) -> tuple[str, dict[str, Any]]:
     return parse_options(label)
@@ -98,7 +109,7 @@ def _parsed(label: str) -> tuple[str, dict[str, Any]]:
 
 @lru_cache(maxsize=1000)
 def _has_scores(name: str, attention: str) -> bool:
-    if is_reference(name):  # a plan from elsewhere may name it, and is not trusted to have it imported
+    if is_own(name):  # a plan from elsewhere may name it, and is not trusted to have it imported
         return False
     with torch.device("meta"):
         try:

@@ -3,29 +3,25 @@
 Times are taken in one process in which the models take turns. The training step is the very one of `saam.training`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from statistics import median
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch import nn
 
 from saam._core.devices import Device, require_device, require_threads
 from saam._core.errors import unknown
-from saam._core.modes import mode
 from saam._core.random import generators_kept
 from saam.comparison.arm import PLAIN
 from saam.comparison.job import build_model, threads_set
 from saam.comparison.plan import Plan
 from saam.comparison.records import CostRecord
+from saam.comparison.trial import Trial
 from saam.measure import count_macs, median_ratio, peak_memory, spread, take_turns
-from saam.training import Group, Recipe, Stepper
+from saam.training import Recipe
 
 __all__ = ["arm_costs", "measure_costs"]
-
-_LEARNING_RATE = 1e-4  # the measured weights hardly move
 
 
 def arm_costs(
@@ -99,7 +95,7 @@ def measure_costs(
         size = "x".join(map(str, image_size))
         raise ValueError(f"the network does not take images of {size} ({error}): choose the size it is for") from error
     with threads_set(threads), generators_kept(place):
-        trials = {label: _Trial(model, recipe, image_size, place) for label, model in models.items()}
+        trials = {label: Trial(model, recipe, image_size, place) for label, model in models.items()}
         memory = {label: peak_memory(trial.step, trial.tensors()) for label, trial in trials.items()}
         turns: dict[str, Any] = {"rounds": rounds, "seconds": seconds / 2, "device": place}
         steps = take_turns({label: trial.step for label, trial in trials.items()}, **turns)
@@ -132,46 +128,6 @@ def measure_costs(
             )
         )
     return tuple(records)
-
-
-class _Trial:
-    """A model with a batch, for training steps and inferences."""
-
-    def __init__(self, model: nn.Module, recipe: Recipe, image_size: tuple[int, int], device: torch.device) -> None:
-        recipe = recipe.replace(learning_rate=_LEARNING_RATE)
-        generator = torch.Generator().manual_seed(0)
-        self.stepper = Stepper(model, recipe, Group(0, 1, device))
-        x = torch.randn(recipe.batch_size, 3, *image_size, generator=generator)
-        self.x = x.to(device, memory_format=self.stepper.memory_format)
-        with mode(model, training=False):
-            classes = self.infer().shape[1]
-        self.y = torch.randint(classes, (recipe.batch_size,), generator=generator).to(device)
-        model.train()
-        self.step()
-
-    def step(self) -> None:
-        self.stepper.step(self.x, self.y, 0.5)
-
-    def infer(self) -> Tensor:
-        with torch.inference_mode(), self.stepper.autocast():
-            logits: Tensor = self.stepper.model(self.x)
-        return logits
-
-    def rest(self) -> Callable[[], Tensor]:
-        """Put the model into evaluation mode, and return what infers."""
-        self.stepper.model.eval()
-        return self.infer
-
-    def tensors(self) -> Iterator[Tensor]:
-        """Yield everything that is held between two steps, and keep no hold on it."""
-        stepper = self.stepper
-        yield from stepper.model.parameters()
-        yield from (parameter.grad for parameter in stepper.model.parameters() if parameter.grad is not None)
-        yield from (entry for entry in tree_leaves(dict(stepper.optimizer.state)) if isinstance(entry, Tensor))
-        yield from stepper.model.buffers()
-        if stepper.average is not None:
-            yield from stepper.average.state_dict().values()
-        yield from (self.x, self.y)
 
 
 def _measure(

@@ -16,24 +16,28 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from saam._core.devices import best_device, require_device, require_threads
-from saam._core.objects import is_reference, resolve
+from saam._core.objects import resolve
 from saam.comparison.arm import WIDER, WIDER_TIME
 from saam.comparison.controls import with_controls
 from saam.comparison.costs import arm_costs
 from saam.comparison.job import Finished, Job, build_model, environment, failure, work
 from saam.comparison.leases import Leases
 from saam.comparison.plan import Plan
+from saam.comparison.precision import with_precision
 from saam.comparison.records import FailureRecord, RunRecord
 from saam.comparison.statistics import undecided
 from saam.comparison.store import (
     Comparison,
+    check_metrics,
     check_setting,
     forget_failure,
     kept_aliases,
+    kept_precision,
     make_states,
     read_costs,
     read_failures,
@@ -86,15 +90,19 @@ def drive(
     """Run what a plan asks for and its folder does not hold yet.
 
     The runs go seed by seed. Costs are measured afterwards, when nothing else runs. A run that fails is recorded as
-    failed, with its error, and the others go on. A script that calls this without an executor needs
-    ``if __name__ == "__main__":``, as always with processes.
+    failed, with its error, and the others go on. A recipe with the precision "auto" gets the one that is faster here,
+    once: the folder keeps it. A script that calls this without an executor needs ``if __name__ == "__main__":``, as
+    always with processes.
 
     Args:
         plan: what is compared.
         out: folder of the results, made if need be; the layout is that of `saam.comparison.store`.
-        workers: runs side by side; None: one for each processor at hand, or for each device.
+        workers: runs side by side; None: one for each processor at hand, or for each device. With an executor: as many
+            as it has workers, where it says so (``workers``, or ``_max_workers`` of the standard library), else all at
+            once. Other drivers take the runs that this one has not begun.
         threads: of torch in each run, and where costs are measured.
-        executor: does the runs in place of processes on this machine; it is not shut down.
+        executor: does the runs in place of processes on this machine; any `concurrent.futures.Executor` whose workers
+            import the same code. It is not shut down.
         device: as torch names it, or several, which the runs share out among them; None for the best there is.
         costs: False leaves out the measurement. Those of a task of the user's own are never measured.
         retry: True tries again what failed before.
@@ -121,19 +129,21 @@ def drive(
     out, devices = Path(out), [device] if device is None or isinstance(device, str) else list(device)
     for name in devices if executor is None else ():
         require_device(name)
-    place = best_device(devices[0])
-    setting = _checked(plan, place, on_data)
+    place = best_device(devices[0]) if executor is None else _here(devices[0])
+    if isinstance(plan, Plan) and (executor is None or devices[0] is not None):
+        require_precision(plan.recipe, place)
+    setting = _checked(plan, on_data)
     tell = on_progress or (lambda comparison: None)
     if isinstance(plan, Plan):
-        plan = with_controls(
-            plan,
-            known=kept_aliases(out),
-            classes=setting.classes,
-            image_size=setting.image_size,
-            images=setting.images,
-            threads=threads,
-            device=place,
-        )
+        trial: dict[str, Any] = {
+            "classes": setting.classes,
+            "image_size": setting.image_size,
+            "images": setting.images,
+            "threads": threads,
+            "device": place,
+        }
+        plan = with_precision(plan, known=kept_precision(out), **trial)
+        plan = with_controls(plan, known=kept_aliases(out), **trial)
     check_setting(out, plan, setting.fingerprint)
     check_writable(out)
     costs_id = "" if isinstance(plan, TaskPlan) else _costs_id(plan, setting, threads, place)
@@ -147,11 +157,13 @@ def drive(
         return folder.comparison()
     count = workers or (len(devices) if len(devices) > 1 else default_workers(threads, place))
     count = count if max_seeds else min(count, max(1, len(folder.missing())))
+
+    def room() -> int:  # it changes where machines join a cluster or leave it
+        return count if executor is None else workers or _size(executor) or len(folder.ids)
+
     with Processes(count) if executor is None else nullcontext(executor) as pool, _written(out):
         while True:
-            slots = count if executor is None else len(folder.ids)
-            places = [devices[slot % len(devices)] for slot in range(slots)]
-            for finished in _results(pool, folder, places, threads, tell):
+            for finished in _results(pool, folder, devices, room, threads, tell):
                 folder.add(finished)
                 if isinstance(finished, Finished) and on_record is not None:
                     on_record(finished.record)
@@ -192,6 +204,7 @@ class _Folder:
         fingerprint = self.setting.fingerprint
         self.ids = {(arm, seed): plan.run_id(arm, seed, fingerprint=fingerprint) for arm, seed in plan.schedule()}
         self.read()
+        check_metrics(self.out, plan, self.records.values())
         write_plan(self.out, plan, classes=self.setting.classes, runs=list(self.ids.values()), costs=self.costs_id)
 
     def add_seed(self, most: int) -> bool:
@@ -259,25 +272,28 @@ def _results(
     pool: Executor,
     folder: _Folder,
     devices: Sequence[str | None],
+    room: Callable[[], int],
     threads: int,
     tell: Callable[[Comparison], object],
 ) -> Iterator[Finished | FailureRecord]:
     """Yield what comes of each run that is missing, as it comes; runs that other drivers do are waited for."""
-    free, deaths = list(reversed(devices)), dict.fromkeys(folder.ids.values(), 0)
+    deaths = dict.fromkeys(folder.ids.values(), 0)
     pending: dict[Future[Finished | FailureRecord], Job] = {}
     alive = False
     make_states(folder.out)
     try:
         with Leases(folder.out / "leases") as leases:
             while missing := folder.missing():
+                slots = room()
                 for run_id, (arm, seed) in missing.items():
-                    if free and run_id not in folder.under_way and leases.take(run_id):
+                    if len(pending) < slots and run_id not in folder.under_way and leases.take(run_id):
                         folder.read()  # what another driver has finished meanwhile
                         if run_id not in folder.missing():
                             leases.release(run_id)
                             continue
-                        state = state_file(folder.out, run_id)
-                        job = Job(folder.plan, arm, seed, run_id, threads, free.pop(), state)
+                        state = state_file(folder.out.absolute(), run_id)  # workers may run in another folder
+                        busy = [job.device for job in pending.values()]
+                        job = Job(folder.plan, arm, seed, run_id, threads, min(devices, key=busy.count), state)
                         pending[pool.submit(work, job)] = job
                         folder.under_way.append(run_id)
                 if not pending:
@@ -286,7 +302,6 @@ def _results(
                 done, _ = wait(pending, timeout=_GLANCE, return_when=FIRST_COMPLETED)
                 for future in [future for future in pending if future in done]:
                     job = pending.pop(future)
-                    free.append(job.device)
                     folder.under_way.remove(job.id)
                     result = _result(future, job, deaths, alive=alive)
                     alive = alive or result is not None
@@ -310,13 +325,15 @@ def _result(
 
     Raises:
         OSError: the state of the run could not be written.
-        RuntimeError: workers die, and none has ever sent anything.
+        RuntimeError: workers die, and none has ever sent anything, or they cannot import what this process can.
     """
     error = future.exception()
     if error is None:
         return future.result()
     if isinstance(error, OSError):
         raise error
+    if isinstance(error, ImportError):
+        raise RuntimeError(f"a worker lacks code that this process has: {error}") from error
     deaths[job.id] += 1
     if deaths[job.id] < _LIVES:
         return None
@@ -343,15 +360,21 @@ def _written(out: Path) -> Iterator[None]:
         ) from error
 
 
-def _checked(plan: Plan | TaskPlan, device: torch.device, on_data: Callable[[Splits], object] | None) -> _Setting:
+def _here(device: str | None) -> torch.device:
+    """Return a device for what this process itself computes, where the workers may have one that it has not."""
+    try:
+        return require_device(device)
+    except ValueError:
+        return torch.device("cpu")
+
+
+def _checked(plan: Plan | TaskPlan, on_data: Callable[[Splits], object] | None) -> _Setting:
     """Load the data, so that the workers find them in the cache, and build every network: what is wrong shows here."""
     if isinstance(plan, TaskPlan):
-        for name in (plan.task, *(plan.arm(arm).name for arm in plan.arms)):
-            if is_reference(name):
-                resolve(name)
+        for name in plan.code():
+            resolve(name)
         return _Setting()
     recipe = plan.recipe
-    require_precision(recipe, device)
     splits = load_data(plan.data, **plan.data_options)
     train_batches(splits, batch_size=recipe.batch_size, seed=0, augmentation=recipe.augmentation, mixup=recipe.mixup)
     for arm in plan.arms:
@@ -360,6 +383,11 @@ def _checked(plan: Plan | TaskPlan, device: torch.device, on_data: Callable[[Spl
     if on_data is not None:
         on_data(splits)
     return _Setting(splits.fingerprint, len(splits.classes), splits.train.shape, len(splits.train))
+
+
+def _size(executor: Executor) -> int | None:
+    """Return how many workers an executor has, where it says so."""
+    return getattr(executor, "workers", None) or getattr(executor, "_max_workers", None)
 
 
 def default_workers(threads: int, device: torch.device) -> int:

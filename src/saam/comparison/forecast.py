@@ -14,6 +14,7 @@ from saam.comparison.arm import PLAIN
 from saam.comparison.driver import default_workers
 from saam.comparison.job import build_model, threads_set
 from saam.comparison.plan import Plan
+from saam.comparison.precision import resolve_precision
 from saam.comparison.signflip import detectable
 from saam.data import load_data
 from saam.measure import peak_memory
@@ -60,9 +61,12 @@ def forecast(
         FileNotFoundError: If the data do not exist.
     """
     devices = [device] if device is None or isinstance(device, str) else list(device)
-    place, recipe = best_device(devices[0]), plan.recipe
+    place = best_device(devices[0])
     splits = load_data(plan.data, **plan.data_options)
     model = build_model(plan, PLAIN, seed=0, classes=len(splits.classes))
+    recipe = resolve_precision(
+        plan.recipe, model, image_size=splits.train.shape, images=len(splits.train), threads=threads, device=place
+    )
     size = min(recipe.batch_size, len(splits.train))
     with threads_set(threads), generators_kept(place), mode(model, training=True):
         stepper = Stepper(model, recipe, Group(0, 1, place))

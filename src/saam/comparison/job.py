@@ -9,7 +9,7 @@ import json
 import platform
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -22,8 +22,9 @@ from torch import Tensor, nn
 
 from saam._core.devices import Device, device_of, require_device
 from saam._core.files import write_atomically
+from saam._core.machine import processor
 from saam._core.objects import is_reference, resolve
-from saam._core.random import generators_kept
+from saam._core.random import all_seeded
 from saam._version import __version__
 from saam.comparison.arm import WIDER, WIDER_TIME
 from saam.comparison.plan import Plan, check_plan
@@ -105,7 +106,10 @@ def work(job: Job) -> Finished | FailureRecord:
 
     Raises:
         OSError: the state cannot be written (no room, no right), which is nothing that the run did.
+        ImportError: this process cannot import a class or function of the plan, which is nothing either.
     """
+    for name in job.plan.code(job.arm):
+        _imported(name)
     state = job.state if job.state is not None and job.state.parent.is_dir() else None
 
     def tell(epoch: int, epochs: int, numbers: dict[str, float]) -> None:
@@ -118,7 +122,7 @@ def work(job: Job) -> Finished | FailureRecord:
             if isinstance(job.plan, TaskPlan):
                 return _of_task(job, job.plan, state, tell)
             return _of_plan(job, job.plan, state, tell)
-    except Exception as error:  # whatever a model, a data set or the device raises: the other runs go on
+    except (Exception, SystemExit) as error:  # whatever a model, data or the device raises: the other runs go on
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             raise
         return failure(job, f"{type(error).__name__}: {error}", trace="".join(traceback.format_exception(error)))
@@ -135,11 +139,16 @@ def _of_plan(job: Job, plan: Plan, state: Path | None, tell: Tell) -> Finished:
 
 
 def _of_task(job: Job, plan: TaskPlan, state: Path | None, tell: Tell) -> Finished:
-    curve: list[dict[str, Any]] = []
     start = time.perf_counter()
+    kept = None if state is None else state.with_suffix(".curve.json")
+    curve, seconds = _kept_curve(kept)
 
     def on_report(epoch: int, epochs: int, numbers: dict[str, float]) -> None:
+        curve[:] = [entry for entry in curve if entry["epoch"] < epoch]  # what came after is done anew
         curve.append({"epoch": epoch, **numbers})
+        if kept is not None:
+            content = {"curve": curve, "seconds": seconds + time.perf_counter() - start}
+            write_atomically({kept: json.dumps(content).encode()})
         tell(epoch, epochs, numbers)
 
     folder = None if state is None else state.with_suffix("")
@@ -148,13 +157,10 @@ def _of_task(job: Job, plan: TaskPlan, state: Path | None, tell: Tell) -> Finish
     device = require_device(job.device)
     side = plan.arm(job.arm)
     context = Context(side, job.seed, device, folder, plan.options, on_report)
-    with generators_kept(device):
-        torch.manual_seed(job.seed)
-        returned = resolve(plan.task)(job.arm, job.seed, context)
+    task = resolve(plan.task)
+    with all_seeded(job.seed, device):
+        returned = task(job.arm, job.seed, context)
     outcome = returned if isinstance(returned, Outcome) else Outcome(returned)
-    test = {name: float(score) for name, score in outcome.metrics.items()}
-    if missing := [metric.name for metric in plan.metrics if metric.name not in test]:
-        raise ValueError(f"the task {plan.title} returned no score of {', '.join(missing)}: it returned {sorted(test)}")
     model = outcome.model
     record = RunRecord(
         id=job.id,
@@ -167,21 +173,61 @@ def _of_task(job: Job, plan: TaskPlan, state: Path | None, tell: Tell) -> Finish
         where="",
         start="",
         seed=job.seed,
-        test=test,
+        test=_test_scores(plan, outcome),
         validation={},
         curve=tuple(curve),
         parameters=0 if model is None else sum(p.numel() for p in model.parameters() if p.requires_grad),
-        seconds=time.perf_counter() - start,
+        seconds=seconds + time.perf_counter() - start,
         environment=environment(device),
         finished=_now(),
     )
-    scores = {name: torch.as_tensor(values).flatten().half() for name, values in outcome.values.items()}
+    values = {name: torch.as_tensor(values).detach().flatten().float() for name, values in outcome.values.items()}
     record = RunRecord.from_json(json.loads(json.dumps(record.to_json())))
-    return Finished(record, b"" if model is None else _weights(model), _bytes(scores))
+    return Finished(record, b"" if model is None else _weights(model), _bytes(values) if values else b"")
+
+
+def _test_scores(plan: TaskPlan, outcome: Outcome) -> dict[str, float]:
+    """Return the scores that a task returned.
+
+    Raises:
+        TypeError: they are no numbers by name.
+        ValueError: one of the plan's metrics is not among them.
+    """
+    expected = f"the task {plan.title} must return its scores by metric name, or an Outcome"
+    if not isinstance(outcome.metrics, Mapping):
+        raise TypeError(f"{expected}, got {outcome.metrics!r:.80}")
+    try:
+        test = {str(name): float(score) for name, score in outcome.metrics.items()}
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{expected}; one is no number in {outcome.metrics!r:.200}") from None
+    if missing := [metric.name for metric in plan.metrics if metric.name not in test]:
+        raise ValueError(
+            f"the task {plan.title} returned no {' and no '.join(missing)}, which the comparison has as a metric: it "
+            f"returned {', '.join(sorted(test)) or 'nothing'}"
+        )
+    return test
+
+
+def _kept_curve(file: Path | None) -> tuple[list[dict[str, Any]], float]:
+    """Return the learning curve of a run before it was killed, and its seconds so far."""
+    if file is None or not file.is_file():
+        return [], 0.0
+    content = json.loads(file.read_bytes())
+    return content["curve"], content["seconds"]
+
+
+def _imported(name: str) -> Any:
+    try:
+        return resolve(name)
+    except Exception as error:  # a module of the user's own may raise anything
+        raise ImportError(str(error) if isinstance(error, ValueError) else f"{name}: {error!r}") from error
 
 
 def _weights(model: nn.Module) -> bytes:
-    return _bytes({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()})
+    state = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+    return _bytes(
+        {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in state.items()}
+    )
 
 
 def _bytes(tensors: dict[str, Tensor]) -> bytes:
@@ -194,7 +240,8 @@ def _bytes(tensors: dict[str, Tensor]) -> bytes:
 def failure(job: Job, error: str, *, trace: str = "") -> FailureRecord:
     """Return the record of a job that failed."""
     where = {**environment(torch.device("cpu")), "device": job.device or ""}
-    return FailureRecord(job.id, job.arm, job.seed, error, trace, where, _now())
+    record = FailureRecord(job.id, job.arm, job.seed, error, trace, where, _now())
+    return FailureRecord.from_json(record.to_json())  # as it will be read
 
 
 def run(
@@ -281,7 +328,7 @@ def build_model(plan: Plan, arm: str, *, seed: int, classes: int) -> nn.Module:
         )
     return create_model(
         resolve(plan.model) if is_reference(plan.model) else plan.model,
-        attention=attention_of(side)[0] if is_reference(side.name) else side.attention,
+        attention=attention_of(side)[0] if side.own else side.attention,
         head=side.head,
         num_classes=classes,
         where=plan.where,
@@ -337,7 +384,7 @@ def environment(device: torch.device) -> dict[str, str | int]:
         "torch": str(torch.__version__),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": _processor(),
+        "cpu": processor(),
         "threads": torch.get_num_threads(),
         "fused": backends()["fused"],
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
@@ -355,11 +402,3 @@ def _json(options: dict[str, Any]) -> str:
 @lru_cache(maxsize=1)
 def _load(name: str, options: str) -> Splits:
     return load_data(name, **json.loads(options))
-
-
-@lru_cache
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()

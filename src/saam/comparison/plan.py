@@ -8,9 +8,9 @@ from typing import Any, Literal, Self
 import torch
 
 from saam._core.errors import printable
-from saam._core.objects import is_reference, reference_to, source_hash
+from saam._core.objects import reference_to, source_hash
 from saam._version import __version__
-from saam.comparison.arm import Arm
+from saam.comparison.arm import Arm, is_own
 from saam.comparison.metrics import ACCURACY, LOSS, Metric
 from saam.comparison.schedule import checked_sides, schedule
 from saam.data import kept_options, resolve_name
@@ -45,11 +45,12 @@ class Plan:
         where: The common placement of the attention.
         start: How the attention starts: "identity", so that all arms of a seed start as the same function, or
             "default", as the papers have it.
-        reference: The arm that all others are compared with; where none is given "none", or else the first arm.
-        focus: The arm that the report is about; where none is given the first score-based one, or else the last arm.
-        metrics: What is compared, the primary one first, with the scale of the verdict; fixed before the first run.
-        aliases: Labels that are no names themselves -> what they stand for.
-        stopped: Arms that have been told and need no more seeds -> how many they have.
+        reference: the arm that all others are compared with; where none is given "none", or else the first arm.
+        focus: the arm that the report is about; where none is given the first of the user's own, else the first
+            score-based one, else the last.
+        metrics: what is compared, the primary one first, with the scale of the verdict; fixed before the first run.
+        aliases: labels that are no names themselves -> what they stand for.
+        stopped: arms that have been told and need no more seeds -> how many they have.
 
     Raises:
         ValueError: If arms or seeds are empty or given twice, an attention is unknown, or the reference or focus is not
@@ -92,6 +93,11 @@ class Plan:
         """Return the arm of a label."""
         return Arm(self.aliases.get(label, label))
 
+    def code(self, *arms: str) -> tuple[str, ...]:
+        """Return the classes and functions of the user's own that the runs of these arms need; of all without any."""
+        names = [self.model, *(side.name for side in map(self.arm, arms or self.arms) if side.own)]
+        return tuple(dict.fromkeys(name for name in names if is_own(name)))
+
     def schedule(self) -> tuple[tuple[str, int], ...]:
         """Return (arm, seed) of every run: all arms of the first seed, then of the next, so that pairs fill up."""
         return schedule(self.arms, self.seeds, self.stopped)
@@ -113,7 +119,6 @@ class Plan:
         """
         side = self.arm(arm)
         plain = side.plain
-        own = [name for name in (self.model, side.name) if is_reference(name)]
         content = {
             "saam": __version__,
             "torch": str(torch.__version__),
@@ -124,7 +129,7 @@ class Plan:
             "fingerprint": fingerprint,
             "recipe": self.recipe.to_dict(),
             "arm": side.label,
-            "own": {name: source_hash(name) for name in own},
+            "own": {name: source_hash(name) for name in self.code(arm)},
             "where": None if plain else self.where,
             "start": None if plain else self.start,
             "seed": seed,
@@ -171,8 +176,7 @@ def check_plan(plan: Plan) -> None:
     Raises:
         ValueError: If a file may not set the name or an option of the network or of the data.
     """
-    own = [name for name in (plan.model, *(plan.arm(arm).name for arm in plan.arms)) if is_reference(name)]
-    if own:
+    if own := plan.code():
         raise ValueError(
             f"code is not taken from a file, which names {', '.join(own)}: name it yourself, where you call"
         )

@@ -21,19 +21,20 @@ class RunRecord:
     """The result of one run: one arm trained with one seed.
 
     Attributes:
-        id: Hash of everything that determines the result (`Plan.run_id`).
-        arm: The attention, as in "saam,heads=4".
-        model: Name of the backbone; ``model_options`` are its options.
-        data: How results on this data set are labelled; ``data_options`` are its options.
-        recipe: Every setting of the training.
-        where: Placement of the attention in the backbone; ``start`` is how it starts.
-        seed: Of the initial weights, the batch order and every augmentation draw.
-        test: "accuracy" (%), "loss" (mean negative log-likelihood, nats) and "count", once, after the last epoch.
-        validation: The same on the validation images.
-        curve: One mapping per epoch: numbers by name, "epoch" among them, and what was "observed", a mapping.
-        parameters: Number of trainable parameters.
-        seconds: Wall time of the training.
-        environment: Versions, machine and threads.
+        id: hash of everything that determines the result (`Plan.run_id`).
+        arm: the attention, as in "saam,heads=4".
+        model: name of the backbone; ``model_options`` are its options.
+        data: how results on this data set are labelled; ``data_options`` are its options.
+        recipe: every setting of the training.
+        where: placement of the attention in the backbone; ``start`` is how it starts.
+        seed: of the initial weights, the batch order and every augmentation draw.
+        test: "accuracy" (%), "loss" (mean negative log-likelihood, nats) and "count", once, after the last epoch; the
+            scores of a task of the user's own, which has no recipe, by metric name.
+        validation: the same on the validation images; nothing for a task.
+        curve: one mapping per epoch: numbers by name, "epoch" among them, and what was "observed", a mapping.
+        parameters: number of trainable parameters.
+        seconds: wall time of the training.
+        environment: versions, machine and threads.
         finished: UTC time, ISO 8601.
     """
 
@@ -69,7 +70,7 @@ class RunRecord:
         """
         record = _checked(cls, values)
         for name in ("test", "validation"):
-            record[name] = _scores(name, record[name])
+            record[name] = _scores(name, record[name], of_images=bool(record["recipe"]))
         _check_curve(record["curve"])
         for name, value in record["environment"].items():
             if not isinstance(value, str | int | float | None):
@@ -209,12 +210,12 @@ def read_json(path: Path) -> Any:
 
 
 def _finite(value: Any) -> Any:
-    """Replace, at any depth, numbers that JSON cannot hold by None."""
+    """Replace, at any depth, numbers that JSON or a sum of squares cannot hold by None."""
     if isinstance(value, Mapping):
         return {key: _finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return None if isinstance(value, float) and not abs(value) <= _LARGEST else value
 
 
 def _checked(cls: type[Any], values: object) -> dict[str, Any]:
@@ -236,24 +237,27 @@ def _checked(cls: type[Any], values: object) -> dict[str, Any]:
             raise ValueError(f"field {name!r} must be {hint}, got {value!r:.80}")
         if kind in (int, float) and not _usual(value, None if name in _SIGNED else 0):
             raise ValueError(f"field {name!r} must be a number that is usual there, got {value!r:.80}")
-        record[name] = printable(value) if isinstance(value, str) else value
+        record[name] = "\n".join(map(printable, value.split("\n"))) if isinstance(value, str) else value
     if "image_size" in record and not _is_size(record["image_size"]):
         raise ValueError(f"field 'image_size' must be (height, width), got {record['image_size']!r:.80}")
     return record
 
 
-def _scores(name: str, values: Mapping[str, Any]) -> dict[str, float]:
-    """Return accuracy, loss and count of a record after a check; a null is NaN."""
+def _scores(name: str, values: Mapping[str, Any], *, of_images: bool) -> dict[str, float]:
+    """Return the scores of a record after a check; a null is NaN. A task of the user's own has scores of its own."""
     scores = {key: math.nan if score is None else score for key, score in values.items()}
-    if not {"accuracy", "loss", "count"} <= scores.keys():
+    if of_images and not {"accuracy", "loss", "count"} <= scores.keys():
         raise ValueError(f"field {name!r} must hold accuracy, loss and count, got {sorted(scores)!r:.80}")
-    if not all(isinstance(score, int | float) and not isinstance(score, bool) for score in scores.values()):
-        raise ValueError(f"field {name!r} must hold numbers, got {scores!r:.80}")
-    if not (math.isnan(scores["accuracy"]) or 0 <= scores["accuracy"] <= 100):
+    for key, score in scores.items():
+        if not (isinstance(score, float) and math.isnan(score)) and not _usual(score, None):
+            raise ValueError(f"field {name!r} must hold numbers, got {score!r:.80} as {key!r:.80}")
+    if not of_images:
+        return scores
+    if scores["accuracy"] < 0 or scores["accuracy"] > 100:
         raise ValueError(f"the accuracy of field {name!r} must be 0 to 100 %, got {scores['accuracy']}")
-    if not (math.isnan(scores["loss"]) or _usual(scores["loss"], -_ROUNDING)):
-        raise ValueError(f"the loss of field {name!r} must be a usual number, 0 or above, got {scores['loss']}")
-    if not isinstance(scores["count"], int) or not _usual(scores["count"], 1):
+    if scores["loss"] < -_ROUNDING:
+        raise ValueError(f"the loss of field {name!r} must be 0 or above, got {scores['loss']}")
+    if not isinstance(scores["count"], int) or scores["count"] < 1:
         raise ValueError(f"the count of field {name!r} must be a whole number, 1 or above, got {scores['count']}")
     return scores
 

@@ -1,11 +1,13 @@
 """Arms and seeds of a comparison, whatever it trains: checked, in one spelling, and in the order in which they run."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from saam._core.errors import printable, unknown
 from saam._core.objects import reference_to
-from saam.comparison.arm import PLAIN, Arm
+from saam.comparison.arm import PLAIN, WIDER, Arm, is_own
+from saam.nn import list_attentions
 
 __all__ = ["MOST_SEEDS", "checked_sides", "schedule"]
 
@@ -25,11 +27,13 @@ def checked_sides(
     """Return the fields of a plan that say what is compared.
 
     Args:
-        arms: Labels, or classes of the user's own; or these by the label that they are to have.
-        seeds: One run of every arm for each.
-        reference: The arm that all others are compared with; where none is given "none", or else the first arm.
-        focus: The arm that the report is about; where none is given the first score-based one, or else the last arm.
-        aliases: What labels stand for that are no names themselves.
+        arms: labels, or classes of the user's own, which get their name as a label; or these by the label that they are
+            to have.
+        seeds: one run of every arm for each.
+        reference: the arm that all others are compared with; where none is given "none", or else the first arm.
+        focus: the arm that the report is about; where none is given the first of the user's own, else the first
+            score-based one, else the last.
+        aliases: what labels stand for that are no names themselves.
 
     Returns:
         "arms" (labels), "seeds", "reference", "focus" and "aliases".
@@ -41,8 +45,11 @@ def checked_sides(
     """
     aliases = dict(aliases)
     labels = []
-    for label, arm in arms.items() if isinstance(arms, Mapping) else [("", arm) for arm in arms]:
-        spelled = arm if isinstance(arm, str) else reference_to(arm)
+    sides = [(label, arm if isinstance(arm, str) else reference_to(arm)) for label, arm in _labelled(arms)]
+    short = Counter(_short(spelled) for _, spelled in sides)
+    for label, spelled in sides:
+        if not label and spelled not in aliases and (name := _short(spelled)) and short[name] == 1:
+            label = name
         if label and label != spelled:
             if label != printable(label) or not label.strip():
                 raise ValueError(f"an arm needs a label that can be printed, got {printable(label)!r}")
@@ -65,17 +72,35 @@ def checked_sides(
         raise ValueError(f"seeds must be 0 or above, got {min(seeds)}")
     if max(seeds) > _LARGEST_SEED:
         raise ValueError(f"seeds must be below 2**63, got {max(seeds)}")
-    scored = [] if focus else [label for label in labels if Arm(aliases.get(label, label)).scored]
-    sides = {
+    spelled_arms = {label: Arm(aliases.get(label, label)) for label in labels}
+    own = [label for label, arm in spelled_arms.items() if arm.own]
+    shown = (focus and [focus]) or own or [label for label, arm in spelled_arms.items() if arm.scored] or labels[-1:]
+    ends = {
         "reference": reference or (PLAIN if PLAIN in labels else labels[0]),
-        "focus": focus or (scored or labels)[0 if scored else -1],
+        "focus": shown[0],
     }
-    for kind, label in sides.items():
-        if label not in labels and (label := Arm(label).label) not in labels:
-            raise unknown(f"{kind} arm", label, labels)
-        sides[kind] = label
+    named = {spelled: label for label, spelled in aliases.items() if label in labels}
+    for kind, label in ends.items():
+        if label not in labels:
+            spelled = Arm(label).label
+            if (label := named.get(spelled, spelled)) not in labels:
+                raise unknown(f"{kind} arm", label, labels)
+        ends[kind] = label
     used = {label: spelled for label, spelled in aliases.items() if label in labels}
-    return {"arms": tuple(labels), "seeds": tuple(seeds), "aliases": used, **sides}
+    return {"arms": tuple(labels), "seeds": tuple(seeds), "aliases": used, **ends}
+
+
+def _labelled(arms: Sequence[Side] | Mapping[str, Side]) -> list[tuple[str, Side]]:
+    return list(arms.items()) if isinstance(arms, Mapping) else [("", arm) for arm in arms]
+
+
+def _short(spelled: str) -> str:
+    """Return ``Name,options`` for ``package.module:Name,options``, and nothing for an attention of the library's."""
+    name, comma, options = spelled.partition(",")
+    short = name.rpartition(":")[2]
+    if not is_own(name.strip()) or short in (PLAIN, WIDER, *list_attentions()):
+        return ""
+    return short + comma + options
 
 
 def schedule(arms: Sequence[str], seeds: Sequence[int], stopped: Mapping[str, int]) -> tuple[tuple[str, int], ...]:

@@ -5,7 +5,8 @@
     OUT/weights/<id>.safetensors   the network that it left
     OUT/scores/<id>.safetensors    its scores on each test image, by metric name (float16)
     OUT/failures/<id>.json         one record for each run that failed
-    OUT/states/<id>.pt             the state of a run that is not finished, after its last epoch; <id>.json says how far
+    OUT/states/<id>.pt             the state of a run that is not finished, after its last epoch; <id>.json says how
+                                   far; a task of the user's own has the folder <id>/ and <id>.curve.json instead
     OUT/leases/<id>.<n>            who is at work on a run
     OUT/costs.json                 what the arms cost
 
@@ -24,7 +25,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from saam._core.files import read_bytes, write_atomically
-from saam._core.objects import is_reference
 from saam.comparison.job import Finished, build_model, without_fetching
 from saam.comparison.plan import Plan, check_plan
 from saam.comparison.records import CostRecord, FailureRecord, ProgressRecord, RunRecord, read_json
@@ -33,9 +33,11 @@ from saam.models.from_file import room_for
 
 __all__ = [
     "Comparison",
+    "check_metrics",
     "check_setting",
     "forget_failure",
     "kept_aliases",
+    "kept_precision",
     "load_comparison",
     "load_model",
     "load_plan",
@@ -44,7 +46,7 @@ __all__ = [
     "read_failures",
     "read_progress",
     "read_records",
-    "read_scores",
+    "read_values",
     "state_file",
     "tidy_states",
     "write_costs",
@@ -103,14 +105,8 @@ def load_comparison(out: str | Path) -> Comparison:
     plan, content = _read_plan(out)
     runs = dict(zip(plan.schedule(), content["runs"], strict=True))
     records, costs = read_records(out, runs), read_costs(out, content["costs"])
-    for record in records.values():
-        for metric in plan.metrics:
-            if metric.name not in record.test:
-                raise ValueError(
-                    f"{out / 'plan.json'} compares {metric.name!r:.80}, of which the record of arm {record.arm!r:.80} "
-                    f"with seed {record.seed} knows nothing: it has {', '.join(record.test)}"
-                )
     failures = read_failures(out, runs, records)
+    check_metrics(out, plan, records.values())
     return Comparison(plan, tuple(records.values()), costs, content["classes"], tuple(failures.values()))
 
 
@@ -166,6 +162,18 @@ def kept_aliases(out: Path) -> dict[str, str]:
     return dict(_read_plan(out)[0].aliases) if (out / "plan.json").is_file() else {}
 
 
+def kept_precision(out: Path) -> str:
+    """Return the precision of the comparison in a folder; nothing where it holds none, or none of training by a recipe.
+
+    Raises:
+        ValueError: the plan in the folder is damaged.
+    """
+    if not (out / "plan.json").is_file():
+        return ""
+    kept = _read_plan(out)[0]
+    return kept.recipe.precision if isinstance(kept, Plan) and kept.recipe.precision != "auto" else ""
+
+
 def check_setting(out: Path, plan: Plan | TaskPlan, fingerprint: str) -> None:
     """Refuse a folder that holds a comparison of another setting; other arms and seeds of the same are welcome.
 
@@ -178,21 +186,55 @@ def check_setting(out: Path, plan: Plan | TaskPlan, fingerprint: str) -> None:
     what = f"{kept.model} on {kept.data}" if isinstance(kept, Plan) else f"the function {kept.task}"
     others = ["what is compared"] if type(kept) is not type(plan) else []
     if not others:
+        _check_labels(out, kept, plan)
         same = replace(plan, **{name: getattr(kept, name) for name in _SIDES})
         known = {plan.arm(arm).name for arm in plan.arms}  # code that only the folder names is not imported
-        runs = [
-            (same.run_id(*run, fingerprint=fingerprint), kept_id)
+        equal = {
+            run: same.run_id(*run, fingerprint=fingerprint) == kept_id
             for run, kept_id in zip(same.schedule(), content["runs"], strict=True)
-            if (name := same.arm(run[0]).name) in known or not is_reference(name)
-        ]
-        if all(own == kept_id for own, kept_id in runs):
+            if same.arm(run[0]).name in known or not same.arm(run[0]).own
+        }
+        if all(equal.values()):
             return
         others = [entry.name for entry in fields(plan) if getattr(same, entry.name) != getattr(kept, entry.name)]
+        others = others or _unnamed(same, {arm for (arm, _), same_id in equal.items() if not same_id})
     raise ValueError(
         f"{out} holds another comparison ({what}, arms {', '.join(kept.arms)}; it differs in "
-        f"{', '.join(others) or 'the images, the code or the version of saam or torch'}): choose another --out or "
-        "remove it"
+        f"{', '.join(others)}): choose another --out or remove it"
     )
+
+
+def check_metrics(out: Path, plan: Plan | TaskPlan, records: Iterable[RunRecord]) -> None:
+    """Refuse metrics that the finished runs do not have.
+
+    Raises:
+        ValueError: a run has no score of that name.
+    """
+    for record in records:
+        if missing := [metric.name for metric in plan.metrics if metric.name not in record.test]:
+            raise ValueError(
+                f"the runs in {out} have no score {' and no '.join(missing)}, only {', '.join(sorted(record.test))}: "
+                "choose metrics among these, or another --out"
+            )
+
+
+def _check_labels(out: Path, kept: Plan | TaskPlan, plan: Plan | TaskPlan) -> None:
+    """Refuse another label for an arm that the folder has: its records have the label that it had."""
+    labels = {kept.arm(label).label: label for label in kept.arms}
+    for label in plan.arms:
+        spelled = plan.arm(label).label
+        if (old := labels.get(spelled, label)) != label:
+            raise ValueError(f"{out} has the arm {spelled!r} as {old!r}: give it that label, not {label!r}")
+
+
+def _unnamed(plan: Plan | TaskPlan, changed: set[str]) -> list[str]:
+    """Return what may differ where no field of the plan does, though the runs of some arms have other ids."""
+    arms = [plan.arm(arm).name for arm in plan.arms if arm in changed and plan.arm(arm).own]
+    if len(arms) == len(changed) and changed < set(plan.arms):
+        return [f"the code of {' and '.join(arms)}"]
+    own = plan.code(*changed)
+    code = f"the code of {' or '.join(own)}" if own else "the code"
+    return [f"{'' if isinstance(plan, TaskPlan) else 'the images, '}{code} or the version of saam or torch"]
 
 
 def write_plan(out: Path, plan: Plan | TaskPlan, *, classes: int, runs: Sequence[str], costs: str) -> None:
@@ -314,17 +356,25 @@ def read_failures(out: Path, ids: Mapping[tuple[str, int], str], records: Contai
     return failures
 
 
-def read_scores(out: Path, run_id: str) -> dict[str, Tensor]:
-    """Return the scores of a finished run on each test image (N,), by metric name.
+def read_values(out: str | Path, run_id: str) -> dict[str, Tensor]:
+    """Return the scores of a finished run on each test image, by name.
+
+    Args:
+        out: the folder.
+        run_id: `RunRecord.id`.
+
+    Returns:
+        The score of each test image (N,) by metric name: "accuracy" (0 or 100 %) and "loss" (nats), or what a task of
+        the user's own returned as `Outcome.values`.
 
     Raises:
-        FileNotFoundError: they are not there; comparisons of old have none.
+        FileNotFoundError: they are not there.
         ValueError: the file is damaged.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
 
-    file = _scores(out, run_id)
+    file = _scores(Path(out), run_id)
     try:
         return {name: values.float().flatten() for name, values in from_bytes(read_bytes(file)).items()}
     except (SafetensorError, KeyError, TypeError, ValueError) as error:

@@ -15,7 +15,7 @@ from saam._core.errors import printable
 from saam._core.objects import is_reference, reference_to, resolve, source_hash
 from saam._core.random import seeded
 from saam._version import __version__
-from saam.comparison.arm import Arm
+from saam.comparison.arm import Arm, is_own
 from saam.comparison.metrics import Metric
 from saam.comparison.schedule import checked_sides, schedule
 from saam.models.from_file import check_attention
@@ -39,7 +39,8 @@ class TaskPlan:
         metrics: What is compared, the primary one first, with the scale of the verdict; fixed before the first run.
         options: Plain values that the function finds in ``context.options``.
         reference: The arm that all others are compared with; where none is given "none", or else the first arm.
-        focus: The arm that the report is about; where none is given the first score-based one, or else the last arm.
+        focus: The arm that the report is about; where none is given the first of the user's own, else the first
+            score-based one, else the last.
         aliases: Labels that are no names themselves -> what they stand for.
         stopped: Arms that have been told and need no more seeds -> how many they have.
 
@@ -74,7 +75,10 @@ class TaskPlan:
             raise ValueError(f"expected a task as 'package.module:function', got {printable(values['task'])!r}")
         if not self.metrics or len({metric.name for metric in self.metrics}) < len(self.metrics):
             raise ValueError("a comparison needs metrics with different names, the primary one first")
-        values["options"] = json.loads(json.dumps(self.options))
+        try:
+            values["options"] = json.loads(json.dumps(self.options))
+        except TypeError as error:
+            raise TypeError(f"options must hold plain values (numbers, texts, lists): {error}") from None
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -86,6 +90,11 @@ class TaskPlan:
     def arm(self, label: str) -> Arm:
         """Return the arm of a label."""
         return Arm(self.aliases.get(label, label))
+
+    def code(self, *arms: str) -> tuple[str, ...]:
+        """Return the classes and functions of the user's own that the runs of these arms need; of all without any."""
+        names = [self.task, *(side.name for side in map(self.arm, arms or self.arms) if side.own)]
+        return tuple(dict.fromkeys(name for name in names if is_own(name)))
 
     def schedule(self) -> tuple[tuple[str, int], ...]:
         """Return (arm, seed) of every run: all arms of the first seed, then of the next, so that pairs fill up."""
@@ -106,7 +115,7 @@ class TaskPlan:
         content = {
             "saam": __version__,
             "torch": str(torch.__version__),
-            "own": {name: source_hash(name) for name in (self.task, side.name) if is_reference(name)},
+            "own": {name: source_hash(name) for name in self.code(arm)},
             "options": self.options,
             "fingerprint": fingerprint,
             "arm": side.label,
@@ -149,7 +158,7 @@ class Context:
 
     Attributes:
         arm: The arm, with the attention's name and options.
-        seed: Of all that is drawn.
+        seed: Of all that is drawn. The global generators of torch, NumPy and Python are seeded with it before the call.
         device: To train on.
         folder: Where the function may keep its state, to go on from there after a kill; it is removed when the run is
             finished. None where nothing can be kept.
@@ -197,8 +206,13 @@ class Context:
         Args:
             epoch: That is finished, from 1.
             epochs: Of the run.
-            numbers: Of this epoch, such as ``loss`` and ``iou``.
+                numbers: Of this epoch, such as ``loss`` and ``iou``.
+
+        Raises:
+            ValueError: The epoch is not between 1 and ``epochs``.
         """
+        if not 1 <= epoch <= epochs:
+            raise ValueError(f"expected an epoch between 1 and {epochs}, got {epoch}: count from 1")
         self.on_report(epoch, epochs, {name: float(number) for name, number in numbers.items()})
 
 
@@ -208,8 +222,8 @@ class Outcome:
 
     Args:
         metrics: Score of the test by metric name.
-        values: By metric name the score of each test image (N,), in the same order in all runs; for intervals over
-            seeds and images.
+        values: By metric name the score of each test image (N,), in the same order in all runs; kept for intervals over
+            seeds and images, see `saam.comparison.read_values`.
         model: The trained network, to be kept.
     """
 
@@ -220,7 +234,7 @@ class Outcome:
 
 def attention_of(arm: Arm) -> tuple[Any, dict[str, Any]]:
     """Return the attention of an arm as `saam.attach` takes it: its name, or what builds it, and its options."""
-    if not is_reference(arm.name):
+    if not arm.own:
         return arm.name, arm.options
     build = resolve(arm.name)
     return partial(build, **arm.options) if arm.options else build, {}

@@ -1,9 +1,10 @@
 """Batched augmentation with a separate draw for every image, from a given generator.
 
 (The transforms of torchvision draw once for a whole batch.) All functions take uint8 or float images (B, C, H, W) and
-return new ones of the same shape and type; "trivial-augment" and "rand-augment" only accept uint8 images. Crop: He et
-al., arXiv 1512.03385. Cutout: DeVries & Taylor, arXiv 1708.04552. RandAugment: Cubuk et al., arXiv 1909.13719.
-TrivialAugment: Müller & Hutter, arXiv 2103.10158.
+return new ones of the same shape, type and device; "trivial-augment" and "rand-augment" take uint8 images alone. The
+draws are made on the CPU: they are the same wherever the images are. Crop: He et al., arXiv 1512.03385. Cutout: DeVries
+& Taylor, arXiv 1708.04552. RandAugment: Cubuk et al., arXiv 1909.13719. TrivialAugment: Müller & Hutter, arXiv
+2103.10158.
 """
 
 from collections.abc import Callable
@@ -32,9 +33,9 @@ def random_crop(x: Tensor, generator: Generator, *, padding: int | None = None) 
     """
     batch, _, H, W = x.shape
     padding = max(1, min(H, W) // 8) if padding is None else padding
-    corners = torch.randint(0, 2 * padding + 1, (batch, 2), generator=generator)
+    corners = torch.randint(0, 2 * padding + 1, (batch, 2), generator=generator).to(x.device)
     windows = F.pad(x, [padding] * 4).unfold(2, H, 1).unfold(3, W, 1)  # (B, C, 2p+1, 2p+1, H, W), a view
-    return windows[torch.arange(batch), :, corners[:, 0], corners[:, 1]]
+    return windows[torch.arange(batch, device=x.device), :, corners[:, 0], corners[:, 1]]
 
 
 def random_flip(x: Tensor, generator: Generator) -> Tensor:
@@ -48,8 +49,7 @@ def random_flip(x: Tensor, generator: Generator) -> Tensor:
         (B, C, H, W).
     """
     flips = torch.randint(0, 2, (len(x), 1, 1, 1), generator=generator).bool()
-    columns = torch.arange(x.shape[-1])
-    return x.gather(3, torch.where(flips, columns.flip(0), columns).expand(x.shape))
+    return torch.where(flips.to(x.device), x.flip(3), x)
 
 
 def cutout(x: Tensor, generator: Generator, *, length: int | None = None) -> Tensor:
@@ -67,9 +67,9 @@ def cutout(x: Tensor, generator: Generator, *, length: int | None = None) -> Ten
     """
     batch, _, H, W = x.shape
     length = max(1, min(H, W) // 2) if length is None else length
-    tops = torch.randint(0, H, (batch, 1), generator=generator) - length // 2
-    lefts = torch.randint(0, W, (batch, 1), generator=generator) - length // 2
-    rows, columns = torch.arange(H), torch.arange(W)
+    tops = torch.randint(0, H, (batch, 1), generator=generator).to(x.device) - length // 2
+    lefts = torch.randint(0, W, (batch, 1), generator=generator).to(x.device) - length // 2
+    rows, columns = torch.arange(H, device=x.device), torch.arange(W, device=x.device)
     in_rows, in_columns = (rows >= tops) & (rows < tops + length), (columns >= lefts) & (columns < lefts + length)
     colour = x.mean(dim=(2, 3), keepdim=True, dtype=torch.float32).to(x.dtype)
     return torch.where((in_rows[:, :, None] & in_columns[:, None, :])[:, None], colour, x)

@@ -1,17 +1,20 @@
 """Batches of normalised images. Order and augmentation depend only on seed and epoch."""
 
+import copy
 import hashlib
 import math
 import random
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from functools import cached_property
+from typing import Literal, Self
 
 import torch
 from torch import Generator, Tensor
 from torch.nn.functional import one_hot
 
+from saam._core.devices import Device
 from saam.data.augmentation import augment, require_augmentation
-from saam.data.images import ImageSource
+from saam.data.images import Images, ImageSource
 from saam.data.splits import Splits
 
 __all__ = ["Batches", "normalise", "score_batches", "train_batches"]
@@ -20,22 +23,25 @@ __all__ = ["Batches", "normalise", "score_batches", "train_batches"]
 class Batches:
     """Images in batches, for a training loop.
 
-    Use ``for x, y in batches.epoch(3)`` for one epoch; iterating over the object itself is epoch 0. The order and each
-    augmentation have separate generators, all derived from seed and epoch. So an additional augmentation changes
-    neither the order nor the draws of the others, and the global generator is not used.
+    One epoch is ``for x, y in batches.epoch(3)``; iterating over the object itself is epoch 0. The order has a
+    generator of its own and so has each augmentation, all derived from seed and epoch: one more augmentation changes
+    neither the order nor the draws of the others, and nothing touches the global generator. All draws are made on the
+    CPU: they are the same for every device.
 
     Args:
         images: Images in memory or encoded.
         batch_size: B; the last batch may be smaller.
-        mean: Means of red, green and blue, in 0..1, as in ``Splits``.
-        std: Standard deviations, likewise.
-        augmentation: Names, applied in this order (see ``list_augmentations``).
-        seed: Seed of order and augmentation.
-        shuffle: Whether each epoch has a new order.
-        drop_last: Whether to leave out a last batch that is smaller.
-        mixup: Alpha of mixup (Zhang et al., arXiv 1710.09412), which blends each image and its label with another one
-            of the batch; the share of the first is drawn from Beta(alpha, alpha) once per batch. 0 disables it.
-        classes: Number of classes; only used by mixup.
+        mean: of red, green and blue, in 0..1, as ``Splits`` has them.
+        std: the same.
+        augmentation: names, applied in this order (see ``list_augmentations``).
+        seed: of order and augmentation.
+        shuffle: a new order for each epoch.
+        drop_last: leave out a last batch that is smaller.
+        mixup: alpha of mixup (Zhang et al., arXiv 1710.09412), which blends each image, and its label, with another one
+            of the batch; the share of the first is drawn from Beta(alpha, alpha) once a batch. 0: off.
+        classes: number of classes; read by mixup alone.
+        device: where the batches are cut, augmented and normalised. Images in memory are put there once, when the first
+            epoch begins; encoded ones go there batch by batch.
 
     Raises:
         ValueError: If there are no images, the batch size is below 1, the augmentation is unknown, or mixup is below 0
@@ -55,6 +61,7 @@ class Batches:
         drop_last: bool = False,
         mixup: float = 0.0,
         classes: int = 0,
+        device: Device = "cpu",
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}: expected at least 1")
@@ -67,6 +74,7 @@ class Batches:
         self.mixup, self.classes = mixup, classes
         self.images, self.batch_size, self.mean, self.std = images, batch_size, tuple(mean), tuple(std)
         self.augmentation, self.seed, self.shuffle, self.drop_last = tuple(augmentation), seed, shuffle, drop_last
+        self.device = _whole(device)
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.images), self.batch_size)
@@ -74,6 +82,15 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         return self.epoch(0)
+
+    def to_device(self, device: Device) -> Self:
+        """Return the same batches on another device; these themselves where they are there already."""
+        if _whole(device) == self.device:
+            return self
+        moved = copy.copy(self)
+        moved.__dict__.pop("_resident", None)
+        moved.device = _whole(device)
+        return moved
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield normalised float32 images (B, 3, H, W) and int64 labels (B,); with mixup, probabilities (B, classes)."""
@@ -83,15 +100,31 @@ class Batches:
         chunks = torch.split(order, self.batch_size)[: len(self)]
         generators = [self._generator(name, epoch) for name in self.augmentation]
         shares = random.Random(f"{self.seed}/{epoch}/mixup")
-        for chunk, x in zip(chunks, self.images.read(chunks), strict=True):
+        for x, y in self._read(chunks):
             for name, generator in zip(self.augmentation, generators, strict=True):
                 x = augment(x, name, generator)
-            x, y = normalise(x, self.mean, self.std), self.images.labels[chunk]
+            x = normalise(x, self.mean, self.std)
             if self.mixup:
                 share = shares.betavariate(self.mixup, self.mixup)
                 y = one_hot(y, self.classes).float()
                 x, y = share * x + (1 - share) * x.flip(0), share * y + (1 - share) * y.flip(0)
             yield x, y
+
+    def _read(self, chunks: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the uint8 images (B, 3, H, W) and the labels (B,) at each chunk of indices, on the device."""
+        if self.device.type == "cpu" or not isinstance(self.images, Images):
+            for chunk, x in zip(chunks, self.images.read(chunks), strict=True):
+                yield x.to(self.device), self.images.labels[chunk].to(self.device)
+            return
+        images, labels = self._resident
+        for rows in torch.split(torch.cat(tuple(chunks)).to(self.device), self.batch_size):
+            yield images[rows], labels[rows]
+
+    @cached_property
+    def _resident(self) -> tuple[Tensor, Tensor]:
+        """Images in memory and their labels, on the device."""
+        assert isinstance(self.images, Images)
+        return self.images.images.to(self.device), self.images.labels.to(self.device)
 
     def _generator(self, purpose: str, epoch: int) -> Generator:
         key = hashlib.sha256(f"{self.seed}/{epoch}/{purpose}".encode()).digest()
@@ -141,7 +174,12 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
         std: C values, likewise.
 
     Returns:
-        (B, C, H, W).
+        (B, C, H, W), on the device of the images.
     """
-    centre, scale = 255 * torch.tensor(mean).view(-1, 1, 1), 255 * torch.tensor(std).view(-1, 1, 1)
-    return images.float().sub_(centre).div_(scale)
+    centre, scale = (255 * torch.tensor(values).view(-1, 1, 1) for values in (mean, std))
+    return images.float().sub_(centre.to(images.device)).div_(scale.to(images.device))
+
+
+def _whole(device: Device) -> torch.device:
+    """Return the device with its number, as tensors on it have it: "cuda" and "cuda:0" are one."""
+    return torch.empty(0, device="cpu" if device is None else device).device

@@ -1,5 +1,6 @@
 """Time contenders in turns, so that a slow phase of the machine affects all of them."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median, quantiles
@@ -10,19 +11,26 @@ __all__ = ["median_ratio", "spread", "take_turns"]
 
 
 def take_turns(
-    works: Mapping[str, Callable[[], object]], *, rounds: int, seconds: float, minimum: int = 5, device: torch.device
+    works: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    seconds: float = math.inf,
+    minimum: int = 5,
+    repeat: float = 0.0,
+    device: torch.device | None = None,
 ) -> dict[str, list[float]]:
     """Time each work once per round; every round starts with another one.
 
     Args:
-        works: Label -> function to time.
-        rounds: Largest number of rounds.
-        seconds: After this time no further round starts, unless fewer than ``minimum`` rounds were made.
-        minimum: Smallest number of rounds.
-        device: Device of the work; each time includes waiting for the device to finish.
+        works: label -> what is timed.
+        rounds: at most.
+        seconds: once this time has passed no further round begins, but ``minimum`` rounds are made.
+        minimum: number of rounds that are made in any case.
+        repeat: a work that takes less than these seconds is called again and again until they have passed.
+        device: where the work runs, if not on the CPU; each time ends when the device has done what was queued.
 
     Returns:
-        Label -> seconds of each round.
+        Label -> seconds of a call in each round.
     """
     times: dict[str, list[float]] = {label: [] for label in works}
     labels, end = list(works), time.perf_counter() + seconds
@@ -31,11 +39,13 @@ def take_turns(
             break
         first = turn % len(labels)
         for label in labels[first:] + labels[:first]:
-            start = time.perf_counter()
-            works[label]()
-            if device.type != "cpu":
+            start, calls = time.perf_counter(), 0
+            while not calls or time.perf_counter() - start < repeat:
+                works[label]()
+                calls += 1
+            if device is not None and device.type != "cpu":
                 torch.accelerator.synchronize(device)
-            times[label].append(time.perf_counter() - start)
+            times[label].append((time.perf_counter() - start) / calls)
     return times
 
 

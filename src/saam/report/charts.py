@@ -24,6 +24,7 @@ _FOCUS, _REFERENCE = "#d1495b", "#8b929c"
 _OTHERS = ("#2f7fb8", "#3a9d78", "#c98a1b", "#8b6bb8", "#4fb0c6", "#a3623a", "#6d8f2f", "#c46aa0")
 _DEPTHS = ("#3a9d78", "#2f7fb8", "#8b6bb8", "#d1495b")  # from the first site to the last; legible on light and dark
 _MOST_ARMS, _MOST_SITES = 8, 8  # arms whose use of the scores is drawn; sites that a legend names
+_MOST_REPORTED = 6  # numbers of a task whose curves are drawn
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,13 @@ def charts(view: Overview, records: Sequence[RunRecord]) -> list[Chart]:
         names += [f"train_{metric.name}"] if metric.better == "lower" else []  # where both are drawn, they are alike
         values = _curve_values(view, records, names, metric)
         if len({point["epoch"] for point in values}) > 1:
-            drawn.append(Chart("curves", f"Validation {metric.label}", _curves(view, values, names, metric)))
+            title = f"validation {metric.label}{_unit(metric)}"
+            drawn.append(Chart("curves", f"Validation {metric.label}", _curves(view, values, names, title)))
+    for metric in _reported(view, records):
+        values = _curve_values(view, records, [metric.name], metric)
+        if len({point["epoch"] for point in values}) > 1:
+            title = f"{metric.label}{_unit(metric)}"
+            drawn.append(Chart("curves", metric.title, _curves(view, values, [metric.name], title)))
     uses = {row.arm: use_by_epoch([record for record in records if record.arm == row.arm]) for row in view.rows}
     moved = [arm for arm, use in uses.items() if len({point.epoch for point in use}) > 1]
     for arm in sorted(moved, key=lambda arm: arm != view.focus)[:_MOST_ARMS]:
@@ -170,13 +177,27 @@ def _curve_values(
     ]
 
 
-def _curves(view: Overview, values: Sequence[dict[str, Any]], names: Sequence[str], metric: Metric) -> dict[str, Any]:
+def _reported(view: Overview, records: Sequence[RunRecord]) -> list[Metric]:
+    """Return what tasks of the user's own reported after their epochs, under names of their own; metrics first."""
+    names = {name: None for record in records if not record.recipe for epoch in record.curve for name in epoch}
+    theirs = [name for name in names if name not in ("epoch", "observed", "seconds", "learning_rate")]
+    known = {f"{part}_{metric.name}" for metric in view.metrics for part in ("validation", "train")}
+    metrics = {metric.name: metric for metric in view.metrics}
+    found = [
+        metrics.get(name) or Metric(name, "lower", spread=1.0, delta=1.0, low=-math.inf, label=name.replace("_", " "))
+        for name in theirs
+        if name not in known
+    ]
+    return sorted(found, key=lambda metric: metric.name not in metrics)[:_MOST_REPORTED]
+
+
+def _curves(view: Overview, values: Sequence[dict[str, Any]], names: Sequence[str], title: str) -> dict[str, Any]:
     """Draw each arm's mean over seeds by epoch, and a band of one standard deviation to either side.
 
     The frame fits what follows the first quarter of the epochs, where arms differ by less than they first learn.
     """
     trained = any(point["measure"].startswith("train") for point in values)
-    title = f"validation {metric.label}{_unit(metric)}" + ("; training dashed" if trained else "")
+    title += "; training dashed" if trained and len(names) > 1 else ""
     last = max(point["epoch"] for point in values)
     late = [point for point in values if point["epoch"] > last / 4]
     frame = [min(point["low"] for point in late), max(point["high"] for point in late)]

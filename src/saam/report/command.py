@@ -6,27 +6,34 @@ from typing import Any
 
 from saam._core.options import parse_options
 from saam.comparison import Plan, TaskPlan
+from saam.comparison.arm import WIDER, WIDER_TIME
 from saam.training import Recipe, create_recipe, recipes
 
 __all__ = ["command"]
 
 
 def command(plan: Plan | TaskPlan) -> str:
-    """Return what to type to run a plan again; nothing for a plan that trains no classifier by a recipe.
+    """Return what to type to run a plan again; nothing for one that words cannot say and no file may.
+
+    That is a training function of the user's own, and arms of the user's own by other labels than their names.
 
     Where words cannot say it (seeds that are not 0, 1, 2 and so on, or text with commas among the options), the command
     reads the plan that the comparison left in its folder.
     """
     if not isinstance(plan, Plan):
         return ""
+    arms = [arm if arm in (WIDER, WIDER_TIME) else plan.arm(arm).label for arm in plan.arms]
+    usual = Plan(recipe=plan.recipe, arms=tuple(arms), seeds=plan.seeds)
+    own = bool(plan.code())
     recipe = min((_recipe(name, plan.recipe) for name in recipes()), key=len)
     data, model = _spelled(plan.data, plan.data_options), _spelled(plan.model, plan.model_options)
     exact = _says(data, plan.data, plan.data_options) and _says(model, plan.model, plan.model_options)
     if not exact or plan.seeds != tuple(range(len(plan.seeds))):
-        return "saam compare --plan plan.json"
-    words = ["saam", "compare", "--data", data, "--model", model, "--arms", *(plan.arm(arm).label for arm in plan.arms)]
+        return "" if own else "saam compare --plan plan.json"
+    if own and usual.arms != plan.arms:
+        return ""
+    words = ["saam", "compare", "--data", data, "--model", model, "--arms", *arms]
     words += ["--seeds", str(len(plan.seeds)), "--recipe", recipe]
-    usual = Plan(recipe=plan.recipe, arms=plan.arms, seeds=plan.seeds)
     for name in ("where", "start", "reference", "focus"):
         if getattr(plan, name) != getattr(usual, name):
             words += [f"--{name}", getattr(plan, name)]

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from saam.comparison import Comparison
+from saam.comparison import Comparison, read_values
 from saam.comparison.crossed import CrossedInterval, crossed_interval
-from saam.comparison.store import read_scores
 
 __all__ = ["over_images"]
 
@@ -28,7 +27,7 @@ def over_images(out: str | Path, comparison: Comparison) -> Mapping[str, Mapping
     scores = {}
     for record in comparison.records:
         try:
-            scores[record.arm, record.seed] = read_scores(Path(out), record.id)
+            scores[record.arm, record.seed] = read_values(out, record.id)
         except FileNotFoundError:  # kept by newer versions alone
             continue
     reference = comparison.plan.reference

@@ -15,11 +15,12 @@ class Setting:
 
     Attributes:
         title: "resnet8 on photo-digits", or the title of the plan.
-        model: Name of the backbone.
-        data: How results on the data are labelled, as soon as a run has said so.
-        where: Placement of the attention.
-        start: How the attention starts.
-        recipe: The settings of the training by name.
+        model: name of the backbone.
+        data: how results on the data are labelled, as soon as a run has said so.
+        where: placement of the attention.
+        start: how the attention starts.
+        recipe: the settings of the training by name.
+        task: ``package.module:function`` of a training of the user's own.
     """
 
     title: str
@@ -28,6 +29,7 @@ class Setting:
     where: str | None
     start: str | None
     recipe: Mapping[str, Any] | None
+    task: str | None = None
 
     @property
     def epochs(self) -> int | None:
@@ -45,5 +47,6 @@ def setting(comparison: Comparison) -> Setting:
     return Setting(
         title=getattr(plan, "title", None) or title or "comparison",
         recipe=asdict(recipe) if is_dataclass(recipe) and not isinstance(recipe, type) else recipe or None,
+        task=getattr(plan, "task", None),
         **known,
     )

@@ -38,7 +38,7 @@ class ComparisonTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         view = overview(self.comparison)
-        for layout in _layouts(view.metrics[1:]):
+        for layout in _layouts(view.metrics[1:], costs=setting(self.comparison).task is None):
             made = _table(self.comparison, view, layout)
             if Measurement.get(console, options.update_width(1000), made).maximum <= options.max_width:
                 break
@@ -62,9 +62,10 @@ def table(comparison: Comparison) -> ComparisonTable:
     return ComparisonTable(comparison)
 
 
-def _layouts(others: Sequence[Metric]) -> Iterator[_Layout]:
-    """Go from the widest layout to the narrowest."""
-    yield _Layout(costs=True, others=tuple(others), p=True)
+def _layouts(others: Sequence[Metric], *, costs: bool) -> Iterator[_Layout]:
+    """Go from the widest layout to the narrowest; the costs of a task of the user's own are never measured."""
+    if costs:
+        yield _Layout(costs=True, others=tuple(others), p=True)
     for kept in range(len(others), -1, -1):
         yield _Layout(costs=False, others=tuple(others[:kept]), p=True)
     yield _Layout(costs=False, others=(), p=False)

@@ -6,12 +6,14 @@ from saam.training.evaluation import Loader, evaluate, score_images
 from saam.training.fit import Fit, fit
 from saam.training.loop import train
 from saam.training.parameters import parameter_groups
-from saam.training.recipe import Recipe, create_recipe, recipes
+from saam.training.recipe import PRECISIONS, Recipe, create_recipe, recipes
 from saam.training.records import EpochRecord, ImageScores, Result, Scores
 from saam.training.schedule import schedule_factor
+from saam.training.state import saved_run
 from saam.training.step import Stepper, require_precision
 
 __all__ = [
+    "PRECISIONS",
     "Checkpoint",
     "EpochRecord",
     "Fit",
@@ -31,6 +33,7 @@ __all__ = [
     "recipes",
     "require_precision",
     "save_checkpoint",
+    "saved_run",
     "schedule_factor",
     "score_images",
     "together",

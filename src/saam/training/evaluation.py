@@ -1,6 +1,6 @@
 """Score a model on labelled images."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import torch
@@ -12,14 +12,15 @@ from saam._core.modes import mode
 from saam._core.random import generators_kept
 from saam.training.records import ImageScores, Scores
 
-__all__ = ["Loader", "batches_of", "evaluate", "score_images"]
+__all__ = ["Loader", "batches_of", "evaluate", "placed", "score_images"]
 
 
 class Loader(Protocol):
     """Batches ``(x, y)``: x (B, C, H, W) images, y (B,) int64 labels; `torch.utils.data.DataLoader` is one.
 
     A loader with a method ``epoch(index)`` that iterates over the batches is asked for each epoch by its number, so
-    that order and augmentation can depend on it.
+    that order and augmentation can depend on it. One with a method ``to_device(device)``, which returns the loader that
+    makes its batches there, is asked for that one.
     """
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -56,7 +57,7 @@ def score_images(model: nn.Module, batches: Loader) -> ImageScores:
     device = device_of(model)
     losses, hits = [], []
     with torch.inference_mode(), mode(model, training=False), generators_kept(device):
-        for x, y in batches_of(batches, epoch=0):
+        for x, y in batches_of(placed(batches, device), epoch=0):
             x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
             logits = model(x)
             losses.append(F.cross_entropy(logits.float(), y, reduction="none"))
@@ -70,3 +71,9 @@ def batches_of(batches: Loader, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Iterate over the batches of an epoch (from 0)."""
     by_epoch = getattr(batches, "epoch", None)
     return iter(batches if by_epoch is None else by_epoch(epoch))
+
+
+def placed(batches: Loader, device: torch.device) -> Loader:
+    """Return the loader that makes these batches on a device; the loader itself where it does not know of devices."""
+    to_device: Callable[[torch.device], Loader] | None = getattr(batches, "to_device", None)
+    return batches if to_device is None else to_device(device)

@@ -14,7 +14,7 @@ from saam._core.devices import Device
 from saam._core.modes import mode
 from saam._core.random import generators_kept
 from saam.training.distributed import together
-from saam.training.evaluation import Loader, batches_of, evaluate
+from saam.training.evaluation import Loader, batches_of, evaluate, placed
 from saam.training.recipe import Recipe
 from saam.training.records import EpochRecord, Result
 from saam.training.state import load_state, save_state
@@ -66,9 +66,9 @@ def train(
         The record of each epoch.
 
     Raises:
-        FloatingPointError: If the loss is not finite any more.
-        ValueError: If there are no batches or nothing to train, the device does not support the recipe's precision, or
-            the state is damaged or belongs to another run.
+        FloatingPointError: The loss is not finite any more.
+        ValueError: There are no batches or nothing to train, the device cannot do the recipe's precision or that is
+            "auto", or the state is damaged or belongs to another run.
     """
     steps = len(train_batches)
     if steps == 0 or len(validation_batches) == 0:
@@ -77,6 +77,7 @@ def train(
         stepper = Stepper(model, recipe, group, new_parameters)
         run = {**(identity or {}), "recipe": recipe.to_dict(), "seed": seed}
         curve = [] if state is None else load_state(Path(state), run, stepper)
+        train_batches, validation_batches = (placed(each, group.device) for each in (train_batches, validation_batches))
 
         for epoch in range(len(curve), recipe.epochs):
             torch.manual_seed(_epoch_seed(seed, epoch, group.rank))

@@ -13,7 +13,7 @@ from saam.training.schedule import SCHEDULES
 
 __all__ = ["OPTIMIZERS", "PRECISIONS", "Recipe", "create_recipe", "recipes"]
 
-PRECISIONS = ("no", "bf16", "fp16")
+PRECISIONS = ("no", "bf16", "fp16", "auto")
 OPTIMIZERS = ("sgd", "adamw")
 
 
@@ -37,6 +37,8 @@ class Recipe:
         ema: Decay a step of the moving average of the weights (and buffers) that is validated and kept; 0: off.
         clip: Highest norm of the gradient over all parameters; 0: off.
         precision: "no" (float32), "bf16", or "fp16" (not on a CPU): automatic mixed precision of the training steps.
+            "auto": the faster one of "no" and "bf16"; comparisons and ``saam train`` measure it before they start, and
+            keep the recipe with what they found. `train` itself does not take it.
         channels_last: Keep images and kernels in channels-last memory order.
         mixup: Alpha of mixup (Zhang et al., arXiv 1710.09412); 0: off. Read by whoever makes the batches.
         new_parameters_factor: Factor on the learning rate of the parameters that `train` is told are new.

@@ -12,7 +12,7 @@ from saam._core.files import read_bytes, write_atomically
 from saam.training.records import EpochRecord
 from saam.training.step import Stepper
 
-__all__ = ["load_state", "save_state"]
+__all__ = ["load_state", "save_state", "saved_run"]
 
 
 def save_state(path: Path, run: Mapping[str, Any], stepper: Stepper, curve: Sequence[EpochRecord]) -> None:
@@ -60,3 +60,18 @@ def load_state(path: Path, run: Mapping[str, Any], stepper: Stepper) -> list[Epo
         f"{path} holds the state of another run, which differs in {', '.join(sorted(other))}: remove it to start anew, "
         "or choose another place"
     )
+
+
+def saved_run(path: Path) -> dict[str, Any]:
+    """Return what makes the run in a state the one that it is; nothing if there is no file.
+
+    Raises:
+        ValueError: The file is damaged, or no regular file.
+    """
+    if not path.exists():
+        return {}
+    content = io.BytesIO(read_bytes(path))
+    try:
+        return dict(torch.load(content, map_location="cpu", weights_only=True)["run"])
+    except Exception as error:  # torch and pickle fail in many ways on a file that is not whole
+        raise ValueError(f"{path} is damaged: remove it to start anew") from error

@@ -30,10 +30,14 @@ class Stepper:
         new_parameters: Names of parameters that learn faster, by `Recipe.new_parameters_factor`.
 
     Raises:
-        ValueError: If the model has nothing to train, or the device does not support the recipe's precision.
+        ValueError: The model has nothing to train, the device cannot do the recipe's precision, or it is "auto".
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, group: Group, new_parameters: Collection[str] = ()) -> None:
+        if recipe.precision == "auto":
+            raise ValueError(
+                "precision 'auto' is measured by compare() and saam train alone: pass 'no', 'bf16' or 'fp16'"
+            )
         require_precision(recipe, group.device)
         self.memory_format = torch.channels_last if recipe.channels_last else torch.preserve_format
         self.model, self.recipe, self.group = model, recipe, group
