@@ -1,4 +1,4 @@
-"""The global generators, borrowed and given back as they were."""
+"""Use torch's global generators and restore their state."""
 
 import random
 import sys
@@ -39,8 +39,8 @@ def seeded(seed: int | None) -> Iterator[None]:
 
 @contextmanager
 def all_seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the global generators of torch, Python and NumPy, for code that draws from them, and give them back."""
-    numpy = sys.modules.get("numpy")  # code that is not loaded draws nothing
+    """Seed the global generators of torch, Python and NumPy for code that uses them, and restore them at the end."""
+    numpy = sys.modules.get("numpy")  # if NumPy is not loaded, nothing draws from it
     before, numbers = random.getstate(), numpy and numpy.random.get_state()
     with generators_kept(device):
         torch.manual_seed(seed)

@@ -45,12 +45,12 @@ class Plan:
         where: The common placement of the attention.
         start: How the attention starts: "identity", so that all arms of a seed start as the same function, or
             "default", as the papers have it.
-        reference: the arm that all others are compared with; where none is given "none", or else the first arm.
-        focus: the arm that the report is about; where none is given the first of the user's own, else the first
+        reference: The arm that all others are compared with; where none is given "none", or else the first arm.
+        focus: The arm that the report is about; where none is given the first of the user's own, else the first
             score-based one, else the last.
-        metrics: what is compared, the primary one first, with the scale of the verdict; fixed before the first run.
-        aliases: labels that are no names themselves -> what they stand for.
-        stopped: arms that have been told and need no more seeds -> how many they have.
+        metrics: What is compared, the primary one first, with the scale of the verdict; fixed before the first run.
+        aliases: Labels that are no names themselves -> what they stand for.
+        stopped: Arms that have been told and need no more seeds -> how many they have.
 
     Raises:
         ValueError: If arms or seeds are empty or given twice, an attention is unknown, or the reference or focus is not

@@ -21,20 +21,20 @@ class RunRecord:
     """The result of one run: one arm trained with one seed.
 
     Attributes:
-        id: hash of everything that determines the result (`Plan.run_id`).
-        arm: the attention, as in "saam,heads=4".
-        model: name of the backbone; ``model_options`` are its options.
-        data: how results on this data set are labelled; ``data_options`` are its options.
-        recipe: every setting of the training.
-        where: placement of the attention in the backbone; ``start`` is how it starts.
-        seed: of the initial weights, the batch order and every augmentation draw.
+        id: Hash of everything that determines the result (`Plan.run_id`).
+        arm: The attention, as in "saam,heads=4".
+        model: Name of the backbone; ``model_options`` are its options.
+        data: How results on this data set are labelled; ``data_options`` are its options.
+        recipe: Every setting of the training.
+        where: Placement of the attention in the backbone; ``start`` is how it starts.
+        seed: Of the initial weights, the batch order and every augmentation draw.
         test: "accuracy" (%), "loss" (mean negative log-likelihood, nats) and "count", once, after the last epoch; the
             scores of a task of the user's own, which has no recipe, by metric name.
-        validation: the same on the validation images; nothing for a task.
-        curve: one mapping per epoch: numbers by name, "epoch" among them, and what was "observed", a mapping.
-        parameters: number of trainable parameters.
-        seconds: wall time of the training.
-        environment: versions, machine and threads.
+        validation: The same on the validation images; nothing for a task.
+        curve: One mapping per epoch: numbers by name, "epoch" among them, and what was "observed", a mapping.
+        parameters: Number of trainable parameters.
+        seconds: Wall time of the training.
+        environment: Versions, machine and threads.
         finished: UTC time, ISO 8601.
     """
 

@@ -27,13 +27,13 @@ def checked_sides(
     """Return the fields of a plan that say what is compared.
 
     Args:
-        arms: labels, or classes of the user's own, which get their name as a label; or these by the label that they are
+        arms: Labels, or classes of the user's own, which get their name as a label; or these by the label that they are
             to have.
-        seeds: one run of every arm for each.
-        reference: the arm that all others are compared with; where none is given "none", or else the first arm.
-        focus: the arm that the report is about; where none is given the first of the user's own, else the first
+        seeds: One run of every arm for each.
+        reference: The arm that all others are compared with; where none is given "none", or else the first arm.
+        focus: The arm that the report is about; where none is given the first of the user's own, else the first
             score-based one, else the last.
-        aliases: what labels stand for that are no names themselves.
+        aliases: What labels stand for that are no names themselves.
 
     Returns:
         "arms" (labels), "seeds", "reference", "focus" and "aliases".

@@ -1,9 +1,9 @@
 """Batched augmentation with a separate draw for every image, from a given generator.
 
 (The transforms of torchvision draw once for a whole batch.) All functions take uint8 or float images (B, C, H, W) and
-return new ones of the same shape, type and device; "trivial-augment" and "rand-augment" take uint8 images alone. The
-draws are made on the CPU: they are the same wherever the images are. Crop: He et al., arXiv 1512.03385. Cutout: DeVries
-& Taylor, arXiv 1708.04552. RandAugment: Cubuk et al., arXiv 1909.13719. TrivialAugment: Müller & Hutter, arXiv
+return new ones of the same shape, type and device; "trivial-augment" and "rand-augment" only accept uint8 images. The
+draws are made on the CPU, so they are the same for every device. Crop: He et al., arXiv 1512.03385. Cutout: DeVries &
+Taylor, arXiv 1708.04552. RandAugment: Cubuk et al., arXiv 1909.13719. TrivialAugment: Müller & Hutter, arXiv
 2103.10158.
 """
 

@@ -43,7 +43,7 @@ class Images:
     Args:
         images: uint8 (N, 3, H, W).
         labels: int64 (N,).
-        masks: bool (N, H, W), true on the object; None if the data have no masks.
+        masks: Bool (N, H, W), true on the object; None if the data have no masks.
         rows: int64 (N,), the rows of ``images`` to use; None uses all in order. They are read on demand, so that
             processes share the file if ``images`` is memory-mapped.
 

@@ -228,4 +228,4 @@ def _write(file: Path, arrays: dict[str, Any]) -> None:
             np.savez(Path(folder) / file.name, **arrays)
             os.replace(Path(folder) / file.name, file)
     except OSError as error:
-        raise OSError(f"cannot write {file}: {error}; set SAAM_CACHE to a writable folder") from error
+        raise OSError(f"cannot write {file}: {error}; set SAAM_CACHE to a folder that is writable") from error

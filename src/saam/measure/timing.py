@@ -22,15 +22,15 @@ def take_turns(
     """Time each work once per round; every round starts with another one.
 
     Args:
-        works: label -> what is timed.
-        rounds: at most.
-        seconds: once this time has passed no further round begins, but ``minimum`` rounds are made.
-        minimum: number of rounds that are made in any case.
-        repeat: a work that takes less than these seconds is called again and again until they have passed.
-        device: where the work runs, if not on the CPU; each time ends when the device has done what was queued.
+        works: Label -> function to time.
+        rounds: Largest number of rounds.
+        seconds: After this time no further round starts, unless fewer than ``minimum`` rounds were made.
+        minimum: Smallest number of rounds.
+        repeat: A work that takes fewer seconds is repeated until they have passed.
+        device: Device of the work, if not the CPU; each time includes waiting for the device to finish.
 
     Returns:
-        Label -> seconds of a call in each round.
+        Label -> seconds per call in each round.
     """
     times: dict[str, list[float]] = {label: [] for label in works}
     labels, end = list(works), time.perf_counter() + seconds

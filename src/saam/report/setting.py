@@ -15,11 +15,11 @@ class Setting:
 
     Attributes:
         title: "resnet8 on photo-digits", or the title of the plan.
-        model: name of the backbone.
-        data: how results on the data are labelled, as soon as a run has said so.
-        where: placement of the attention.
-        start: how the attention starts.
-        recipe: the settings of the training by name.
+        model: Name of the backbone.
+        data: How results on the data are labelled, as soon as a run has said so.
+        where: Placement of the attention.
+        start: How the attention starts.
+        recipe: The settings of the training by name.
         task: ``package.module:function`` of a training of the user's own.
     """
 
