@@ -9,7 +9,7 @@ __all__ = ["Count", "Whole", "seconds"]
 
 
 def _whole(kind: Any, tokens: Sequence[Any]) -> int:
-    """Read a whole number; 2.7 is none, which cyclopts would round.
+    """Read a whole number. Cyclopts would round 2.7; this refuses it.
 
     Raises:
         ValueError: If it is not a whole number, or has too many digits.

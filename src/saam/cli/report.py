@@ -1,4 +1,4 @@
-"""``saam report``: the report of a comparison anew."""
+"""``saam report``: write the report of a comparison again."""
 
 from pathlib import Path
 
@@ -16,12 +16,12 @@ __all__ = ["command", "conclude"]
 
 
 def command(folder: Path | None = None, /) -> None:
-    """Print the table of a comparison, finished or not, and write its report.html anew.
+    """Print the table of a comparison, finished or not, and write its report.html again.
 
     Parameters
     ----------
     folder
-        Where saam compare kept the comparison; the newest here.
+        Folder of the comparison. Default: the newest one in this folder.
     """
     folder = folder or newest("plan.json")
     comparison = load_comparison(folder)
@@ -31,7 +31,7 @@ def command(folder: Path | None = None, /) -> None:
 
 
 def conclude(console: Console, folder: Path, comparison: Comparison) -> None:
-    """Print the verdicts and write report.html; where the score maps cannot be drawn, without them, saying why."""
+    """Print the verdicts and write report.html. If the score maps cannot be drawn, say why and leave them out."""
     strip, no_strip = None, ""
     try:
         strip = comparison_strip(folder)

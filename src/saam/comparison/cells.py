@@ -1,14 +1,14 @@
 """The summary over several comparisons: the cells of a study (model x data set), with the same arms in each.
 
-Scores of different data sets have no common scale, so arms are ranked within every cell (1 is best, ties share the mean
-of their ranks) and the ranks are averaged, as Demsar recommends. With N cells and k arms:
+Scores of different data sets have no common scale. Therefore arms are ranked within every cell (1 is best, ties share
+the mean of their ranks) and the ranks are averaged, as Demsar recommends. With N cells and k arms:
 
     Friedman           chi2 = 12 N / (k (k + 1)) * (sum_j R_j^2 - k (k + 1)^2 / 4),  with scipy's correction for ties
     Iman & Davenport   F = (N - 1) chi2 / (N (k - 1) - chi2)  has F(k - 1, (k - 1) (N - 1))
     Nemenyi            two arms differ if their average ranks differ by CD = q sqrt(k (k + 1) / (6 N)) or more,
                        with q the studentized range at .05 over sqrt 2
 
-Beside the ranks stand the paired differences of every arm to a reference, cell by cell, with Student's t interval over
+In addition there are the paired differences of every arm to a reference, cell by cell, with Student's t interval over
 cells.
 
 Sources: Friedman, JASA 1937; Iman & Davenport, Comm. in Statistics 1980; Nemenyi, Distribution-free multiple
@@ -61,14 +61,14 @@ class CellsSummary:
     """All arms over all cells, best average rank first.
 
     Attributes:
-        metric: Of the scores.
-        reference: Label of the arm that differences are taken from.
-        cells: Names of the cells that count: those in which every arm has a finite score.
-        left_out: Names of the others.
+        metric: The metric of the scores.
+        reference: Label of the arm that is subtracted.
+        cells: Names of the cells in which every arm has a finite score; only these are used.
+        left_out: Names of the other cells.
         arms: One entry for each arm.
-        p: Of the Friedman test in Iman and Davenport's form, that all arms are alike; NaN with fewer than two cells or
-            arms.
-        critical_difference: Of two average ranks, after Nemenyi; NaN likewise.
+        p: p-value of the Friedman test in Iman and Davenport's form, that all arms are equal; NaN with fewer than two
+            cells or arms.
+        critical_difference: Nemenyi's critical difference of two average ranks; NaN likewise.
     """
 
     metric: Metric
@@ -81,7 +81,7 @@ class CellsSummary:
 
 
 def mean_scores(records: Iterable[RunRecord], metric: Metric) -> dict[str, float]:
-    """Return arm -> mean test score over the seeds that all arms have finished: one cell for `summarise_cells`."""
+    """Return arm -> mean test score over the seeds that all arms have finished, as one cell for `summarise_cells`."""
     runs: dict[str, dict[int, float]] = {}
     for record in records:
         runs.setdefault(record.arm, {})[record.seed] = record.test[metric.name]
@@ -93,8 +93,8 @@ def summarise_cells(cells: Mapping[str, Mapping[str, float]], *, metric: Metric,
     """Rank the arms over the cells of a study, and compare each with the reference, cell by cell.
 
     Args:
-        cells: Cell -> arm -> score, as `mean_scores` gives it.
-        metric: Of the scores; it says which way is better.
+        cells: Cell -> arm -> score, as returned by `mean_scores`.
+        metric: The metric of the scores, which defines the better direction.
         reference: Label of the arm to compare with.
 
     Raises:
@@ -139,7 +139,7 @@ def _arm(arm: str, ranks: NDArray[np.float64], differences: NDArray[np.float64],
 
 
 def _friedman(ranks: NDArray[np.float64]) -> float:
-    """The p-value of Iman and Davenport's F; 1 where all arms tie in all cells, 0 where all cells agree."""
+    """Return the p-value of Iman and Davenport's F; 1 if all arms tie in all cells, 0 if all cells agree."""
     n, k = ranks.shape
     if min(n, k) < 2:
         return math.nan

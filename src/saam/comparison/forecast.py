@@ -1,4 +1,4 @@
-"""What a comparison will take, and what it can tell: measured on one training step, before anything runs."""
+"""Forecast the time and power of a comparison from a few training steps, before anything runs."""
 
 import time
 from collections.abc import Sequence
@@ -27,11 +27,11 @@ _STEPS = 5
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a comparison will take.
+    """The forecast of a comparison.
 
     Attributes:
-        runs: Number of them.
-        seconds: Of all runs, several at a time; attention that is slow comes on top.
+        runs: Number of runs.
+        seconds: Time of all runs with the given parallelism, without the extra time of slow attention.
         memory: Bytes that the tensors of one run hold.
         disk: Bytes of all networks.
         difference: The smallest true difference in the primary metric that the seeds can show with probability .8, if
@@ -48,13 +48,13 @@ class Forecast:
 def forecast(
     plan: Plan, *, workers: int | None = None, threads: int = 1, device: str | Sequence[str] | None = None
 ) -> Forecast:
-    """Measure a few training steps of the plain backbone, and say what the whole plan will take.
+    """Measure a few training steps of the plain backbone and forecast the whole plan.
 
     Args:
-        plan: What is to be compared.
-        workers: Runs side by side; None: one for each processor, or for each device.
-        threads: Of each.
-        device: As torch names it, or several.
+        plan: The comparison.
+        workers: Number of parallel runs; None means one per processor, or per device.
+        threads: Number of threads of each run.
+        device: Name for torch, or several.
 
     Raises:
         ValueError: If a model or data set does not exist.
