@@ -218,7 +218,7 @@ def test_ctrl_c_in_a_comparison_is_one_line(tmp_path, capsys, monkeypatch):
             ("profile", "--arms", "se,bias=abc", "--model", "resnet8"),
             "the option 'bias' of attention 'se' must be True or",
         ),
-        (("profile", "--model", "timm:vit_tiny_patch16_224", "--arms", "none"), "does not take images of 32x32"),
+        (("profile", "--model", "timm:vit_tiny_patch16_224", "--arms", "none"), "does not accept images of 32x32"),
         (("report", "\x1b[31mnowhere"), r"\x1b[31mnowhere holds no comparison"),
     ],
 )

@@ -94,7 +94,7 @@ def measure_costs(
     except AssertionError as error:  # timm's transformers raise this for other sizes
         size = "x".join(map(str, image_size))
         raise ValueError(
-            f"the network does not accept images of {size} ({error}): choose the size that it was built for"
+            f"the network does not accept images of {size} ({error}): choose the size it was built for"
         ) from error
     with threads_set(threads), generators_kept(place):
         trials = {label: Trial(model, recipe, image_size, place) for label, model in models.items()}

@@ -101,7 +101,7 @@ class Plan:
         return tuple(dict.fromkeys(name for name in names if is_own(name)))
 
     def schedule(self) -> tuple[tuple[str, int], ...]:
-        """Return (arm, seed) of every run: all arms of the first seed, then of the next, so that pairs fill up early."""
+        """Return (arm, seed) of every run: all arms of the first seed, then of the next, so that pairs fill up."""
         return schedule(self.arms, self.seeds, self.stopped)
 
     def run_id(self, arm: str, seed: int, *, fingerprint: str) -> str:
