@@ -1,13 +1,15 @@
 """``saam compare`` and ``saam report``: what they say first, what they refuse, and reports without pictures."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from PIL import Image
 
+from saam._core.devices import best_device
 from saam.cli.main import main
-from saam.comparison import job
+from saam.comparison import driver, job
 
 SETTINGS = ("--model", "resnet8,width=8,stem_stride=2", "--recipe", "demo,epochs=1", "--workers", "1")
 ARMS = ("--arms", "none", "saam")
@@ -131,3 +133,65 @@ def test_a_mistake_leaves_no_folder(place, tmp_path, monkeypatch, capsys, wrong)
 def test_a_number_of_seeds_that_is_none_is_named(tmp_path, capsys, seeds):
     assert main(["compare", "--seeds", str(seeds), "--out", str(tmp_path / "out")]) == 1
     assert f"needs seeds: expected a number of 1 or more, got {seeds}" in capsys.readouterr().err
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """What the command hands to the comparison, which ends there."""
+    calls = []
+
+    def compare(plan, out, **settings):
+        calls.append((plan, out, settings))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("saam.cli.compare.compare", compare)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), {"device": None, "costs": True, "retry": False, "workers": None, "threads": 1}),
+        (("--no-costs", "--retry", "--workers", "3", "--threads", "2"), {"costs": False, "retry": True, "workers": 3}),
+        (("--device", "cuda:0", "cuda:1"), {"device": ["cuda:0", "cuda:1"]}),
+        (("--device", "cuda:0", "cuda:1", "--jobs-per-device", "2"), {"device": ["cuda:0"] * 2 + ["cuda:1"] * 2}),
+        (("--jobs-per-device", "3"), {"device": [str(best_device())] * 3}),
+    ],
+)
+def test_settings_reach_the_comparison(called, tmp_path, arguments, expected):
+    assert main(["compare", *arguments, "--out", str(tmp_path / "out")]) == 130
+    ((_, out, settings),) = called
+    assert out == tmp_path / "out"
+    assert {name: settings[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(("seeds", "expected"), [((), (0,)), (("--seeds", "3"), (0, 1, 2))])
+def test_a_plan_is_taken_up_with_its_seeds_or_others(called, copy, seeds, expected):
+    assert main(["compare", "--plan", str(copy / "plan.json"), *seeds, "--out", str(copy)]) == 130
+    plan = called[0][0]
+    assert plan.seeds == expected
+    assert (plan.arms, plan.recipe.epochs) == (("none", "saam"), 1)
+
+
+def test_a_run_that_failed_is_told_and_retried(place, copy, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    genuine = job.run
+
+    def run(plan, arm, seed, **options):
+        if seed == 1 and arm == "saam":
+            raise FloatingPointError("the training loss became nan")
+        return genuine(plan, arm, seed, **options)
+
+    monkeypatch.setattr(job, "run", run)
+    monkeypatch.setattr(driver, "Processes", ThreadPoolExecutor)
+    command = ["compare", "--data", "pets", *SETTINGS, *ARMS, "--seeds", "2", "--no-costs", "--out", str(copy)]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert "saam, seed 1: failed, FloatingPointError: the training loss became nan" in printed
+    assert len(list((copy / "failures").iterdir())) == 1
+    monkeypatch.setattr(job, "run", genuine)
+    assert main(command) == 0
+    assert len(list((copy / "runs").iterdir())) == 3
+    assert main([*command, "--retry"]) == 0
+    assert len(list((copy / "runs").iterdir())) == 4
+    assert not list((copy / "failures").iterdir())

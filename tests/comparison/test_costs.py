@@ -1,10 +1,12 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
 
 from saam._core.devices import best_device
 from saam.comparison import costs as module
-from saam.comparison.costs import measure_costs
+from saam.comparison.costs import arm_costs, measure_costs
 from saam.measure import peak_memory
 from saam.models import create_model
 from saam.training import Recipe
@@ -179,3 +181,22 @@ def test_the_memory_of_a_step_holds_all_that_a_step_needs():
 def test_a_device_by_name_is_taken():
     assert best_device("meta") == torch.device("meta")
     assert best_device() == (torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("images", "batch"), [(30, 30), (40, 40), (500, 40)])
+def test_a_batch_is_not_larger_than_the_data(make_plan, monkeypatch, images, batch):
+    measured = []
+
+    def measure(models, recipe, **settings):
+        measured.append((tuple(models), recipe.batch_size, settings))
+        return ()
+
+    monkeypatch.setattr(module, "measure_costs", measure)
+    with ThreadPoolExecutor(1) as executor:
+        arm_costs(executor, make_plan(), ["se"], classes=10, image_size=(32, 32), images=images, threads=1, device=None)
+    assert measured == [(("none", "se"), batch, {"image_size": (32, 32), "threads": 1, "device": None})]
+
+
+def test_half_precision_is_refused_on_a_cpu():
+    with pytest.raises(ValueError, match="precision 'fp16' needs a GPU, got the CPU"):
+        measure_costs(models("none"), RECIPE.replace(precision="fp16"), image_size=(8, 8), device="cpu")

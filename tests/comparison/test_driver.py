@@ -48,7 +48,7 @@ def test_the_folder_holds_plan_records_weights_and_costs_and_nothing_else(make_p
     record = comparison.records[0]
     assert RunRecord.from_json(json.loads((tmp_path / "runs" / f"{record.id}.json").read_text())) == record
     scores = read_values(tmp_path, record.id)
-    assert (scores.losses.tolist(), scores.correct.tolist()) == ([0.5, 2.0], [True, False])
+    assert {name: values.tolist() for name, values in scores.items()} == {"accuracy": [100, 0], "loss": [0.5, 2.0]}
 
 
 def test_progress_is_told_at_the_start_after_each_run_and_after_the_costs(make_plan, ran, executor, tmp_path):
@@ -424,8 +424,8 @@ def test_the_trained_network_comes_back(make_plan, executor, tmp_path):
     assert not loaded.training
     assert torch.equal(loaded(x), model.eval()(x))
     kept = read_values(tmp_path, load_comparison(tmp_path).records[1].id)
-    assert torch.equal(kept.losses, scores.losses.half().float())
-    assert torch.equal(kept.correct, scores.correct)
+    assert torch.equal(kept["loss"], scores.losses.half().float())
+    assert torch.equal(kept["accuracy"], 100 * scores.correct.float())
 
 
 def test_networks_that_are_not_there_or_damaged_are_named(make_plan, ran, executor, tmp_path):

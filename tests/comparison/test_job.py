@@ -4,9 +4,11 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load
 
 from saam.comparison import RunRecord, job
-from saam.comparison.job import build_model, environment, load_splits, run
+from saam.comparison.job import Finished, Job, build_model, environment, load_splits, run, work
+from saam.comparison.store import read_progress
 from saam.data import Images, normalise
 from saam.explain import score_use
 from saam.models import create_model
@@ -191,3 +193,89 @@ def test_arms_with_a_score_squeeze_say_after_each_epoch_how_much_it_is_used(make
             again = {site: dataclasses.asdict(use) for site, use in score_use(model, x).items()}
             for site, use in used[-1].items():
                 assert again[site] == pytest.approx(use, abs=1e-5)
+
+
+def untimed(record):
+    return dataclasses.replace(
+        record, seconds=0.0, finished="", curve=tuple({**epoch, "seconds": 0.0} for epoch in record.curve)
+    )
+
+
+def test_a_run_that_was_stopped_goes_on_bit_by_bit(make_plan, tmp_path):
+    plan = make_plan(recipe=Recipe(epochs=3, batch_size=40, ema=0.9, mixup=0.2))
+    state, seen = tmp_path / "state.pt", []
+
+    def stop(epoch):
+        if epoch.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(plan, "saam", 0, on_epoch=stop, state=state)
+    assert state.is_file()
+    torch.manual_seed(77)
+    resumed = run(plan, "saam", 0, on_epoch=lambda epoch: seen.append(epoch.epoch), state=state)
+    whole = run(plan, "saam", 0)
+    assert seen == [3]
+    assert untimed(resumed.record) == untimed(whole.record)
+    assert torch.equal(resumed.scores.losses, whole.scores.losses)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], value)
+    with pytest.raises(ValueError, match=r"state\.pt holds the state of another run, which differs in run"):
+        run(plan, "se", 0, state=state)
+
+
+def work_on(plan, state):
+    splits = load_splits(plan)
+    return work(Job(plan, "se", 0, plan.run_id("se", 0, fingerprint=splits.fingerprint), state=state))
+
+
+def test_a_job_says_after_each_epoch_how_far_it_is(make_plan, tmp_path, monkeypatch):
+    (tmp_path / "states").mkdir()
+    plan, state, told = make_plan(), tmp_path / "states" / "x.pt", []
+    write = job.write_atomically
+
+    def watched(contents):
+        write(contents)
+        assert state.is_file()  # the state comes first
+        told.append(json.loads((tmp_path / "states" / "x.json").read_text()))
+
+    monkeypatch.setattr(job, "write_atomically", watched)
+    finished = work_on(plan, state)
+    assert [entry["epoch"] for entry in told] == [1, 2]
+    for entry, epoch in zip(told, finished.record.curve, strict=True):
+        names = ("train_loss", "validation_accuracy", "seconds")
+        numbers = {name: epoch[name] for name in names}
+        assert entry == {"arm": "se", "seed": 0, "epoch": epoch["epoch"], "epochs": 2, "numbers": numbers}
+    (progress,) = read_progress(tmp_path, ["x", "another"])
+    assert dataclasses.asdict(progress) == told[-1]
+
+
+@pytest.mark.parametrize("state", [None, "nowhere/x.pt"])
+def test_a_job_that_does_not_see_the_folder_keeps_no_state(make_plan, tmp_path, monkeypatch, state):
+    monkeypatch.chdir(tmp_path)
+    assert isinstance(work_on(make_plan(), state and tmp_path / state), Finished)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_job_sends_weights_and_scores_as_they_are(make_plan):
+    finished = work_on(make_plan(), None)
+    again = run(make_plan(), "se", 0)
+    weights, scores = load(finished.weights), load(finished.scores)
+    assert weights.keys() == again.model.state_dict().keys()
+    assert all(torch.equal(weights[name], value) for name, value in again.model.state_dict().items())
+    assert torch.equal(scores["loss"], again.scores.losses.half())
+    assert torch.equal(scores["correct"], again.scores.correct)
+    assert untimed(finished.record) == untimed(again.record)
+
+
+def test_a_job_has_its_threads_and_gives_them_back(make_plan, monkeypatch):
+    seen, before = [], torch.get_num_threads()
+
+    def watched(*_, **__):
+        seen.append(torch.get_num_threads())
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr(job, "run", watched)
+    failed = work(Job(make_plan(), "se", 0, "x", threads=before + 2))
+    assert (seen, torch.get_num_threads()) == ([before + 2], before)
+    assert (failed.error, failed.id, failed.arm, failed.seed) == ("RuntimeError: enough", "x", "se", 0)

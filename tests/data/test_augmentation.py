@@ -94,3 +94,36 @@ def test_the_input_and_the_global_generator_stay_as_they_are(name: str) -> None:
 def test_unknown_augmentation_names_the_nearest() -> None:
     with pytest.raises(ValueError, match="unknown augmentation 'flipp': did you mean 'flip'"):
         augment(random_images(2, 4, 4, torch.uint8), "flipp", Generator())
+
+
+@pytest.mark.parametrize("name", ["trivial-augment", "rand-augment"])
+def test_policies_of_torchvision_keep_type_and_shape_and_draw_for_each_image(name: str) -> None:
+    x = random_images(1, 12, 10, torch.uint8).expand(40, -1, -1, -1)
+    generator = Generator().manual_seed(3)
+    result = augment(x, name, generator)
+    assert (result.dtype, result.shape) == (torch.uint8, x.shape)
+    assert len(result.flatten(1).unique(dim=0)) > 12
+    more = augment(x, name, generator)  # the generator has moved on
+    assert not torch.equal(more, result)
+    again = Generator().manual_seed(3)
+    assert torch.equal(augment(x, name, again), result)
+    assert torch.equal(augment(x, name, again), more)
+    assert generator.get_state().equal(again.get_state())
+
+
+@pytest.mark.parametrize(
+    ("name", "transform"), [("trivial-augment", "TrivialAugmentWide"), ("rand-augment", "RandAugment")]
+)
+def test_policies_are_those_of_torchvision(name: str, transform: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.transforms import v2
+
+    seen: list[Tensor] = []
+
+    def inverted(image: Tensor) -> Tensor:
+        seen.append(image)
+        return 255 - image
+
+    monkeypatch.setattr(v2, transform, lambda: inverted)
+    x = random_images(5, 6, 7, torch.uint8)
+    assert torch.equal(augment(x, name, Generator().manual_seed(0)), 255 - x)
+    assert [image.shape for image in seen] == [(3, 6, 7)] * 5

@@ -167,6 +167,74 @@ def test_wrong_options_are_refused(options: dict[str, object], message: str) -> 
         batches(images(5), **options)
 
 
+def mixed(share: float, x: Tensor, y: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Mixup of a batch, image by image."""
+    blended, labels = torch.zeros_like(x), torch.zeros(len(y), classes)
+    for i in range(len(x)):
+        other = len(x) - 1 - i
+        blended[i] = share * x[i] + (1 - share) * x[other]
+        labels[i, y[i]] += share
+        labels[i, y[other]] += 1 - share
+    return blended, labels
+
+
+def test_mixup_blends_each_image_and_its_label_with_another_of_the_batch() -> None:
+    options = {"shuffle": True, "augmentation": ("crop", "flip"), "seed": 4}
+    source, plain = batches(images(10), mixup=0.4, classes=12, **options), batches(images(10), **options)
+    for number in (0, 3):
+        found, expected = list(source.epoch(number)), list(plain.epoch(number))
+        shares = []
+        for (x, y), (plain_x, plain_y) in zip(found, expected, strict=True):
+            assert (x.dtype, y.dtype, y.shape) == (torch.float32, torch.float32, (len(x), 12))
+            share = float(y[0, plain_y[0]])
+            shares.append(share)
+            wanted_x, wanted_y = mixed(share, plain_x, plain_y, 12)  # other draws are as without mixup
+            torch.testing.assert_close(x, wanted_x)
+            torch.testing.assert_close(y, wanted_y)
+            torch.testing.assert_close(y.sum(1), torch.ones(len(y)))
+        assert all(0 <= share <= 1 for share in shares)
+        assert len(set(shares)) == len(shares) == 3  # one draw a batch
+
+
+def test_mixup_depends_on_seed_and_epoch_only() -> None:
+    def draw(number: int, seed: int) -> Tensor:
+        return epoch(batches(images(20), mixup=0.4, classes=20, seed=seed), number)[1]
+
+    state = torch.get_rng_state()
+    first = draw(2, 7)
+    torch.manual_seed(5)
+    assert torch.equal(draw(2, 7), first)
+    assert not torch.equal(draw(3, 7), first)
+    assert not torch.equal(draw(2, 8), first)
+    torch.set_rng_state(state)
+    draw(2, 7)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_share_of_mixup_is_of_the_beta_distribution() -> None:
+    """Its mean is 1/2, its variance 1 / (4 (2 alpha + 1))."""
+    for alpha in (0.2, 2.0):
+        y = torch.stack([y for _, y in batches(images(4000), batch_size=2, mixup=alpha, classes=4000)])
+        shares = torch.stack([y[batch, 0, 2 * batch] for batch in range(2000)])
+        assert abs(float(shares.mean()) - 0.5) < 0.04
+        assert float(shares.var()) == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.12)
+
+
+@pytest.mark.parametrize(
+    ("mixup", "classes"), [(-0.1, 5), (0.2, 0), (float("nan"), 5), (float("inf"), 5), (float("nan"), 0)]
+)
+def test_wrong_mixup_is_refused(mixup: float, classes: int) -> None:
+    with pytest.raises(ValueError, match=rf"mixup={mixup} with classes={classes}: expected 0 or above, and the number"):
+        batches(images(5), mixup=mixup, classes=classes)
+
+
+def test_train_batches_mix_up_the_classes_of_the_data() -> None:
+    splits = toy_splits(12, 5, 7)
+    for x, y in train_batches(splits, batch_size=4, seed=0, mixup=0.3):
+        assert y.shape == (len(x), 12)
+    assert all(y.ndim == 1 for _, y in train_batches(splits, batch_size=4, seed=0))
+
+
 # hashes of what was made before batches knew of devices
 EARLIER = [
     ((), 0.0, "f3d1112665fc1cb8"),

@@ -74,3 +74,12 @@ def test_the_ratio_is_the_median_of_the_ratios_of_each_round():
     assert (ratio, between) == (2.0, 2.0)
     with pytest.raises(ValueError, match="shorter"):
         median_ratio([1.0, 2.0], [1.0])
+
+
+def test_short_work_is_called_again_until_its_time_has_passed(clock):
+    times = take_turns({"a": clock(0.25), "b": clock(5.0)}, rounds=5, seconds=1e9, repeat=1.0)
+    assert times == {"a": [0.25] * 5, "b": [5.0] * 5}
+    calls = []
+    work = clock(0.25)
+    take_turns({"a": lambda: (calls.append(1), work())}, rounds=5, seconds=1e9, repeat=1.0)
+    assert len(calls) == 5 * 4

@@ -280,7 +280,7 @@ def test_a_task_of_ones_own_is_a_page_too() -> None:
     assert "Hausdorff: lower is better; expected spread of a difference 0.2 mm, equivalent within ±0.1." in text
     for absent in ("accuracy", "Accuracy", "log-loss", "Recipe", "Make it again", "Test images", "Epochs"):
         assert absent not in text
-    assert page.cells[0] == ["", "Iou ", "Hausdorff, mm ", "Cost "]
+    assert page.cells[0] == ["", "Iou ", "Hausdorff, mm "]
     row = page.row("saam")
     assert row[0] == "saam 7 of 8 runs, 1 failed"
     assert (row[3].split()[0], row[6].split()[0]) == ("better", "better")

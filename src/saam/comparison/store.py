@@ -213,8 +213,8 @@ def check_metrics(out: Path, plan: Plan | TaskPlan, records: Iterable[RunRecord]
     for record in records:
         if missing := [metric.name for metric in plan.metrics if metric.name not in record.test]:
             raise ValueError(
-                f"the runs in {out} have no score {' and no '.join(missing)}, only {', '.join(sorted(record.test))}: "
-                "choose metrics among these, or another --out"
+                f"{out / 'plan.json'} compares {', '.join(missing)!r:.80}, and the runs have "
+                f"{', '.join(sorted(record.test))!s:.200} alone: choose metrics among these, or another --out"
             )
 
 
