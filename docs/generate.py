@@ -23,7 +23,7 @@ def pages() -> dict[str, str]:
 
 
 def family(name: str) -> str:
-    """Return the part of a name shared with its variants and parts: ``cbam`` for ``cbam-channel``, ``se`` for ``se:timm``."""
+    """Return the common part of a name and its variants: ``cbam`` for ``cbam-channel``, ``se`` for ``se:timm``."""
     return name.partition(":")[0].partition("-")[0]
 
 
@@ -32,10 +32,10 @@ def index(families: dict[str, list[AttentionRecord]]) -> str:
     lines = [
         "# Attentions",
         MADE_BY,
-        "`saam.create_attention(name, channels, **options)` builds an attention. On the command line, options follow the "
-        "name, as in `saam,heads=4`. A colon in a name marks a variant. Modules with the option `squeeze` accept other "
-        "squeezes, including the learned `squeeze=score`. `timm:NAME` builds any attention of timm that keeps the shape "
-        "of the map, with timm's own options.",
+        "`saam.create_attention(name, channels, **options)` builds an attention. On the command line, options follow "
+        "the name, as in `saam,heads=4`. A colon in a name marks a variant. Modules with the option `squeeze` accept "
+        "other squeezes, including the learned `squeeze=score`. `timm:NAME` builds any attention of timm that keeps the "
+        "shape of the map, with timm's own options.",
         "\n".join(
             [
                 "| name | what it does | parameters | C = 64 | ResNet-20 |",
@@ -48,9 +48,9 @@ def index(families: dict[str, list[AttentionRecord]]) -> str:
                 ),
             ]
         ),
-        "C is the number of channels, p = C/16 rounded and at least 1, and the maps are H x W. Modules that depend on the "
-        "size are counted for 8x8 maps, those that depend on the stage for the first stage. ResNet-20 is the sum over "
-        "its nine blocks with 16, 32 and 64 channels, on images of 32x32.",
+        "C is the number of channels, p = C/16 rounded and at least 1, and the maps are H x W. Modules that depend on "
+        "the size are counted for 8x8 maps, those that depend on the stage for the first stage. ResNet-20 is the sum "
+        "over its nine blocks with 16, 32 and 64 channels, on images of 32x32.",
     ]
     return "\n\n".join(lines) + "\n"
 
