@@ -34,8 +34,8 @@ def index(families: dict[str, list[AttentionRecord]]) -> str:
         MADE_BY,
         "`saam.create_attention(name, channels, **options)` builds an attention. On the command line, options follow "
         "the name, as in `saam,heads=4`. A colon in a name marks a variant. Modules with the option `squeeze` accept "
-        "other squeezes, including the learned `squeeze=score`. `timm:NAME` builds any attention of timm that keeps the "
-        "shape of the map, with timm's own options.",
+        "other squeezes, including the learned `squeeze=score`. `timm:NAME` builds any attention of timm that keeps "
+        "the shape of the map, with timm's own options.",
         "\n".join(
             [
                 "| name | what it does | parameters | C = 64 | ResNet-20 |",
