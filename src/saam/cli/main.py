@@ -31,7 +31,7 @@ for _name, _help in {
 app.command("saam.cli.listing:command", name="list", help="List attentions, squeezes, data sets, models or recipes.")
 
 _LONG = ("compare", "study", "train")  # commands that can be resumed
-_KEPT = "; the same command goes on after the last epoch that was finished"
+_KEPT = "; run the same command again to resume after the last finished epoch"
 _FIELDS = {"lr": "learning_rate", "wd": "weight_decay", "batch": "batch_size", "optim": "optimizer"}
 _USER_ERRORS = (ValueError, TypeError, OSError, RuntimeError, FloatingPointError)
 

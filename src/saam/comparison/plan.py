@@ -20,7 +20,7 @@ from saam.training import Recipe
 __all__ = ["Plan", "check_plan"]
 
 _LONGEST = 4096  # letters of a name or path
-_LATER: dict[str, type] = {"metrics": list, "aliases": dict, "stopped": dict}  # fields that plans of old lack
+_LATER: dict[str, type] = {"metrics": list, "aliases": dict, "stopped": dict}  # fields that old plans do not have
 _KINDS = {
     "recipe": dict,
     "arms": list,

@@ -145,21 +145,21 @@ class ProgressRecord:
 
 @dataclass(frozen=True)
 class CostRecord:
-    """What one arm costs, against the plain backbone measured beside it in the same process.
+    """The costs of one arm, relative to the plain backbone measured in turns with it in the same process.
 
     Attributes:
         arm: The attention; "none" is the plain backbone.
-        parameters: Number of trainable parameters; ``extra_parameters`` is the number above the plain backbone's.
-        macs: multiply-accumulates of one forward pass of one image (what counts as one: `saam.functional.arithmetic`).
-        train_step_ms: Median time of forward, loss, backward and optimizer step on one batch; inference_ms: of a
-            forward pass without gradient. Their ``spread`` is the interquartile range, their ``ratio`` the median over
-            rounds of the time divided by the plain backbone's time in the same round, and their ``ratio_spread`` the
-            interquartile range of that; None in records of old.
-        peak_memory_mb: Most memory (10^6 bytes) that tensors held at once during a training step: weights, gradients,
-            optimizer state and activations.
+        parameters: Number of trainable parameters; ``extra_parameters`` is the difference to the plain backbone.
+        macs: Multiply-accumulates of one forward pass of one image, as defined in `saam.functional.arithmetic`.
+        train_step_ms: Median time of forward, loss, backward and optimizer step on one batch; ``inference_ms`` is that
+            of a forward pass without gradient. Their ``spread`` is the interquartile range. Their ``ratio`` is the
+            median over rounds of the time divided by the plain backbone's time in the same round, and their
+            ``ratio_spread`` the interquartile range of these ratios; None in old records.
+        peak_memory_mb: Largest memory (10^6 bytes) that tensors held at once during a training step: weights,
+            gradients, optimizer state and activations.
         batch_size: Images in the batch; ``image_size`` is their (height, width).
-        threads: Of the process that measured.
-        device: On which it ran.
+        threads: Number of threads of the process that measured.
+        device: Device of the measurement.
     """
 
     arm: str

@@ -35,7 +35,7 @@ def module_sites(graph: Graph, names: Iterable[str]) -> list[Site]:
             if name in values:
                 what = f"its output has the shape {values[name].shape}"
             else:
-                what = "it gives no tensor of its own" if graph.calls[name] else "it never runs as a module"
+                what = "it gives no new tensor" if graph.calls[name] else "it never runs as a module"
             raise ValueError(
                 f"cannot tell the channels at {name!r}: expected a module that gives a feature map (B, C, H, W), but "
                 f"{what}; choose a module inside or around it"

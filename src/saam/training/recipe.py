@@ -205,7 +205,7 @@ _CHECKS: dict[str, _Check] = {
 # name -> its purpose and its settings
 _RECIPES: dict[str, tuple[str, Recipe]] = {
     "demo": (
-        "the demo: a small CIFAR ResNet on photo-digits, one CPU thread a run",
+        "the demo: a small CIFAR ResNet on photo-digits, one CPU thread per run",
         Recipe(
             epochs=5,
             batch_size=50,
@@ -229,7 +229,7 @@ _RECIPES: dict[str, tuple[str, Recipe]] = {
         Recipe(epochs=30, nesterov=True),
     ),
     "modern": (
-        "ConvNeXt and its kin from scratch: AdamW, mixup, TrivialAugment, averaged weights",
+        "ConvNeXt and similar networks from scratch: AdamW, mixup, TrivialAugment, averaged weights",
         Recipe(
             epochs=100,
             optimizer="adamw",
@@ -245,7 +245,7 @@ _RECIPES: dict[str, tuple[str, Recipe]] = {
         ),
     ),
     "finetune": (
-        "a pretrained network with new parts: a low learning rate, ten times that for what is new",
+        "a pretrained network with new parts: a low learning rate, and ten times as much for the new parts",
         Recipe(
             epochs=10,
             batch_size=64,

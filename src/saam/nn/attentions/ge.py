@@ -91,8 +91,8 @@ RECORDS = (
         source="hujie-frank/GENet, models/RN50-GEP.prototxt",
         formula="CHW + 2C",
         needs=("size",),
-        notes="Needs the option size, and takes maps of that size alone. In training it norms over the "
-        "batch, which must be 2 or more.",
+        notes="Requires the option size and accepts only maps of that size. In training mode the batch size must be 2 "
+        "or more, because of the batch norm.",
     ),
     AttentionRecord(
         name="ge-plus",
@@ -103,7 +103,7 @@ RECORDS = (
         source="hujie-frank/GENet, models/RN50-GEPP.prototxt",
         formula="CHW + 2C + 2Cp + p + C",
         needs=("size",),
-        notes="Needs the option size, and takes maps of that size alone. In training it norms over the "
-        "batch, which must be 2 or more.",
+        notes="Requires the option size and accepts only maps of that size. In training mode the batch size must be 2 "
+        "or more, because of the batch norm.",
     ),
 )

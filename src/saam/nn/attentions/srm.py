@@ -41,7 +41,8 @@ RECORDS = (
         source="hyunjaelee410/style-based-recalibration-module, models/recalibration_modules.py",
         formula="4C",
         weight_decay="on none of its parameters",
-        notes="A new module halves its input: the weights start at zero. In training it norms over the batch, which "
-        "must be 2 or more. A map of one pixel, on which the authors' code gives NaN, has deviation 0.",
+        notes="A new module halves its input, because the weights start at zero. In training mode the batch size must "
+        "be 2 or more, because of the batch norm. For a map of one pixel the authors' code returns NaN; here the "
+        "deviation is 0.",
     ),
 )
