@@ -11,7 +11,7 @@ from saam.functional.fused import cpu
 @pytest.mark.parametrize(
     ("installed", "reason"),
     [
-        (None, "saam-native is not installed; from the repository: pip install"),
+        (None, "saam-native is not installed; build it from the repository: pip install"),
         (types.SimpleNamespace(interface=0, library="libsaam.so"), "has another version than saam; rebuild it"),
         (types.SimpleNamespace(library="libsaam.so"), "has another version than saam; rebuild it"),
         (
