@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+import saam
 from saam.cli import train
 from saam.cli.main import main
 
@@ -246,3 +247,30 @@ def test_an_interrupted_training_keeps_its_precision(tmp_path):
     (tmp_path / "state.pt").write_bytes(b"half")
     with pytest.raises(ValueError, match=r"state.pt is damaged: remove it"):
         train._kept_precision(tmp_path)
+
+
+@pytest.mark.slow
+def test_torchrun_trains_as_one_process_does_and_saves_once(tmp_path):
+    """Without batch norm, whose statistics are those of each process's share of a batch."""
+    arguments = ["train", *DIGITS, "--model", "timm:test_convnext", "--attention", "se", "--where", "residual"]
+    arguments += ["--recipe", "quick,epochs=2,batch_size=24", "--device", "cpu", "--threads", "1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "saam", *arguments]
+        + ["--out", str(tmp_path / "two")],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("saved:") == done.stdout.count("epoch 2/2") == 1
+    assert run(*arguments, "--out", tmp_path / "one") == 0
+    configs = [json.loads((tmp_path / folder / "config.json").read_text()) for folder in ("one", "two")]
+    tests = [config.pop("test") for config in configs]
+    assert configs[0] == configs[1]
+    assert tests[1] == pytest.approx(tests[0], rel=1e-4)
+    one, two = (saam.load(tmp_path / folder).state_dict() for folder in ("one", "two"))
+    torch.testing.assert_close(two, one, rtol=1e-3, atol=1e-5)
+    fresh = saam.create_model("timm:test_convnext", attention="se", num_classes=10, start="identity", seed=0)
+    assert any(not torch.allclose(value, one[name], atol=1e-3) for name, value in fresh.state_dict().items())

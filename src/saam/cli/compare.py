@@ -8,16 +8,16 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from saam._core.devices import best_device
 from saam._core.options import parse_options
 from saam.cli.executors import Where, executor_of
-from saam.cli.numbers import Count, Whole, seconds
+from saam.cli.numbers import Count, Whole, seconds, slots
 from saam.cli.outputs import default_out
 from saam.cli.report import conclude
-from saam.cli.screen import screen, show_data, shown
+from saam.cli.screen import AsJson, print_json, screen, show_data, shown
 from saam.comparison import ACCURACY, LOSS, Plan, compare
 from saam.comparison.schedule import MOST_SEEDS
 from saam.comparison.store import load_plan
+from saam.report.document import document
 from saam.training import create_recipe
 
 __all__ = ["command"]
@@ -48,7 +48,9 @@ def command(
     max_seeds: Count = 40,
     budget: str = "",
     delta: float = 0.5,
+    track: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     quiet: bool = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare attentions on images, and write a report.
 
@@ -110,7 +112,11 @@ def command(
     budget
         Time after which no seed is added, as in "90m" or "2h".
     delta
-        Arms that differ by less than this are equivalent, in points of accuracy.
+        Arms that differ by less are equivalent, in points of accuracy.
+    track
+        Log every run to tensorboard, wandb or mlflow; several may be named.
+    as_json
+        Print one JSON document, and nothing else on standard output.
     quiet
         Print only the table and the verdicts.
     """
@@ -126,9 +132,8 @@ def command(
         chosen = _plan(data, model, arms, count, recipe, where, start, reference, focus)
         chosen = replace(chosen, metrics=(replace(ACCURACY, delta=delta), LOSS))
     out = out or _default_out(chosen)
-    devices = device or ((str(best_device()),) if jobs_per_device > 1 and executor == "processes" else ())
     limit = seconds(budget) if budget else inf
-    console = screen()
+    console = screen(errors=as_json)
 
     runs_on = executor_of(executor, address=address, threads=threads, device=device, jobs_per_device=jobs_per_device)
 
@@ -139,16 +144,19 @@ def command(
             workers=workers,
             threads=threads,
             executor=pool,
-            device=[name for name in devices for _ in range(jobs_per_device)] or None,
+            device=slots(device, jobs_per_device) if executor == "processes" else list(device) or None,
             costs=costs,
             retry=retry,
             max_seeds=max_seeds if until_told else None,
             budget=limit,
+            track=track,
             on_data=None if quiet else partial(show_data, console),
             on_progress=show,
         )
     console.print()
     conclude(console, out, comparison)
+    if as_json:
+        print_json(document(comparison))
 
 
 def _plan(

@@ -4,27 +4,32 @@ import inspect
 import re
 from collections.abc import Callable, Iterable
 from textwrap import fill
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
 
-from saam.cli.screen import screen
+from saam.cli.screen import AsJson, print_json, screen
 
 __all__ = ["command"]
 
 Kind = Literal["attentions", "squeezes", "data", "models", "recipes"]
 
 
-def command(kind: Kind = "attentions", /) -> None:
-    """List the available attentions, squeezes, data sets, models or recipes.
+def command(kind: Kind = "attentions", /, *, as_json: AsJson = False) -> None:
+    """Show the registered attentions, squeezes, data sets, models or recipes.
 
     Parameters
     ----------
     kind
         What to list.
+    as_json
+        Print one JSON document, and nothing else on standard output.
     """
-    _LISTS[kind](screen())
+    if as_json:
+        print_json(_DOCUMENTS[kind]())
+    else:
+        _LISTS[kind](screen())
 
 
 def _attentions(console: Console) -> None:
@@ -52,14 +57,35 @@ def _attentions(console: Console) -> None:
         console.print(note)
 
 
+def _attention_documents() -> list[dict[str, Any]]:
+    from saam.nn import attention_record, list_attentions
+
+    return [
+        {
+            "name": record.name,
+            "description": record.description,
+            "placement": record.placement,
+            "paper": record.paper,
+            "arxiv": record.arxiv or None,
+            "squeeze": "squeeze" in inspect.signature(record.build).parameters,
+            "parameters": record.parameters(64, **record.options_at(size=8)),
+        }
+        for record in map(attention_record, list_attentions())
+    ]
+
+
 def _squeezes(console: Console) -> None:
+    _print_pairs(console, _squeeze_lines().items())
+
+
+def _squeeze_lines() -> dict[str, str]:
     from saam.nn import create_squeeze, list_squeezes
 
     def line(name: str) -> str:
         text = inspect.getdoc(type(create_squeeze(name, 64, size=8))) or ""
         return re.split(r":? \(B, C, H, W\)|, see |\.?\n", text)[0].rstrip(".")
 
-    _print_pairs(console, [(name, line(name)) for name in list_squeezes()])
+    return {name: line(name) for name in list_squeezes()}
 
 
 def _data(console: Console) -> None:
@@ -78,6 +104,25 @@ def _data(console: Console) -> None:
         "validation, test: share or number of training images to draw for it; limit: most images per split.",
     ):
         console.print(fill(note, console.width))
+
+
+def _data_documents() -> list[dict[str, Any]]:
+    from saam.data import data_options, data_record, list_data
+
+    def options(name: str) -> dict[str, Any] | None:
+        try:
+            return {option: value if _is_plain(value) else None for option, value in data_options(name).items()}
+        except ModuleNotFoundError:
+            return None
+
+    return [
+        {"name": name, "description": data_record(name).description, "options": options(name)} for name in list_data()
+    ]
+
+
+def _is_plain(value: Any) -> bool:
+    entries = value if isinstance(value, list | tuple) else [value]
+    return all(isinstance(entry, str | int | float | bool | None) for entry in entries)
 
 
 def _models(console: Console) -> None:
@@ -103,6 +148,29 @@ def _print_pairs(console: Console, pairs: Iterable[tuple[str, str]]) -> None:
     console.print(table)
 
 
+def _named(pairs: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"name": name, "description": text} for name, text in pairs]
+
+
+def _model_documents() -> list[dict[str, str]]:
+    from saam.models import list_models
+
+    return [{"name": name} for name in list_models()]
+
+
+def _recipe_documents() -> list[dict[str, str]]:
+    from saam.training import recipes
+
+    return _named(recipes().items())
+
+
+_DOCUMENTS: dict[Kind, Callable[[], Any]] = {
+    "attentions": _attention_documents,
+    "squeezes": lambda: _named(_squeeze_lines().items()),
+    "data": _data_documents,
+    "models": _model_documents,
+    "recipes": _recipe_documents,
+}
 _LISTS: dict[Kind, Callable[[Console], None]] = {
     "attentions": _attentions,
     "squeezes": _squeezes,

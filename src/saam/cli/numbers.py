@@ -5,7 +5,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter, validators
 
-__all__ = ["Count", "Whole", "seconds"]
+from saam._core.devices import best_device
+
+__all__ = ["Count", "Whole", "seconds", "slots"]
 
 
 def _whole(kind: Any, tokens: Sequence[Any]) -> int:
@@ -39,6 +41,12 @@ def seconds(text: str) -> float:
     if not 0 < value < float("inf"):
         raise ValueError(f"expected a time above 0, got {text[:40]!r}")
     return value
+
+
+def slots(devices: Sequence[str], jobs_per_device: int) -> list[str] | None:
+    """Return the device of each run at a time; None leaves both to the driver."""
+    named = list(devices) or ([str(best_device())] if jobs_per_device > 1 else [])
+    return [name for name in named for _ in range(jobs_per_device)] or None
 
 
 Whole = Annotated[int, Parameter(converter=_whole)]

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from saam._core.options import parse_options
 from saam.cli.numbers import Count
-from saam.cli.screen import screen
+from saam.cli.screen import AsJson, print_json, screen
 from saam.comparison import PLAIN, Arm, measure_costs
 from saam.models import create_model
 from saam.training import create_recipe
@@ -25,6 +25,7 @@ def command(
     channels_last: bool = False,
     threads: Count = 1,
     device: str | None = None,
+    as_json: AsJson = False,
 ) -> None:
     """Measure the costs of attentions in one network, relative to the plain network.
 
@@ -45,7 +46,9 @@ def command(
     threads
         Number of threads on the CPU.
     device
-        Torch device. Default: the best one.
+        As torch names it; the best there is.
+    as_json
+        Print one JSON document, and nothing else on standard output.
     """
     name, options = parse_options(model)
     labels = dict.fromkeys((PLAIN, *(Arm(arm).label for arm in arms)))
@@ -56,6 +59,9 @@ def command(
         threads=threads,
         device=device,
     )
+    if as_json:
+        print_json({"model": model, "where": where, "costs": [cost.to_json() for cost in costs]})
+        return
     table = Table(box=None, pad_edge=False, title=f"{model}, batch {batch_size} of {size}x{size}", title_justify="left")
     for heading in (
         "arm",

@@ -1,33 +1,49 @@
-"""``saam report``: write the report of a comparison again."""
+"""``saam report``: the report of a comparison or a study anew."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
 
 from saam._core.errors import printable
 from saam.cli.outputs import newest
-from saam.cli.screen import screen
+from saam.cli.screen import AsJson, print_json, screen
 from saam.comparison import Comparison, load_comparison
+from saam.comparison.study import Study, study_results
 from saam.report import table, verdicts, write_report
+from saam.report.document import document, study_document
 from saam.report.examples import comparison_strip
 from saam.report.over_images import over_images
+from saam.report.study import study_table, write_study_report
 
-__all__ = ["command", "conclude"]
+__all__ = ["command", "conclude", "conclude_study"]
 
 
-def command(folder: Path | None = None, /) -> None:
-    """Print the table of a comparison, finished or not, and write its report.html again.
+def command(folder: Path | None = None, /, *, as_json: AsJson = False) -> None:
+    """Print the table of a comparison or a study, finished or not, and write its report.html anew.
 
     Parameters
     ----------
     folder
-        Folder of the comparison. Default: the newest one in this folder.
+        Where saam compare or saam study kept the results; the newest here.
+    as_json
+        Print one JSON document, and nothing else on standard output.
     """
-    folder = folder or newest("plan.json")
+    folder = folder or newest("plan.json", "study.json")
+    console = screen(errors=as_json)
+    if (folder / "study.json").is_file():
+        study, results = study_results(folder)
+        for name, comparison in results.items():
+            conclude(console, folder / name, comparison)
+        conclude_study(console, folder, study, results)
+        if as_json:
+            print_json(study_document(study, results))
+        return
     comparison = load_comparison(folder)
-    console = screen()
     console.print(table(comparison))
     conclude(console, folder, comparison)
+    if as_json:
+        print_json(document(comparison))
 
 
 def conclude(console: Console, folder: Path, comparison: Comparison) -> None:
@@ -41,4 +57,11 @@ def conclude(console: Console, folder: Path, comparison: Comparison) -> None:
         console.print(printable(sentence), soft_wrap=True)
     images = over_images(folder, comparison)
     write_report(folder / "report.html", comparison, strip=strip, no_strip=no_strip, images=images)
+    console.print(f"report: {printable(str(folder / 'report.html'))}", soft_wrap=True)
+
+
+def conclude_study(console: Console, folder: Path, study: Study, results: Mapping[str, Comparison]) -> None:
+    """Print the table of a study and write its page."""
+    console.print(study_table(results))
+    write_study_report(folder / "report.html", study, results)
     console.print(f"report: {printable(str(folder / 'report.html'))}", soft_wrap=True)

@@ -1,10 +1,13 @@
 """Output of the commands: the screen, and a live view of a comparison."""
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Annotated, Any
 
+from cyclopts import Parameter
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -15,15 +18,26 @@ from saam.data import Splits
 from saam.report import table
 from saam.report.words import duration, few_images
 
-__all__ = ["screen", "show_data", "shown"]
+__all__ = ["AsJson", "print_json", "screen", "show_data", "shown"]
+
+AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 
 
-def screen() -> Console:
-    """Return standard output for rich: at least 100 columns wide, unless a terminal or COLUMNS sets the width."""
-    console = Console(highlight=False, markup=False)
+def screen(*, errors: bool = False) -> Console:
+    """Return standard output as rich knows it: 100 columns or more, unless a terminal or COLUMNS says how many.
+
+    Args:
+        errors: standard error in its place.
+    """
+    console = Console(highlight=False, markup=False, stderr=errors)
     if not console.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
         console.width = max(console.width, 100)
     return console
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document on standard output."""
+    print(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def show_data(console: Console, splits: Splits) -> None:

@@ -1,22 +1,25 @@
 """``saam study``: a grid of comparisons."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from math import inf
+from math import inf, isfinite
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.console import Console
 from rich.table import Table
 
 from saam.cli.executors import Where, executor_of
-from saam.cli.numbers import Count, seconds
-from saam.cli.screen import screen, show_data, shown
-from saam.comparison.forecast import forecast
-from saam.comparison.study import load_study, run_study
-from saam.report import write_report
-from saam.report.over_images import over_images
-from saam.report.study import study_table, write_study_report
-from saam.report.words import count, duration
+from saam.cli.numbers import Count, seconds, slots
+from saam.cli.report import conclude, conclude_study
+from saam.cli.screen import AsJson, print_json, screen, show_data, shown
+from saam.comparison import Comparison, Plan
+from saam.comparison.forecast import Forecast, forecast
+from saam.comparison.study import Study, check_networks, load_study, run_study
+from saam.report.document import forecast_document, study_document
+from saam.report.words import MISSING, count, duration
 
 __all__ = ["command"]
 
@@ -37,6 +40,8 @@ def command(
     costs: bool = True,
     retry: bool = False,
     budget: str = "",
+    track: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    as_json: AsJson = False,
 ) -> None:
     """Run a study from one file: models x data sets x arms x seeds, with one report over all of them.
 
@@ -70,55 +75,94 @@ def command(
     retry
         Repeat runs that failed before.
     budget
-        Time after which no seed is added, as in "90m" or "2h".
+        Add no seed after this time, as in "90m" or "2h".
+    track
+        Log every run to tensorboard, wandb or mlflow; several may be named.
+    as_json
+        Print one JSON document, and nothing else on standard output.
     """
     chosen = load_study(study)
     places = dict(_place(text) for text in data)
-    if unknown := places.keys() - {text.partition(",")[0] for text in chosen.data}:
+    if unknown := places.keys() - {text.partition(",")[0].strip() for text in chosen.data}:
         raise ValueError(
             f"--data {sorted(unknown)[0]}=...: the study has no such data set, only {', '.join(chosen.data)}"
         )
-    devices = [name for name in device for _ in range(jobs_per_device)]
-    console = screen()
+    limit = seconds(budget) if budget else inf
+    devices = slots(device, jobs_per_device)
+    console = screen(errors=as_json)
     if dry_run:
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for name in ("comparison", "runs", "time", "memory a run", "disk", "smallest difference"):
-            table.add_column(name, justify="left" if name == "comparison" else "right", no_wrap=True)
-        for name, plan in chosen.cells(places).items():
-            told = forecast(plan, workers=workers, threads=threads, device=devices or None)
-            table.add_row(
-                name,
-                str(told.runs),
-                duration(told.seconds),
-                f"{count(told.memory)}B",
-                f"{count(told.disk)}B",
-                f"{told.difference:.2f} {plan.metrics[0].difference_unit}",
-            )
-        console.print(table)
+        check_networks(chosen)
+        measure = partial(forecast, workers=workers, threads=threads, device=devices)
+        told = {name: measure(plan) for name, plan in chosen.cells(places).items()}
+        if as_json:
+            print_json(forecast_document(told))
+        else:
+            _show_forecast(console, chosen, told)
         return
     out = out or Path(f"saam-{Path(study).stem}")
-    run_cell = partial(
-        run_study,
-        chosen,
-        out,
-        places=places,
-        workers=workers,
-        threads=threads,
-        device=devices or None,
-        costs=costs,
-        retry=retry,
-        budget=seconds(budget) if budget else inf,
-        on_data=partial(show_data, console),
-    )
+
+    @contextmanager
+    def on_cell(name: str, plan: Plan) -> Iterator[Callable[[Comparison], None]]:
+        console.print(f"\n{name}: {', '.join(plan.arms)}", style="bold", soft_wrap=True)
+        with shown(console) as show:
+            yield show
+
     runs_on = executor_of(executor, address=address, threads=threads, device=device, jobs_per_device=jobs_per_device)
-    with runs_on as pool, shown(console) as show:
-        results = run_cell(executor=pool, on_progress=show)
+    with runs_on as pool:
+        results = run_study(
+            chosen,
+            out,
+            places=places,
+            on_cell=on_cell,
+            budget=limit,
+            workers=workers,
+            threads=threads,
+            executor=pool,
+            device=devices if executor == "processes" else list(device) or None,
+            costs=costs,
+            retry=retry,
+            track=track,
+            on_data=partial(show_data, console),
+        )
     for name, comparison in results.items():
-        images = over_images(out / name, comparison)
-        write_report(out / name / "report.html", comparison, images=images)
-    console.print(study_table(results))
-    write_study_report(out / "report.html", chosen, results)
-    console.print(f"report: {out / 'report.html'}", soft_wrap=True)
+        console.print(f"\n{name}", style="bold", soft_wrap=True)
+        conclude(console, out / name, comparison)
+    console.print()
+    conclude_study(console, out, chosen, results)
+    if as_json:
+        print_json(study_document(chosen, results))
+
+
+def _show_forecast(console: Console, study: Study, told: dict[str, Forecast]) -> None:
+    """Tabulate what each comparison takes, and what all do; on a narrow screen names are folded."""
+    unit = next(iter(study.cells().values())).metrics[0].difference_unit
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("comparison", "runs", "time", "memory\na run", "disk", "smallest\ndifference"):
+        left = name == "comparison"
+        table.add_column(name, justify="left" if left else "right", no_wrap=not left, overflow="fold")
+
+    def row(name: str, each: Forecast) -> None:
+        smallest = f"{each.difference:.2f} {unit}" if isfinite(each.difference) else MISSING
+        sizes = (f"{count(each.memory)}B", f"{count(each.disk)}B")
+        table.add_row(name, f"{each.runs:,}", duration(each.seconds), *sizes, smallest)
+
+    for name, each in told.items():
+        row(name, each)
+    if len(told) > 1:
+        every = told.values()
+        row(
+            "all",
+            Forecast(
+                runs=sum(each.runs for each in every),
+                seconds=sum(each.seconds for each in every),
+                memory=max(each.memory for each in every),
+                disk=sum(each.disk for each in every),
+                difference=inf,
+            ),
+        )
+    console.print(table)
+    if study.until_told:
+        console.print(f"At least: seeds are added until the arms are told, up to {study.max_seeds}.", soft_wrap=True)
 
 
 def _place(text: str) -> tuple[str, str]:

@@ -33,6 +33,7 @@ from saam.training import (
     together,
     writable,
 )
+from saam.training.tracking import TrackedRun, require_trackers
 
 __all__ = ["command"]
 
@@ -51,6 +52,7 @@ def command(
     threads: Count | None = None,
     device: str | None = None,
     again: bool = False,
+    track: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
 ) -> None:
     """Train a network, and save it with its settings, its learning curve and its test score.
 
@@ -85,8 +87,11 @@ def command(
     device
         Torch device. Default: the best one.
     again
-        Train again if the folder holds this training, finished.
+        Train again what is finished.
+    track
+        Log the curves to tensorboard, wandb or mlflow; several may be named.
     """
+    require_trackers(track)
     name, changes = parse_options(recipe or ("finetune" if pretrained else "demo"))
     chosen = create_recipe(name, **changes)
     (data_name, data_options), (model_name, model_options) = parse_options(data), parse_options(model)
@@ -117,7 +122,8 @@ def command(
         "recipe": chosen.to_dict(),
         "seed": seed,
     }
-    identity = _identity(json.loads(json.dumps(settings)))
+    kept = json.loads(json.dumps(settings))
+    identity = _identity(kept)
     out = out or default_out(data_name, model_name, identity)
     console = screen()
     if chosen.precision == "auto":
@@ -130,6 +136,13 @@ def command(
     with together(device) as group, threads_set(threads), writable(out):
         console.quiet = group.rank > 0
         show_data(console, splits)
+        title = f"{model} on {Path(data_name).name}"
+        logs = [
+            TrackedRun(
+                each, out, project=f"saam {title}", name=f"{attention} seed {seed}", group=attention, config=kept
+            )
+            for each in (track if group.rank == 0 else ())
+        ]
 
         def show(epoch: EpochRecord) -> None:
             console.print(
@@ -139,6 +152,8 @@ def command(
                 f"{epoch.seconds:.1f} s{_scores(epoch)}",
                 soft_wrap=True,
             )
+            for log in logs:
+                log.log(epoch.epoch, {key: value for key, value in asdict(epoch).items() if key != "epoch"})
 
         state = out / "state.pt"
         fitted = fit(
@@ -157,6 +172,8 @@ def command(
         if group.rank == 0:
             save_checkpoint(out, network, {**settings, "test": asdict(test)}, fitted.result.curve)
             state.unlink(missing_ok=True)
+        for log in logs:
+            log.finish({f"test/{key}": value for key, value in asdict(test).items()})
         console.print(
             f"test: {test.accuracy:.2f} % of {test.count} images, log-loss {test.loss:.3f} nats", soft_wrap=True
         )

@@ -11,12 +11,12 @@ from saam._core.options import parse_options
 from saam.explain.score_maps import has_scores
 from saam.nn import attention_record, create_attention, list_attentions, parse_attention
 
-__all__ = ["PLAIN", "WIDER", "WIDER_TIME", "Arm", "is_own"]
+__all__ = ["CONTROLS", "PLAIN", "WIDER", "WIDER_TIME", "Arm", "is_own"]
 
 PLAIN = "none"
 WIDER = "wider"
 WIDER_TIME = "wider:time"
-_CONTROLS = (PLAIN, WIDER, WIDER_TIME)
+CONTROLS = (PLAIN, WIDER, WIDER_TIME)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Arm:
             raise ValueError(f"{error}; separate arms by spaces, as in: none se saam,heads=4") from None
         if name in (WIDER, WIDER_TIME) and options:
             raise ValueError(f"{name!r} takes no option, got {self.label!r}")
-        if name not in _CONTROLS and not is_own(name):
+        if name not in CONTROLS and not is_own(name):
             parse_attention(name)
         label = ",".join([name, *(f"{option}={value}" for option, value in sorted(options.items()))])
         object.__setattr__(self, "label", label)
@@ -75,8 +75,8 @@ class Arm:
 
     @property
     def plain(self) -> bool:
-        """Whether the arm has no attention, except perhaps in the head."""
-        return self.name in _CONTROLS
+        """Whether the arm has no attention, save perhaps in the head."""
+        return self.name in CONTROLS
 
     @property
     def attention(self) -> str:
@@ -97,8 +97,8 @@ class Arm:
 
 
 def is_own(name: str) -> bool:
-    """Return whether a name is the ``package.module:Name`` of the user's own code, and not a registered attention."""
-    families = {known.partition(":")[0] for known in (*_CONTROLS, *list_attentions())}  # "gc:mul" is registered
+    """Whether a name is the ``package.module:Name`` of the user's own code, and no attention that is registered."""
+    families = {known.partition(":")[0] for known in (*CONTROLS, *list_attentions())}  # "gc:mul" is registered
     return is_reference(name) and name.partition(":")[0] not in families
 
 

@@ -10,6 +10,7 @@ from saam.comparison.metrics import Metric
 from saam.comparison.plan import Plan
 from saam.comparison.store import Comparison
 from saam.comparison.task import TaskPlan
+from saam.comparison.tracking import tracked
 from saam.training import Recipe, create_recipe
 
 __all__ = ["compare"]
@@ -31,6 +32,7 @@ def compare(
     start: str = "identity",
     reference: str = "",
     focus: str = "",
+    track: str | Sequence[str] = (),
     **settings: Any,
 ) -> Comparison:
     """Compare attentions: train each with the same seeds, and store the results in a folder.
@@ -56,23 +58,26 @@ def compare(
         start: "identity" or "default".
         reference: The arm to compare the others with.
         focus: The arm that the report is about.
-        settings: Arguments of `saam.comparison.driver.drive`: workers, threads, executor, device, costs, retry,
-            max_seeds, budget and the callbacks.
+        track: "tensorboard", "wandb" or "mlflow", or several: logs the curve of every run there while it trains.
+        settings: Of `saam.comparison.driver.drive`: workers, threads, executor, device, costs, retry, max_seeds, budget
+            and the callbacks.
 
     Returns:
         The comparison.
 
     Raises:
-        TypeError: If there is no folder for the results, or none of plan, data and metrics is given.
-        ValueError: If a model, data set, attention or option does not exist, or the folder holds another comparison.
-        OSError: If the folder cannot be written.
+        TypeError: No folder for the results, or neither a plan, nor data, nor metrics.
+        ValueError: A model, a data set, an attention or an option that does not exist, or a folder that holds another
+            comparison.
+        ModuleNotFoundError: A tracker is not installed.
+        OSError: The folder cannot be written.
     """
     if out is None and (metrics or isinstance(what, Plan | TaskPlan)):
         data, out = None, data
     if out is None:
         raise TypeError("expected a folder for the results: pass out=")
     if isinstance(what, Plan | TaskPlan):
-        return drive(what, out, **settings)
+        return _run(what, Path(out), track, settings)
     sides: dict[str, Any] = {
         "arms": arms,
         "seeds": tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
@@ -86,7 +91,7 @@ def compare(
                 f"{what if isinstance(what, str) else getattr(what, '__name__', what)!r} alone"
             )
         task = TaskPlan(task=what, metrics=tuple(metrics), options=dict(options or {}), **sides)  # type: ignore[arg-type]
-        return drive(task, out, **settings)
+        return _run(task, Path(out), track, settings)
     data, data_options = parse_options(str(data))
     model, model_options = parse_options(what) if isinstance(what, str) else (what, {})
     if isinstance(recipe, str):
@@ -102,4 +107,9 @@ def compare(
         start=start,  # type: ignore[arg-type]
         **{**sides, **({"metrics": tuple(metrics)} if metrics else {})},
     )
-    return drive(plan, out, **settings)
+    return _run(plan, Path(out), track, settings)
+
+
+def _run(plan: Plan | TaskPlan, out: Path, track: str | Sequence[str], settings: Mapping[str, Any]) -> Comparison:
+    with tracked(track, out, settings) as chosen:
+        return drive(plan, out, **chosen)

@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
-from math import sqrt
+from math import ceil, sqrt
 from typing import Any
 
 import torch
@@ -20,7 +20,8 @@ from saam.comparison.plan import Plan
 
 __all__ = ["with_controls"]
 
-_TIMED = 6  # widths whose step is timed, up to that of twice the arm's extra parameters and beyond
+_TIMED = 6  # widths whose step is timed beside each other
+_UNITS = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # of the width, between two of them
 
 
 def with_controls(
@@ -37,7 +38,7 @@ def with_controls(
 
     Args:
         plan: what is compared; returned as it is where it has no such arm.
-        known: aliases that the folder of the comparison has already; a time is not measured twice.
+        known: widths that the folder of the comparison has for this focus arm; they are not looked for twice.
         classes: of the data.
         image_size: (H, W) of the images.
         images: to train on; no batch has more.
@@ -45,42 +46,60 @@ def with_controls(
         device: for the time.
 
     Raises:
-        ValueError: the backbone cannot be widened (it has no ``width``), or the focus arm is a control itself.
+        ValueError: the backbone cannot be widened (it has no ``width``), the focus arm has no attention, or is slower
+            than every backbone that was tried.
     """
     wanted = [arm for arm in (WIDER, WIDER_TIME) if arm in plan.arms]
     if not wanted:
         return plan
-    if plan.arm(plan.focus).plain:
-        raise ValueError(f"{wanted[0]!r} is as large as the focus arm, which is {plan.focus!r}: choose another focus")
+    focus = plan.arm(plan.focus)
+    if focus.plain and focus.head is None:
+        raise ValueError(
+            f"{wanted[0]!r} is as costly as the focus arm, but that is {plan.focus!r}, which has no attention: choose "
+            "another focus arm, as in --focus se (focus='se')"
+        )
     base = _widths(build_model(plan, PLAIN, seed=0, classes=classes), plan)
     aliases = dict(plan.aliases)
     if WIDER in wanted:
-        aliases[WIDER] = _spelled(_as_large(plan, base, _parameters(plan, plan.focus, classes), classes))
+        aliases[WIDER] = known.get(WIDER) or _spelled(_as_large(plan, base, classes))
     if WIDER_TIME in wanted:
         settings = {"image_size": image_size, "threads": threads, "device": device}
         aliases[WIDER_TIME] = known.get(WIDER_TIME) or _spelled(_as_slow(plan, base, classes, images, settings))
     return replace(plan, aliases=aliases)
 
 
-def _as_large(plan: Plan, base: tuple[int, ...], target: int, classes: int) -> tuple[int, ...]:
-    """Return the widths with the fewest parameters that are at least the target, among those near the right scale."""
-    scale = sqrt(target / _parameters(plan, _spelled(base), classes))
-    ranges = [range(max(width, int(scale * width) - 1), int(scale * width) + 3) for width in base]
+def _as_large(plan: Plan, base: tuple[int, ...], classes: int) -> tuple[int, ...]:
+    """Return the widths with the fewest parameters that are at least the focus arm's, among those near a common scale.
+
+    Parameters grow between linearly and quadratically in the width; the scale is found by halving.
+    """
+    target = _parameters(plan, plan.focus, classes)
+    ratio = max(1.0, target / _parameters(plan, _spelled(base), classes))
+    low, scale = sqrt(ratio) - 1 / max(base), ratio
+    while (scale - low) * max(base) > 1 / 2:
+        middle = (low + scale) / 2
+        widths = tuple(ceil(middle * width) for width in base)
+        low, scale = (low, middle) if _parameters(plan, _spelled(widths), classes) >= target else (middle, scale)
+    ranges = [range(max(width, int(scale * width) - 1), ceil(scale * width) + 2) for width in base]
     sizes = {widths: _parameters(plan, _spelled(widths), classes) for widths in product(*ranges)}
     return min((widths for widths, size in sizes.items() if size >= target), key=lambda widths: sizes[widths])
 
 
 def _as_slow(plan: Plan, base: tuple[int, ...], classes: int, images: int, settings: dict[str, Any]) -> tuple[int, ...]:
     """Return the least of some widths whose training step takes as long as that of the focus arm."""
-    candidates = {_spelled(base): base}
-    for step in range(1, _TIMED + 1):
-        widths = tuple(width + max(1, round(step * width / 16)) for width in base)
-        candidates[_spelled(widths)] = widths
-    models = {arm: build_model(plan, arm, seed=0, classes=classes) for arm in (PLAIN, plan.focus, *candidates)}
     recipe = plan.recipe.replace(batch_size=min(plan.recipe.batch_size, images))
-    ratios = {cost.arm: cost.train_step_ratio for cost in measure_costs(models, recipe, seconds=30.0, **settings)}
-    slow = [widths for arm, widths in candidates.items() if ratios[arm] >= ratios[plan.focus]]
-    return slow[0] if slow else list(candidates.values())[-1]
+    for unit in _UNITS:
+        grown = [tuple(width + ceil(step * unit * width) for width in base) for step in range(_TIMED + 1)]
+        candidates = {_spelled(widths): widths for widths in grown}
+        models = {arm: build_model(plan, arm, seed=0, classes=classes) for arm in (PLAIN, plan.focus, *candidates)}
+        ratios = {cost.arm: cost.train_step_ratio for cost in measure_costs(models, recipe, seconds=30.0, **settings)}
+        slow = [widths for arm, widths in candidates.items() if ratios[arm] >= ratios[plan.focus]]
+        if slow:
+            return slow[0]
+    raise ValueError(
+        f"{plan.focus!r} is slower than {plan.model} at four times its width, so it has no control {WIDER_TIME!r}: "
+        "leave that arm out"
+    )
 
 
 def _parameters(plan: Plan, arm: str, classes: int) -> int:

@@ -30,6 +30,7 @@ from saam.comparison.leases import Leases
 from saam.comparison.plan import Plan
 from saam.comparison.precision import with_precision
 from saam.comparison.records import FailureRecord, RunRecord
+from saam.comparison.schedule import MOST_SEEDS
 from saam.comparison.statistics import undecided
 from saam.comparison.store import (
     Comparison,
@@ -107,7 +108,8 @@ def drive(
         costs: False leaves out the measurement. Those of a task of the user's own are never measured.
         retry: True tries again what failed before.
         max_seeds: where the plan's seeds leave arms undecided, more are added, one after the other up to this number,
-            to those arms and the reference. The verdict holds whenever that ends. None adds none.
+            to those arms and the reference. The verdict holds whenever that ends. An arm of which a run failed gets no
+            more. None adds none.
         budget: seconds after which no seed is added any more.
         on_data: called with the data, once they are loaded.
         on_record: called with the record of each run that finishes.
@@ -124,6 +126,8 @@ def drive(
     """
     if threads < 1 or (workers is not None and workers < 1):
         raise ValueError(f"expected at least one worker with one thread, got workers={workers} and threads={threads}")
+    if max_seeds is not None and not 0 < max_seeds <= MOST_SEEDS:
+        raise ValueError(f"expected max_seeds of 1 to {MOST_SEEDS:,}, or None, got {max_seeds}")
     require_threads(threads)
     begun = time.monotonic()
     out, devices = Path(out), [device] if device is None or isinstance(device, str) else list(device)
@@ -143,15 +147,12 @@ def drive(
             "device": place,
         }
         plan = with_precision(plan, known=kept_precision(out), **trial)
-        plan = with_controls(plan, known=kept_aliases(out), **trial)
+        plan = with_controls(plan, known=kept_aliases(out, plan.arm(plan.focus).label), **trial)
     check_setting(out, plan, setting.fingerprint)
     check_writable(out)
     costs_id = "" if isinstance(plan, TaskPlan) else _costs_id(plan, setting, threads, place)
     with _written(out):
-        folder = _Folder(out, plan, setting, costs_id)
-        for run_id in folder.failures if retry else ():
-            forget_failure(out, run_id)
-        folder.read()
+        folder = _Folder(out, plan, setting, costs_id, retry=retry)
     tell(folder.comparison())
     if not folder.missing() and max_seeds is None and not (costs and folder.unpriced()):
         return folder.comparison()
@@ -191,8 +192,9 @@ def drive(
 class _Folder:
     """What the folder of a comparison holds, kept in step with it."""
 
-    def __init__(self, out: Path, plan: Plan | TaskPlan, setting: _Setting, costs_id: str) -> None:
-        self.out, self.setting, self.costs_id = out, setting, costs_id
+    def __init__(self, out: Path, plan: Plan | TaskPlan, setting: _Setting, costs_id: str, *, retry: bool) -> None:
+        self.out, self.setting, self.costs_id, self.retry = out, setting, costs_id, retry
+        self.tried: set[str] = set()  # runs that failed here, and are not tried again
         self.costs = read_costs(out, costs_id)
         self.records: dict[str, RunRecord] = {}
         self.failures: dict[str, FailureRecord] = {}
@@ -204,17 +206,22 @@ class _Folder:
         fingerprint = self.setting.fingerprint
         self.ids = {(arm, seed): plan.run_id(arm, seed, fingerprint=fingerprint) for arm, seed in plan.schedule()}
         self.read()
+        for run_id in self.failures.keys() - self.tried if self.retry else ():
+            forget_failure(self.out, run_id)
+            del self.failures[run_id]
         check_metrics(self.out, plan, self.records.values())
         write_plan(self.out, plan, classes=self.setting.classes, runs=list(self.ids.values()), costs=self.costs_id)
 
     def add_seed(self, most: int) -> bool:
         """Add a seed to the arms that are not told apart from the reference; False if there is no need, or no more."""
         plan = self.plan
-        if len(plan.seeds) >= most or self.failures:
+        failed = {failure.arm for failure in self.failures.values()}
+        if len(plan.seeds) >= most or plan.reference in failed:
             return False
-        untold = {*undecided(self.records.values(), plan.reference, plan.metrics[:1]), plan.reference}
-        if len(untold) == 1:
+        untold = {*undecided(self.records.values(), plan.reference, plan.metrics[:1])} - failed
+        if not untold:
             return False
+        untold.add(plan.reference)
         stopped = {arm: plan.stopped.get(arm, len(plan.seeds)) for arm in plan.arms if arm not in untold}
         self._follow(replace(plan, seeds=(*plan.seeds, max(plan.seeds) + 1), stopped=stopped))
         return True
@@ -244,6 +251,7 @@ class _Folder:
         """
         if isinstance(result, FailureRecord):
             write_failure(self.out, result)
+            self.tried.add(result.id)
             self.failures[result.id] = result
             return
         record = result.record

@@ -3,11 +3,12 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil, inf
 from statistics import median
 
 import torch
 
-from saam._core.devices import best_device
+from saam._core.devices import best_device, require_device
 from saam._core.modes import mode
 from saam._core.random import generators_kept
 from saam.comparison.arm import PLAIN
@@ -30,12 +31,12 @@ class Forecast:
     """The forecast of a comparison.
 
     Attributes:
-        runs: Number of runs.
-        seconds: Time of all runs with the given parallelism, without the extra time of slow attention.
-        memory: Bytes that the tensors of one run hold.
-        disk: Bytes of all networks.
-        difference: The smallest true difference in the primary metric that the seeds can show with probability .8, if
-            paired differences spread as the plan expects.
+        runs: number of them.
+        seconds: of all runs, several at a time, as the plain backbone takes them; attention that is slow comes on top.
+        memory: bytes that the tensors of one run hold.
+        disk: bytes of all networks.
+        difference: the smallest true difference in the primary metric that the seeds can show with probability .8, if
+            paired differences spread as the plan expects; infinite with a single seed.
     """
 
     runs: int
@@ -50,6 +51,8 @@ def forecast(
 ) -> Forecast:
     """Measure a few training steps of the plain backbone and forecast the whole plan.
 
+    Seeds that are added later, until the arms are told, are not among it.
+
     Args:
         plan: The comparison.
         workers: Number of parallel runs; None means one per processor, or per device.
@@ -57,11 +60,13 @@ def forecast(
         device: Name for torch, or several.
 
     Raises:
-        ValueError: If a model or data set does not exist.
-        FileNotFoundError: If the data do not exist.
+        ValueError: a model, a data set or a device that does not exist.
+        FileNotFoundError: the data are not there.
     """
     devices = [device] if device is None or isinstance(device, str) else list(device)
-    place = best_device(devices[0])
+    for name in devices:
+        require_device(name)
+    place, recipe = best_device(devices[0]), plan.recipe
     splits = load_data(plan.data, **plan.data_options)
     model = build_model(plan, PLAIN, seed=0, classes=len(splits.classes))
     recipe = resolve_precision(
@@ -81,11 +86,12 @@ def forecast(
             times.append(time.perf_counter() - start)
     steps = len(splits.train) / size + (len(splits.validation) / size) / 3  # a forward pass is a third of a step
     parameters = sum(value.numel() * value.element_size() for value in model.state_dict().values())
-    runs, side_by_side = len(plan.schedule()), workers or max(len(devices), default_workers(threads, place))
+    runs = len(plan.schedule())
+    side_by_side = workers or (len(devices) if len(devices) > 1 else default_workers(threads, place))
     return Forecast(
         runs=runs,
-        seconds=median(times) * steps * recipe.epochs * runs / side_by_side,
+        seconds=median(times) * steps * recipe.epochs * ceil(runs / side_by_side),
         memory=memory,
         disk=runs * parameters,
-        difference=detectable(len(plan.seeds)) * plan.metrics[0].spread,
+        difference=detectable(len(plan.seeds)) * plan.metrics[0].spread if len(plan.seeds) > 1 else inf,
     )

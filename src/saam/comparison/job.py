@@ -56,7 +56,7 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
     "torchvision:googlenet": {"transform_input": True, "aux_logits": False},
     "torchvision:inception_v3": {"transform_input": True},
 }
-Tell = Callable[[int, int, dict[str, float]], object]  # epoch, epochs, numbers
+Tell = Callable[[int, int, dict[str, float], dict[str, float]], object]  # epoch, epochs, numbers to show, all numbers
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -112,10 +112,14 @@ def work(job: Job) -> Finished | FailureRecord:
         _imported(name)
     state = job.state if job.state is not None and job.state.parent.is_dir() else None
 
-    def tell(epoch: int, epochs: int, numbers: dict[str, float]) -> None:
+    curve: list[dict[str, float]] = []
+
+    def tell(epoch: int, epochs: int, shown: dict[str, float], numbers: dict[str, float]) -> None:
         if state is not None:
-            progress = ProgressRecord(job.arm, job.seed, epoch, epochs, numbers)
-            write_atomically({state.with_suffix(".json"): json.dumps(asdict(progress)).encode()})
+            file = state.with_suffix(".json")
+            curve[:] = [*(curve or _curve(file, epoch)), {"epoch": epoch, **numbers}]
+            progress = ProgressRecord(job.arm, job.seed, epoch, epochs, shown, tuple(curve))
+            write_atomically({file: json.dumps(asdict(progress)).encode()})
 
     try:
         with threads_set(job.threads):
@@ -130,8 +134,9 @@ def work(job: Job) -> Finished | FailureRecord:
 
 def _of_plan(job: Job, plan: Plan, state: Path | None, tell: Tell) -> Finished:
     def on_epoch(epoch: EpochRecord) -> None:
-        numbers = {name: getattr(epoch, name) for name in ("train_loss", "validation_accuracy", "seconds")}
-        tell(epoch.epoch, plan.recipe.epochs, numbers)
+        numbers = {name: value for name, value in asdict(epoch).items() if name not in ("epoch", "observed")}
+        shown = {name: numbers[name] for name in ("train_loss", "validation_accuracy", "seconds")}
+        tell(epoch.epoch, plan.recipe.epochs, shown, numbers)
 
     done = run(plan, job.arm, job.seed, device=job.device, on_epoch=on_epoch, state=state)
     scores = {"accuracy": 100 * done.scores.correct.half(), "loss": done.scores.losses.half()}
@@ -149,7 +154,7 @@ def _of_task(job: Job, plan: TaskPlan, state: Path | None, tell: Tell) -> Finish
         if kept is not None:
             content = {"curve": curve, "seconds": seconds + time.perf_counter() - start}
             write_atomically({kept: json.dumps(content).encode()})
-        tell(epoch, epochs, numbers)
+        tell(epoch, epochs, numbers, numbers)
 
     folder = None if state is None else state.with_suffix("")
     if folder is not None:
@@ -221,6 +226,15 @@ def _imported(name: str) -> Any:
         return resolve(name)
     except Exception as error:  # a module of the user's own may raise anything
         raise ImportError(str(error) if isinstance(error, ValueError) else f"{name}: {error!r}") from error
+
+
+def _curve(file: Path, epoch: int) -> list[dict[str, float]]:
+    """Return what a run that goes on has told of the epochs before this one."""
+    try:
+        kept = ProgressRecord.from_json(json.loads(file.read_text()))
+    except (OSError, ValueError):  # it has just begun
+        return []
+    return [entry for entry in kept.curve if entry["epoch"] < epoch]
 
 
 def _weights(model: nn.Module) -> bytes:

@@ -117,9 +117,10 @@ class ProgressRecord:
     """The progress of a run.
 
     Attributes:
-        arm: Arm of the run; ``seed`` is its seed.
-        epoch: The last finished epoch, out of ``epochs``.
-        numbers: Numbers of that epoch by name, such as losses.
+        arm: of the run, and ``seed``.
+        epoch: the last one that is finished, of so many ``epochs``.
+        numbers: of that epoch, such as losses, by name.
+        curve: one mapping per epoch so far: numbers by name, "epoch" among them.
     """
 
     arm: str
@@ -127,6 +128,7 @@ class ProgressRecord:
     epoch: int
     epochs: int
     numbers: dict[str, float]
+    curve: tuple[dict[str, Any], ...] = ()
 
     @classmethod
     def from_json(cls, values: object) -> Self:
@@ -140,6 +142,7 @@ class ProgressRecord:
             _usual(value, None) for value in record["numbers"].values()
         ):
             raise ValueError(f"expected epochs and numbers by name, got {record!r:.200}")
+        _check_curve(record.get("curve", ()))
         return cls(**record)
 
 

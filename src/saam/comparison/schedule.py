@@ -6,7 +6,7 @@ from typing import Any
 
 from saam._core.errors import printable, unknown
 from saam._core.objects import reference_to
-from saam.comparison.arm import PLAIN, WIDER, Arm, is_own
+from saam.comparison.arm import CONTROLS, PLAIN, WIDER, Arm, is_own
 from saam.nn import list_attentions
 
 __all__ = ["MOST_SEEDS", "checked_sides", "schedule"]
@@ -52,6 +52,8 @@ def checked_sides(
         if label and label != spelled:
             if label != printable(label) or not label.strip():
                 raise ValueError(f"an arm needs a label that can be printed, got {printable(label)!r}")
+            if label in CONTROLS:
+                raise ValueError(f"the label {label!r} is that of a control: give {spelled!r} another one")
             aliases[label] = Arm(spelled).label
             labels.append(label)
         else:

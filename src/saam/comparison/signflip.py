@@ -14,7 +14,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
 
 __all__ = ["EXACT_SEEDS", "detectable", "holm", "sign_flip", "sign_flip_interval"]
 
@@ -103,6 +102,8 @@ def detectable(n: int) -> float:
     Args:
         n: Two or more.
     """
+    from scipy import optimize, stats  # here, for the workers of a comparison need none of it
+
     critical = stats.t.ppf(1 - ALPHA / 2, n - 1)
     # The other tail of the noncentral t is below 1e-4 here and is ignored.
     shift = optimize.brentq(lambda shift: stats.nct.sf(critical, n - 1, shift) - POWER, 0.0, 30.0)

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
 from saam._core.errors import unknown
 from saam.comparison.anytime import ALPHA, confidence_sequence, direction, e_value, seeds_to_go
@@ -220,6 +219,8 @@ def seeds_needed(comparisons: int) -> int:
 
 
 def _arm(arm: str, metric: Metric, values: dict[int, float]) -> ArmSummary:
+    from scipy import stats  # here, for the workers of a comparison need none of it
+
     n = len(values)
     scores = np.array(list(values.values()))
     mean = float(scores.mean())
@@ -269,7 +270,9 @@ def _difference(
 
 
 def _ahead(d: Sequence[float], metric: Metric) -> float:
-    """Return the probability that the next difference is a gain; (d_new - mean) / (s sqrt(1 + 1/n)) has Student's t."""
+    """Probability that the next difference is a gain; (d_new - mean) / (s sqrt(1 + 1/n)) has Student's t."""
+    from scipy import stats
+
     n = len(d)
     if n < 2 or not np.isfinite(d).all():
         return math.nan

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -30,6 +30,9 @@ from saam.comparison.plan import Plan, check_plan
 from saam.comparison.records import CostRecord, FailureRecord, ProgressRecord, RunRecord, read_json
 from saam.comparison.task import TaskPlan
 from saam.models.from_file import room_for
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = [
     "Comparison",
@@ -93,6 +96,31 @@ class Comparison:
     failures: tuple[FailureRecord, ...] = ()
     progress: tuple[ProgressRecord, ...] = ()
 
+    def to_frame(self) -> "pandas.DataFrame":
+        """Return the finished runs as a table of pandas, one row a run: arm, seed, test and validation scores, costs.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError("a frame needs a package: pip install pandas") from error
+        rows = [
+            {
+                "arm": record.arm,
+                "seed": record.seed,
+                **{f"test_{name}": score for name, score in record.test.items()},
+                **{f"validation_{name}": score for name, score in record.validation.items()},
+                "parameters": record.parameters,
+                "seconds": record.seconds,
+                "finished": record.finished,
+                "id": record.id,
+            }
+            for record in self.records
+        ]
+        return pandas.DataFrame(rows)
+
 
 def load_comparison(out: str | Path) -> Comparison:
     """Return the comparison that a folder holds, as far as it has got; nothing is run.
@@ -153,13 +181,20 @@ def load_model(out: str | Path, arm: str, seed: int) -> nn.Module:
     return model.eval()
 
 
-def kept_aliases(out: Path) -> dict[str, str]:
-    """Return what the labels of arms stand for in a folder; nothing where it holds no comparison.
+def kept_aliases(out: Path, focus: str) -> dict[str, str]:
+    """Return what the labels of arms stand for in a folder; nothing where it holds no comparison, or another focus arm.
+
+    Args:
+        out: the folder.
+        focus: label of the focus arm, without aliases.
 
     Raises:
         ValueError: the plan in the folder is damaged.
     """
-    return dict(_read_plan(out)[0].aliases) if (out / "plan.json").is_file() else {}
+    if not (out / "plan.json").is_file():
+        return {}
+    kept = _read_plan(out)[0]
+    return dict(kept.aliases) if kept.arm(kept.focus).label == focus else {}
 
 
 def kept_precision(out: Path) -> str:
@@ -229,10 +264,10 @@ def _check_labels(out: Path, kept: Plan | TaskPlan, plan: Plan | TaskPlan) -> No
 
 def _unnamed(plan: Plan | TaskPlan, changed: set[str]) -> list[str]:
     """Return what may differ where no field of the plan does, though the runs of some arms have other ids."""
-    arms = [plan.arm(arm).name for arm in plan.arms if arm in changed and plan.arm(arm).own]
-    if len(arms) == len(changed) and changed < set(plan.arms):
-        return [f"the code of {' and '.join(arms)}"]
-    own = plan.code(*changed)
+    arms = {arm: plan.arm(arm).name for arm in plan.arms if arm in changed and plan.arm(arm).own}
+    if arms.keys() == changed < set(plan.arms):
+        return [f"the code of {' and '.join(arms.values())}"]
+    own = [name for name in plan.code(*changed) if arms.keys() == changed or name not in arms.values()]
     code = f"the code of {' or '.join(own)}" if own else "the code"
     return [f"{'' if isinstance(plan, TaskPlan) else 'the images, '}{code} or the version of saam or torch"]
 

@@ -8,25 +8,49 @@ seeds = 8
 recipe = "cifar-short,epochs=10"
 """
 
+import json
 import re
+import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from itertools import product
+from math import inf
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
+
+import torch
 
 import saam
-from saam._core.errors import printable, unknown
+from saam._core.errors import hinted, printable, unknown
+from saam._core.files import write_atomically
 from saam._core.options import parse_options
+from saam.comparison.arm import Arm
 from saam.comparison.driver import drive
+from saam.comparison.job import build_model
 from saam.comparison.metrics import ACCURACY, LOSS, Metric
 from saam.comparison.plan import Plan
+from saam.comparison.records import read_json
 from saam.comparison.schedule import MOST_SEEDS
 from saam.comparison.store import Comparison, load_comparison
+from saam.comparison.tracking import tracked
+from saam.surgery.attach import Start
 from saam.training import create_recipe
+from saam.training.tracking import require_trackers
 
-__all__ = ["Study", "list_studies", "load_study", "run_study", "study_results"]
+__all__ = ["Study", "check_networks", "list_studies", "load_study", "run_study", "study_results"]
+
+_METRICS = {metric.name: metric for metric in (ACCURACY, LOSS)}
+_FILE = "study.json"  # what a folder of results holds of its study
+
+
+class _MistakeError(ValueError):
+    """What is wrong with a field of a study, or with one entry of it."""
+
+    def __init__(self, message: str, field: str, entry: int | None = None) -> None:
+        super().__init__(message)
+        self.field, self.entry = field, entry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +74,10 @@ class Study:
         until_told: add seeds until the arms of a comparison are told.
         max_seeds: but no more than up to this number.
         notes: what a reader should know.
+
+    Raises:
+        ValueError: a field of another type or out of its range, or an attention, a recipe or a metric that does not
+            exist.
     """
 
     models: tuple[str, ...]
@@ -69,6 +97,15 @@ class Study:
     max_seeds: int = 40
     notes: str = ""
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None or field.default is MISSING:
+                _check_type(field.name, value)
+            if isinstance(value, list):
+                object.__setattr__(self, field.name, tuple(value))
+        _check_values(self)
+
     def cells(self, places: Mapping[str, str] | None = None) -> dict[str, Plan]:
         """Return the plan of each comparison by its name, which is that of its folder: data sets first, then models.
 
@@ -76,29 +113,26 @@ class Study:
             places: name of a data set -> what to load in its place, such as a folder on this machine.
 
         Raises:
-            ValueError: an attention, a recipe or a metric that does not exist, or two cells of one name.
-            TypeError: an option that the recipe does not have.
+            ValueError: two cells of one name.
         """
-        known = {metric.name: metric for metric in (ACCURACY, LOSS)}
-        if self.metric not in known:
-            raise unknown("metric", self.metric, known)
         changes = {name: value for name in ("spread", "delta") if (value := getattr(self, name)) is not None}
-        primary = replace(known.pop(self.metric), **changes)
-        metrics: tuple[Metric, ...] = (primary, *known.values())
-        recipe, fields_changed = parse_options(self.recipe)
+        others = [metric for name, metric in _METRICS.items() if name != self.metric]
+        metrics: tuple[Metric, ...] = (replace(_METRICS[self.metric], **changes), *others)
+        recipe, recipe_changes = parse_options(self.recipe)
+        data_words, model_words = _words(self.data), _words(self.models)
         plans: dict[str, Plan] = {}
         for data, model in product(self.data, self.models):
             data_name, data_options = parse_options(data)
             model_name, model_options = parse_options(model)
-            name = self._folder(data, model)
+            name = f"{data_words[data]}-{model_words[model]}"
             if name in plans:
-                raise ValueError(f"two comparisons of the study are called {name!r}: give each model and data set once")
+                raise ValueError(f"two comparisons of the study would be kept in a folder {name!r}: rename a data set")
             plans[name] = Plan(
                 model=model_name,
                 model_options=model_options,
                 data=(places or {}).get(data_name, data_name),
                 data_options=data_options,
-                recipe=create_recipe(recipe, **fields_changed),
+                recipe=create_recipe(recipe, **recipe_changes),
                 arms=self.arms,
                 seeds=tuple(range(self.seeds)),
                 where=self.where,
@@ -109,18 +143,9 @@ class Study:
             )
         return plans
 
-    def _folder(self, data: str, model: str) -> str:
-        """Return a name for a comparison, with options only where they tell it from another one."""
-        words = []
-        for text, all_texts in ((data, self.data), (model, self.models)):
-            name = parse_options(text)[0]
-            alone = sum(parse_options(other)[0] == name for other in all_texts) == 1
-            words.append(Path(name).name if alone else text)
-        return re.sub(r"[^A-Za-z0-9_.=-]+", "-", "-".join(words)).strip("-")
-
     @classmethod
     def from_toml(cls, text: str, *, name: str = "the study") -> Self:
-        """Return the study that a TOML text describes, after a check of all that can be checked without data.
+        """Return the study that a TOML text describes.
 
         Args:
             text: the fields of this class.
@@ -134,26 +159,23 @@ class Study:
             values = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"{name}: {error}") from None
-        known = {field.name: field for field in fields(cls)}
-
-        def wrong(key: str, message: str, value: object = None) -> ValueError:
-            return ValueError(f"{name}, line {_line(text, key, value)}: {message}")
-
-        for key, value in values.items():
-            if key not in known:
-                raise wrong(key, str(unknown("field", key, known)))
-            if message := _mistake(key, value):
-                raise wrong(key, message)
-        for field in fields(cls):
-            if field.name not in values and field.name in ("models", "data", "arms", "seeds", "recipe"):
-                raise ValueError(f"{name}: {field.name} is missing; a study needs models, data, arms, seeds and recipe")
-        given: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-        study = cls(**given)
+        known = {field.name: field.default is MISSING for field in fields(cls)}
+        try:
+            for key in values:
+                if key not in known:
+                    raise _MistakeError(str(unknown("field", key, known)), key)
+            if missing := [key for key, required in known.items() if required and key not in values]:
+                needed = ", ".join(key for key, required in known.items() if required)
+                raise ValueError(f"{name}: {missing[0]} is missing; a study needs {needed}")
+            for key, value in values.items():
+                _check_type(key, value)
+            study = cls(**values)
+        except _MistakeError as error:
+            raise ValueError(f"{name}, line {_line(text, error.field, error.entry)}: {error}") from None
         try:
             study.cells()
-        except (ValueError, TypeError) as error:
-            named = next((word for word in re.findall(r"'([^']+)'", str(error)) if f'"{word}' in text), "")
-            raise wrong("", f"{error}", named) from error
+        except ValueError as error:
+            raise ValueError(f"{name}, line {_line(text, 'data', None)}: {error}") from None
         return study
 
 
@@ -166,14 +188,37 @@ def load_study(name: str | Path) -> Study:
     """Return the study in a TOML file, or one that comes with the library by its name.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: there is no such study, or the file is damaged; the error names the line.
     """
     path = Path(name)
     if path.suffix != ".toml":
+        if str(name) not in list_studies():
+            raise unknown("study", str(name), [*list_studies(), "FILE.toml"])
         path = _shipped() / f"{name}.toml"
-    if not path.is_file():
-        raise unknown("study", str(name), [*list_studies(), "FILE.toml"])
-    return Study.from_toml(path.read_text(encoding="utf-8"), name=printable(path.name))
+    elif not path.is_file():
+        known = list_studies()
+        raise FileNotFoundError(hinted(f"there is no file {path}", path.stem, known, f"saam has {', '.join(known)}"))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8 ({error.reason} at byte {error.start})") from None
+    return Study.from_toml(text, name=printable(path.name))
+
+
+def check_networks(study: Study) -> None:
+    """Build every network of a study, without memory and without published weights: what is wrong shows here.
+
+    Raises:
+        ValueError: no such model or placement, or an option out of its range.
+        TypeError: an option that a model or an attention does not have.
+    """
+    for plan in {plan.model + repr(plan.model_options): plan for plan in study.cells().values()}.values():
+        options = {name: value for name, value in plan.model_options.items() if name != "pretrained"}
+        for arm in plan.arms:
+            if not arm.startswith("wider"):
+                with torch.device("meta"):
+                    build_model(replace(plan, model_options=options), arm, seed=0, classes=10)
 
 
 def run_study(
@@ -181,7 +226,9 @@ def run_study(
     out: str | Path,
     *,
     places: Mapping[str, str] | None = None,
-    on_cell: Callable[[str, Plan], object] | None = None,
+    on_cell: Callable[[str, Plan], AbstractContextManager[Callable[[Comparison], object]]] | None = None,
+    budget: float = inf,
+    track: str | Sequence[str] = (),
     **settings: Any,
 ) -> dict[str, Comparison]:
     """Run the comparisons of a study, one after the other, each in a folder of its own.
@@ -190,39 +237,68 @@ def run_study(
         study: the grid.
         out: folder of the results.
         places: as `Study.cells` takes it.
-        on_cell: called with name and plan before each comparison.
+        on_cell: called with name and plan for each comparison. It returns a context manager around that comparison,
+            whose value is called with the comparison so far, as ``on_progress`` of `saam.compare`.
+        budget: seconds of the whole study after which no seed is added any more.
+        track: as `saam.compare` takes it.
         settings: of `saam.comparison.driver.drive`.
 
     Returns:
         The comparisons by name.
 
     Raises:
+        TypeError: as for `saam.compare`.
         ValueError: as for `saam.compare`.
         OSError: the folder cannot be written.
     """
-    out = Path(out)
+    out, begun = Path(out), time.monotonic()
     if study.until_told:
         settings = {"max_seeds": study.max_seeds, **settings}
+    require_trackers([track] if isinstance(track, str) else track)
+    check_networks(study)
     results = {}
     for name, plan in study.cells(places).items():
-        if on_cell is not None:
-            on_cell(name, plan)
-        out.mkdir(parents=True, exist_ok=True)
-        results[name] = drive(plan, out / name, **settings)
+        around = nullcontext(settings.get("on_progress")) if on_cell is None else on_cell(name, plan)
+        with around as on_progress:
+            cell = {**settings, "on_progress": on_progress, "budget": budget - (time.monotonic() - begun)}
+            with tracked(track, out / name, cell) as chosen:
+                results[name] = drive(plan, out / name, **chosen)
+        write_atomically({out / _FILE: json.dumps(asdict(study), indent=1).encode()})
     return results
 
 
-def study_results(out: str | Path) -> dict[str, Comparison]:
-    """Return the comparisons that the folder of a study holds, as far as they have got.
+def study_results(out: str | Path) -> tuple[Study, dict[str, Comparison]]:
+    """Return the study whose results a folder holds, and its comparisons by name, as far as they have got.
 
     Raises:
         FileNotFoundError: it holds none.
         ValueError: a file is damaged; the error names it.
     """
-    folders = sorted(file.parent for file in Path(out).glob("*/plan.json"))
-    if not folders:
-        raise FileNotFoundError(f"{out} holds no study: run saam study first")
-    return {folder.name: load_comparison(folder) for folder in folders}
+    file = Path(out) / _FILE
+    if not file.is_file():
+        raise FileNotFoundError(f"{out} holds no study: expected {_FILE} in it; run saam study first")
+    try:
+        study = Study(**read_json(file))
+    except TypeError as error:
+        raise ValueError(f"{file} does not hold a study ({error}); delete it and run the study again") from None
+    except _MistakeError as error:
+        raise ValueError(f"{file} does not hold a study: {error}; delete it and run the study again") from None
+    folders = {name: file.parent / name for name in study.cells()}
+    return study, {name: load_comparison(path) for name, path in folders.items() if (path / "plan.json").is_file()}
+
+
+def _words(texts: Sequence[str]) -> dict[str, str]:
+    """Return a word for a folder's name for each text: as little of it as tells it from the others."""
+    spelled = ([Path(parse_options(text)[0]).name, parse_options(text)[0], text] for text in texts)
+    columns = list(zip(*([_tame(way) for way in ways] for ways in spelled), strict=True))
+    return {
+        text: next((column[place] for column in columns if column.count(column[place]) == 1), columns[-1][place])
+        for place, text in enumerate(texts)
+    }
+
+
+def _tame(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.=-]+", "-", text).strip("-.") or "data"
 
 
 def _shipped() -> Path:
@@ -231,29 +307,86 @@ def _shipped() -> Path:
     return inside if inside.is_dir() else package.parents[1] / "studies"
 
 
-def _mistake(key: str, value: Any) -> str:
-    """Return what is wrong with a value, or nothing."""
-    if key in ("models", "data", "arms"):
-        texts = isinstance(value, list) and value and all(isinstance(entry, str) for entry in value)
-        return "" if texts else f"{key} must be a list of texts, got {value!r:.80}"
-    if key in ("seeds", "max_seeds"):
-        whole = isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_SEEDS
-        return "" if whole else f"{key} must be a whole number, 1 to {MOST_SEEDS:,}, got {value!r:.80}"
-    if key in ("spread", "delta"):
-        number = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-        return "" if number else f"{key} must be a number above 0, got {value!r:.80}"
-    if key == "until_told":
-        return "" if isinstance(value, bool) else f"{key} must be true or false, got {value!r:.80}"
-    return "" if isinstance(value, str) else f"{key} must be a text, got {value!r:.80}"
+def _check_type(field: str, value: Any) -> None:
+    """Raise unless a field has its type and range.
+
+    Raises:
+        ValueError: it has not.
+    """
+
+    def must(be: str, *, entry: int | None = None) -> _MistakeError:
+        got = value if entry is None else value[entry]
+        return _MistakeError(f"{field} must be {be}, got {got!r:.80}", field, entry)
+
+    if field in ("models", "data", "arms"):
+        if not isinstance(value, list | tuple) or not value:
+            raise must("a list of one text or more")
+        for place, entry in enumerate(value):
+            if not isinstance(entry, str) or not entry.strip():
+                raise must("a list of texts", entry=place)
+            if entry in value[:place]:
+                raise _MistakeError(f"{field} has {entry!r} twice: give each once", field, place)
+    elif field in ("seeds", "max_seeds"):
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MOST_SEEDS:
+            raise must(f"a whole number, 1 to {MOST_SEEDS:,}")
+    elif field in ("spread", "delta"):
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 1e-9 <= value <= 1e9:
+            raise must("a number above 0, up to 1e9")
+    elif field == "until_told":
+        if not isinstance(value, bool):
+            raise must("true or false")
+    elif not isinstance(value, str):
+        raise must("a text")
 
 
-def _line(text: str, key: str, value: object) -> int:
-    """Return the line that sets a key, or where that is not known one that has a value in it."""
-    for number, line in _numbered(text):
-        if key and re.match(rf"\s*{re.escape(key)}\s*=", line):
-            return number
-    return next((number for number, line in _numbered(text) if value and f'"{value}' in line), 1)
+def _check_values(study: Study) -> None:
+    """Raise unless names and options are known, as far as that can be told without data and networks.
+
+    Raises:
+        ValueError: they are not; the first mistake counts.
+    """
+    entries: dict[str, tuple[str, ...]] = {name: getattr(study, name) for name in ("models", "data", "arms")}
+    labels: list[str] = []
+    for field, texts in entries.items():
+        for place, text in enumerate(texts):
+            try:
+                name = Arm(text).label if field == "arms" else parse_options(text)[0]
+            except (TypeError, ValueError) as error:
+                raise _MistakeError(str(error), field, place) from None
+            if not name:
+                raise _MistakeError(f"expected a name before the options, got {text!r:.80}", field, place)
+            if field == "arms" and name in labels:
+                raise _MistakeError(f"arms has {name!r} twice: give each once", field, place)
+            labels += [name] if field == "arms" else []
+    try:
+        recipe, changes = parse_options(study.recipe)
+        create_recipe(recipe, **changes)
+    except (TypeError, ValueError) as error:
+        raise _MistakeError(str(error), "recipe") from None
+    known = {"metric": list(_METRICS), "start": list(get_args(Start))}
+    for field, names in known.items():
+        if getattr(study, field) not in names:
+            raise _MistakeError(str(unknown(field, getattr(study, field), names)), field)
+    for field in ("reference", "focus"):
+        label = getattr(study, field)
+        own = any(Arm(text).own for text in study.arms)  # which may go by a shorter name
+        if label and not own and label not in labels and label.replace(" ", "") not in labels:
+            raise _MistakeError(str(unknown(f"{field} arm", label, labels)), field)
+    if study.until_told and study.max_seeds < study.seeds:
+        raise _MistakeError(f"max_seeds must be at least the {study.seeds} seeds, got {study.max_seeds}", "max_seeds")
 
 
-def _numbered(text: str) -> Iterator[tuple[int, str]]:
-    return enumerate(text.splitlines(), 1)
+def _line(text: str, key: str, entry: int | None) -> int:
+    """Return the line of a TOML text that sets a key, or on which an entry of its list ends."""
+    lines = text.splitlines()
+    setting = re.compile(rf"\s*\[*\s*[\"']?{re.escape(key)}[\"']?\s*[=.\]]")
+    first = next((number for number, line in enumerate(lines, 1) if setting.match(line)), 1)
+    for number in range(first, len(lines) + 1) if entry is not None else ():
+        for end in ("", "]"):
+            try:
+                value = tomllib.loads("\n".join(lines[first - 1 : number]) + end)[key]
+            except (tomllib.TOMLDecodeError, KeyError):
+                continue
+            if entry is not None and len(value) > entry:
+                return number
+    return first

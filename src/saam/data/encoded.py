@@ -15,9 +15,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from saam._core.files import read_bytes
 from saam.data.images import Images
-from saam.data.pixel_cache import read_pixels, write_pixels
+from saam.data.pixel_cache import pixels_key, read_pixels, write_pixels
 
-__all__ = ["IN_MEMORY", "EncodedImages", "decode", "load_encoded"]
+__all__ = ["IN_MEMORY", "EncodedImages", "decode", "decoded_before", "load_encoded"]
 
 IN_MEMORY = 64
 """Images with at most this many pixels along both sides are kept decoded in memory."""
@@ -158,8 +158,9 @@ def load_encoded(
     if size is not None and not 0 < size <= _LARGEST:
         raise ValueError(f"size={size}: expected a number of pixels above 0, and at most {_LARGEST}")
     known = _contents(sources, size)
-    if known and (pixels := read_pixels(known, size)) is not None:
-        return _mapped(pixels, labels), list(range(len(sources)))
+    key = pixels_key(known, size)
+    if known and (images := decoded_before(key, labels)) is not None:
+        return images, list(range(len(sources)))
     shape, decoded, kept, hashes = (size, size) if size else None, [], [], list[bytes]()
     for index, (source, name) in enumerate(zip(sources, names, strict=True)):
         try:
@@ -184,17 +185,27 @@ def load_encoded(
     wanted = torch.tensor([labels[i] for i in kept], dtype=torch.int64)
     if shape is None or max(shape) <= IN_MEMORY:
         pixels = torch.stack(decoded) if decoded else torch.empty(0, 3, 1, 1, dtype=torch.uint8)
-        if known and known == hashes:  # otherwise an image was left out or has changed
-            write_pixels(known, size, pixels)
-            if (written := read_pixels(known, size)) is not None:
-                return _mapped(written, labels), kept
+        if known and known == hashes:  # else one was left out, or has changed meanwhile
+            write_pixels(key, pixels)
+            if (images := decoded_before(key, labels)) is not None:
+                return images, kept
         return Images(pixels, wanted), kept
     chosen = tuple(sources[i] for i in kept), tuple(names[i] for i in kept)
     return EncodedImages(*chosen, wanted, shape, size, tuple(hashes), workers), kept
 
 
-def _mapped(pixels: Tensor, labels: Sequence[int]) -> Images:
-    return Images(pixels, torch.tensor(labels, dtype=torch.int64), rows=torch.arange(len(pixels)))
+def decoded_before(key: str, labels: Sequence[int]) -> Images | None:
+    """Return the images with these labels from the cache folder, mapped into memory; None where they are not there.
+
+    Args:
+        key: as :attr:`Images.key` has it of images that were loaded before.
+        labels: N class numbers.
+    """
+    pixels = read_pixels(key, len(labels))
+    if pixels is None:
+        return None
+    rows = torch.arange(len(pixels))
+    return Images(pixels, torch.tensor(labels, dtype=torch.int64), rows=rows, key=key)
 
 
 def _contents(sources: Sequence[Path | bytes], size: int | None) -> list[bytes]:

@@ -7,6 +7,8 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
+from saam.data.kept import key_of, read_kept, write_kept
+
 __all__ = ["ImageSource", "Images"]
 
 
@@ -43,16 +45,23 @@ class Images:
     Args:
         images: uint8 (N, 3, H, W).
         labels: int64 (N,).
-        masks: Bool (N, H, W), true on the object; None if the data have no masks.
-        rows: int64 (N,), the rows of ``images`` to use; None uses all in order. They are read on demand, so that
-            processes share the file if ``images`` is memory-mapped.
+        masks: bool (N, H, W), true on the object; None where the data have no masks.
+        rows: int64 (N,), which of ``images`` these are. They are read when they are asked for, so that processes share
+            the file that ``images`` may be a map of. None: all, in their order.
+        key: under which the cache folder has ``images``; empty where it has not.
 
     Raises:
         ValueError: If a tensor has another type or shape.
     """
 
     def __init__(
-        self, images: Tensor, labels: Tensor, masks: Tensor | None = None, *, rows: Tensor | None = None
+        self,
+        images: Tensor,
+        labels: Tensor,
+        masks: Tensor | None = None,
+        *,
+        rows: Tensor | None = None,
+        key: str = "",
     ) -> None:
         if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
             raise ValueError(f"expected uint8 (N, 3, H, W) images, got {images.dtype} {tuple(images.shape)}")
@@ -64,7 +73,7 @@ class Images:
         shape = (count, *images.shape[2:])
         if masks is not None and (masks.dtype != torch.bool or masks.shape != shape):
             raise ValueError(f"expected bool {shape} masks, got {masks.dtype} {tuple(masks.shape)}")
-        self.labels, self.masks = labels, masks
+        self.labels, self.masks, self.key = labels, masks, key
         self._all, self._rows = images, rows
 
     def __len__(self) -> int:
@@ -85,7 +94,7 @@ class Images:
         labels, masks = self.labels[indices], None if self.masks is None else self.masks[indices]
         if self._rows is None:
             return type(self)(self._all[indices], labels, masks)
-        return type(self)(self._all, labels, masks, rows=self._rows[indices])
+        return type(self)(self._all, labels, masks, rows=self._rows[indices], key=self.key)
 
     def read(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
         """Yield the uint8 images (n, 3, H, W) at each chunk of indices (n,)."""
@@ -93,7 +102,16 @@ class Images:
             yield self._all[chunk if self._rows is None else self._rows[chunk]]
 
     def digest(self) -> str:
-        """Return a hash of pixels and labels."""
+        """Return a hash of pixels and labels; that of images in the cache folder is kept there too."""
+        if not self.key or self._rows is None:
+            return self._digest()
+        key = key_of(self.key, *(hashlib.sha256(part.numpy().data).digest() for part in (self._rows, self.labels)))
+        if (kept := read_kept("digest", key)) is None:
+            kept = {"digest": self._digest()}
+            write_kept("digest", key, kept)
+        return str(kept["digest"])
+
+    def _digest(self) -> str:
         sha = hashlib.sha256(repr((len(self), *self._all.shape[1:])).encode())
         for part in (*self._parts(), self.labels):
             sha.update(part.contiguous().numpy().data)

@@ -5,20 +5,23 @@ holds encoded images (bytes, or a struct with a field ``bytes``), a column ``lab
 Class names come from the ``huggingface`` metadata of the files' schema, if there are any.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
-import pyarrow
-from pyarrow import compute, parquet, types
+import PIL
 
 from saam._core.files import require_file
 from saam.data.cache import downloads_allowed
-from saam.data.encoded import load_encoded
+from saam.data.encoded import decoded_before, load_encoded
+from saam.data.images import Images
+from saam.data.kept import key_of, read_kept, write_kept
 from saam.data.splits import Pools
 
 __all__ = ["load_hub", "load_parquet"]
 
+_VERSION, _KIND = 1, "parquet"  # of what is kept of files that were read
 _PARTS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 
 
@@ -50,6 +53,10 @@ def load_parquet(
         deeper = sorted({str(file.parent) for file in path.rglob("train-*.parquet")})
         hint = f"; there are some in {', '.join(deeper)}" if deeper else ""
         raise FileNotFoundError(f"no train-*.parquet in {path}, which is what a parquet data set begins with{hint}")
+    contents = [(part, _sha(file)) for part, file in files]
+    index = "" if skip_corrupt else key_of(_VERSION, size, PIL.__version__, contents)
+    if (pools := _read_before(index, label or path.resolve().name)) is not None:
+        return pools
     sources: list[bytes] = []
     names: list[str] = []
     labels: list[int] = []
@@ -72,12 +79,30 @@ def load_parquet(
                 "correct it or leave that row out"
             )
     decoded, kept = load_encoded(sources, names, labels, size=size, skip_corrupt=skip_corrupt, workers=workers)
-    return Pools.divide(
-        decoded,
-        [members[i] for i in kept],
-        classes=classes or [str(number) for number in range(count)],
-        label=label or path.resolve().name,
-    )
+    classes = classes or [str(number) for number in range(count)]
+    if index and isinstance(decoded, Images) and decoded.key:
+        found = {"pixels": decoded.key, "labels": labels, "members": members, "classes": classes}
+        write_kept(_KIND, index, found)
+    return Pools.divide(decoded, [members[i] for i in kept], classes=classes, label=label or path.resolve().name)
+
+
+def _read_before(index: str, label: str) -> Pools | None:
+    """The pools of files that were read before, if their decoded images are in the cache folder."""
+    found = read_kept(_KIND, index) if index else None
+    images = decoded_before(found["pixels"], found["labels"]) if found else None
+    if found is None or images is None:
+        return None
+    return Pools.divide(images, found["members"], classes=found["classes"], label=label)
+
+
+def _sha(file: Path) -> str:
+    """Hash of a file; empty where it cannot be read, which is said where it is read."""
+    try:
+        require_file(file)
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return ""
 
 
 def load_hub(
@@ -139,6 +164,12 @@ def _read(file: Path) -> tuple[list[bytes], list[int], list[str]]:
     """Return encoded images, labels and class names (empty if unknown) of one file."""
     images: list[bytes] = []
     labels: list[int] = []
+    try:
+        import pyarrow  # here, for files that were read before need none of it
+        from pyarrow import parquet
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("parquet files need pyarrow: pip install 'saam[data]'", name="pyarrow") from error
+
     require_file(file)
     try:
         with parquet.ParquetFile(file) as opened:
@@ -169,7 +200,9 @@ def _class_names(file: Path, target: str, metadata: dict[bytes, bytes]) -> list[
 
 
 def _checked(file: Path, image: str, target: str, batch: Any) -> tuple[Any, Any]:
-    """Return the columns of encoded images and of class numbers."""
+    """The columns of encoded images and of class numbers."""
+    from pyarrow import compute, types
+
     images, labels = batch[image], batch[target]
     if types.is_struct(images.type) and images.type.get_field_index("bytes") >= 0:
         images = compute.struct_field(images, "bytes")

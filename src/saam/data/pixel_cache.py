@@ -18,23 +18,36 @@ from torch import Tensor
 from saam._core.files import require_file, write_atomically
 from saam.data.cache import cache_folder
 
-__all__ = ["read_pixels", "write_pixels"]
+__all__ = ["pixels_key", "read_pixels", "write_pixels"]
 
 _VERSION = 1  # of decoding and of the file's layout: increase it when either changes
 _SHAPE, _CHECK = 16, 32  # bytes
 
 
-def read_pixels(hashes: Sequence[bytes], size: int | None) -> Tensor | None:
-    """Return decoded images, mapped into memory. Processes share the pages of the file until they write to them.
+def pixels_key(hashes: Sequence[bytes], size: int | None) -> str:
+    """Return the key of decoded images.
 
     Args:
         hashes: SHA-256 of each of the N encoded images.
-        size: Argument of :func:`saam.data.encoded.decode`.
+        size: as :func:`saam.data.encoded.decode` takes it.
+    """
+    sha = hashlib.sha256(repr((_VERSION, PIL.__version__, size)).encode())
+    for content in hashes:
+        sha.update(content)
+    return sha.hexdigest()[:32]
+
+
+def read_pixels(key: str, count: int) -> Tensor | None:
+    """Return decoded images, mapped into memory: processes share the file's pages until one writes to its own.
+
+    Args:
+        key: of the images.
+        count: N.
 
     Returns:
         uint8 (N, 3, H, W); None if there is no such file, or it is damaged.
     """
-    file = _file(hashes, size)
+    file = _file(key)
     try:
         require_file(file)
         content = np.memmap(file, np.uint8, "c")  # no write reaches the file
@@ -45,12 +58,12 @@ def read_pixels(hashes: Sequence[bytes], size: int | None) -> Tensor | None:
     if check != _digest(pixels.data, shape):
         return None
     height, width = (int(side) for side in np.frombuffer(shape, "<i8"))
-    return torch.from_numpy(pixels).view(len(hashes), 3, height, width)
+    return torch.from_numpy(pixels).view(count, 3, height, width)
 
 
-def write_pixels(hashes: Sequence[bytes], size: int | None, pixels: Tensor) -> None:
-    """Store decoded images (N, 3, H, W) for :func:`read_pixels`; do nothing if the folder is not writable."""
-    file, content = _file(hashes, size), pixels.contiguous().numpy().data.cast("B")
+def write_pixels(key: str, pixels: Tensor) -> None:
+    """Keep decoded images (N, 3, H, W) for :func:`read_pixels`; a folder that cannot be written keeps nothing."""
+    file, content = _file(key), pixels.contiguous().numpy().data.cast("B")
     shape = np.array(pixels.shape[2:], "<i8").tobytes()
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -63,8 +76,5 @@ def _digest(pixels: memoryview, shape: bytes) -> bytes:
     return sha.digest()
 
 
-def _file(hashes: Sequence[bytes], size: int | None) -> Path:
-    sha = hashlib.sha256(repr((_VERSION, PIL.__version__, size)).encode())
-    for content in hashes:
-        sha.update(content)
-    return cache_folder() / f"decoded-{sha.hexdigest()[:32]}.bin"
+def _file(key: str) -> Path:
+    return cache_folder() / f"decoded-{key}.bin"

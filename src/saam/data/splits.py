@@ -11,10 +11,16 @@ from torch import Tensor
 
 from saam._core.errors import printable
 from saam.data.images import Images, ImageSource
+from saam.data.kept import key_of, read_kept, write_kept
 
 __all__ = ["Pools", "Splits", "build_splits", "complete_splits", "draw_splits", "limit_splits", "split_indices"]
 
 Parts = tuple[ImageSource, ImageSource, ImageSource]  # train, validation, test
+_Colour = tuple[float, float, float]
+_Notes = tuple[str, ...]
+
+_VERSION = 1  # of what is kept of many images: raise it when colours or notes are found otherwise
+_MANY = 5_000  # train images
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,12 +108,23 @@ def build_splits(
             raise ValueError(
                 f"the {part} images of {label} are {images.shape}, the train images {train.shape}; give size="
             )
-    mean, std = _colour_statistics(train)
     label, classes = printable(label), [printable(name) for name in classes]
     digests = "".join(images.digest() for images in (train, validation, test))
     fingerprint = hashlib.sha256(f"{digests}{list(classes)}".encode()).hexdigest()[:16]
-    notes = _repeated(train, validation, test)
+    mean, std, notes = _facts(train, validation, test, key_of(_VERSION, digests))
     return Splits(name, label, tuple(classes), train, validation, test, mean, std, augmentation, fingerprint, notes)
+
+
+def _facts(train: ImageSource, validation: ImageSource, test: ImageSource, key: str) -> tuple[_Colour, _Colour, _Notes]:
+    """Mean and standard deviation of the colours, and notes; of many images they are kept in the cache folder."""
+    many = len(train) >= _MANY
+    known = read_kept("colours", key) if many else None
+    if known is None:
+        mean, std = _colour_statistics(train)
+        known = {"mean": mean, "std": std, "notes": _repeated(train, validation, test)}
+        if many:
+            write_kept("colours", key, known)
+    return tuple(known["mean"]), tuple(known["std"]), tuple(known["notes"])
 
 
 def _repeated(train: ImageSource, validation: ImageSource, test: ImageSource) -> tuple[str, ...]:
@@ -231,19 +248,21 @@ def _limited(parts: Parts, limit: int, seed: int) -> Parts:
     return train, validation, test
 
 
-def _colour_statistics(images: ImageSource) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Return mean and deviation of the three colours, in 0..1; of 512 evenly spaced images if not in memory."""
+def _colour_statistics(images: ImageSource) -> tuple[_Colour, _Colour]:
+    """Mean and standard deviation of the three colours, in 0..1; of 512 evenly spaced images where not in memory."""
     sample = len(images) if isinstance(images, Images) else min(len(images), 512)
     chosen = torch.linspace(0, len(images) - 1, sample, dtype=torch.float64).long()
-    counts, values = torch.zeros(3, 256, dtype=torch.int64), torch.arange(256)
+    sums, squares = torch.zeros(2, 3, dtype=torch.int64)
     for pixels in images.read(torch.split(chosen, 64)):
-        counts += torch.stack([pixels[:, colour].flatten().bincount(minlength=256) for colour in range(3)])
-    count = counts[0].sum()
-    mean = (counts * values).sum(dim=1).double() / count
-    std = ((counts * values.square()).sum(dim=1).double() / count - mean.square()).clamp(min=1.0).sqrt()
+        values = pixels.int()  # whole numbers: the sums are exact
+        sums += values.sum(dim=(0, 2, 3))
+        squares += values.square_().sum(dim=(0, 2, 3))
+    count = sample * images.shape[0] * images.shape[1]
+    mean = sums.double() / count
+    std = (squares.double() / count - mean.square()).clamp(min=1.0).sqrt()
     return _triple(mean / 255), _triple(std / 255)
 
 
-def _triple(values: Tensor) -> tuple[float, float, float]:
+def _triple(values: Tensor) -> _Colour:
     red, green, blue = values.tolist()
     return red, green, blue

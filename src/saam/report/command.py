@@ -6,7 +6,7 @@ from typing import Any
 
 from saam._core.options import parse_options
 from saam.comparison import Plan, TaskPlan
-from saam.comparison.arm import WIDER, WIDER_TIME
+from saam.comparison.arm import CONTROLS
 from saam.training import Recipe, create_recipe, recipes
 
 __all__ = ["command"]
@@ -18,18 +18,18 @@ def command(plan: Plan | TaskPlan) -> str:
     This is the case for the user's own training function, and for the user's own arms with labels other than their
     names.
 
-    If options cannot express the plan (seeds that are not 0, 1, 2 and so on, or text with commas among the options),
-    the command reads the plan that the comparison left in its folder.
+    Where words cannot say it (seeds that are not 0, 1, 2 and so on, arms that stopped, or text with commas among the
+    options), the command reads the plan that the comparison left in its folder.
     """
     if not isinstance(plan, Plan):
         return ""
-    arms = [arm if arm in (WIDER, WIDER_TIME) else plan.arm(arm).label for arm in plan.arms]
+    arms = [arm if arm in CONTROLS else plan.arm(arm).label for arm in plan.arms]
     usual = Plan(recipe=plan.recipe, arms=tuple(arms), seeds=plan.seeds)
     own = bool(plan.code())
     recipe = min((_recipe(name, plan.recipe) for name in recipes()), key=len)
     data, model = _spelled(plan.data, plan.data_options), _spelled(plan.model, plan.model_options)
     exact = _says(data, plan.data, plan.data_options) and _says(model, plan.model, plan.model_options)
-    if not exact or plan.seeds != tuple(range(len(plan.seeds))):
+    if not exact or plan.seeds != tuple(range(len(plan.seeds))) or plan.stopped:
         return "" if own else "saam compare --plan plan.json"
     if own and usual.arms != plan.arms:
         return ""

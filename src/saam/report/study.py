@@ -26,18 +26,20 @@ class StudyView:
     """All comparisons of a study.
 
     Attributes:
-        metric: The primary metric.
-        cells: The overview of each comparison by name.
-        titles: The title of each comparison.
-        arms: Labels, best average rank first as far as ranks are known.
-        summary: Summary over all comparisons with runs of every arm; None if there is none.
-        failures: One sentence for each comparison with failed runs.
+        metric: the primary one.
+        cells: the overview of each comparison by name.
+        titles: what each compares.
+        arms: labels, best average rank first as far as ranks are known.
+        focus: label of the arm that the report is about.
+        summary: over all comparisons that have runs of every arm; None where there is none.
+        failures: one sentence for each comparison with failed runs.
     """
 
     metric: Metric
     cells: Mapping[str, Overview]
     titles: Mapping[str, str]
     arms: tuple[str, ...]
+    focus: str
     summary: CellsSummary | None
     failures: tuple[str, ...]
 
@@ -78,6 +80,7 @@ def study_view(results: Mapping[str, Comparison]) -> StudyView:
         cells={name: overview(comparison) for name, comparison in results.items()},
         titles={name: setting(comparison).title for name, comparison in results.items()},
         arms=tuple(dict.fromkeys([*ranked, *planned])),
+        focus=first.focus,
         summary=summary,
         failures=tuple(failures),
     )
@@ -91,8 +94,9 @@ def study_table(results: Mapping[str, Comparison]) -> Table:
     reference = next(iter(view.cells.values())).reference
     for name in ("rank", f"vs {reference}", *view.cells):
         table.add_column(Text(name), justify="right")
-    for arm, rank, difference, scores in _rows(view):
-        table.add_row(Text(arm, "bold"), rank, difference, *(Text(score) for score in scores))
+    for row in _rows(view):
+        cells = (row.difference, *row.scores)
+        table.add_row(Text(row.arm, "bold"), row.rank, *(_two_lines(cell) for cell in cells))
     if view.failures:
         table.caption, table.caption_justify = Text("\n".join(view.failures), "red"), "left"
     return table
@@ -104,7 +108,7 @@ def study_html(study: Study, results: Mapping[str, Comparison]) -> str:
     return (
         environment()
         .get_template("study.html.j2")
-        .render(study=study, view=view, rows=list(_rows(view)), results=results, version=__version__)
+        .render(study=study, view=view, rows=_rows(view), results=results, version=__version__)
     )
 
 
@@ -113,8 +117,30 @@ def write_study_report(path: str | Path, study: Study, results: Mapping[str, Com
     write_atomically({Path(path): study_html(study, results).encode()})
 
 
-def _rows(view: StudyView) -> list[tuple[str, str, str, list[str]]]:
-    """Return arm, average rank, mean difference with its interval, and the score in each comparison."""
+@dataclass(frozen=True)
+class _Cell:
+    """A figure, what stands below it, and the verdict that colours that."""
+
+    first: str
+    second: str = ""
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One arm: average rank, mean difference with its interval, and its score in each comparison."""
+
+    arm: str
+    rank: str
+    difference: _Cell
+    scores: tuple[_Cell, ...]
+
+
+def _two_lines(cell: _Cell) -> Text:
+    return Text(cell.first).append(f"\n{cell.second}", "dim") if cell.second else Text(cell.first)
+
+
+def _rows(view: StudyView) -> list[_Row]:
     over = {each.arm: each for each in view.summary.arms} if view.summary else {}
     digits = view.metric.digits
     rows = []
@@ -125,11 +151,15 @@ def _rows(view: StudyView) -> list[tuple[str, str, str, list[str]]]:
             score = row.scores.get(view.metric.name) if row else None
             told = row.differences.get(view.metric.name) if row else None
             text = MISSING if score is None else number(score.mean, digits)
-            scores.append(f"{text}\n{signed(told.mean, digits)}, {told.verdict}" if told else text)
+            scores.append(
+                _Cell(text, f"{signed(told.mean, digits)}, {told.verdict}", told.verdict) if told else _Cell(text)
+            )
         mean = over.get(arm)
         alone = mean is None or arm == (view.summary.reference if view.summary else "")
-        difference = "" if alone or mean is None else f"{signed(mean.mean, digits)}\n{interval(mean, digits)}"
-        rows.append((arm, number(mean.rank, 1) if mean else MISSING, difference, scores))
+        single = len(view.summary.cells) == 1 if view.summary else True
+        below = "" if single or mean is None else interval(mean, digits)
+        difference = _Cell("") if alone or mean is None else _Cell(signed(mean.mean, digits), below)
+        rows.append(_Row(arm, number(mean.rank, 1) if mean else MISSING, difference, tuple(scores)))
     return rows
 
 

@@ -136,4 +136,4 @@ def _optimizer(model: nn.Module, recipe: Recipe, new_parameters: Collection[str]
     )
     if recipe.optimizer == "adamw":
         return AdamW(groups, recipe.learning_rate, betas=(recipe.momentum, recipe.beta2))
-    return SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.nesterov)
+    return SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.nesterov, foreach=True)

@@ -1,0 +1,183 @@
+"""Training functions of the user's own, with real worker processes."""
+
+import dataclasses
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+import saam
+import user_code
+from saam.comparison import TaskPlan, load_comparison, load_model, read_values
+from saam.report import html, verdicts
+
+LOSS = saam.Metric("loss", "lower", spread=0.1, delta=0.05)
+IOU = saam.Metric("iou", "higher", spread=1.0, delta=0.5, unit="%", digits=1, high=100.0)
+ARMS = ("none", "se", user_code.Mine)
+
+
+def timeless(comparison):
+    return [dataclasses.replace(record, seconds=0.0, finished="", model_options={}) for record in comparison.records]
+
+
+@pytest.fixture
+def here():
+    """A worker that takes no time to start, where the process does not matter."""
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A comparison that nothing disturbed, and its folder."""
+    out = tmp_path_factory.mktemp("whole")
+    return saam.compare(user_code.task, arms=ARMS, seeds=3, metrics=[LOSS, IOU], out=out, workers=2), out
+
+
+def test_every_arm_runs_with_every_seed_and_the_records_say_it(whole):
+    comparison, out = whole
+    assert [(record.arm, record.seed) for record in comparison.records] == [
+        (arm, seed) for seed in range(3) for arm in ("none", "se", "Mine")
+    ]
+    assert comparison.failures == ()
+    assert comparison.costs == ()
+    assert load_comparison(out) == comparison
+    record = comparison.records[2]
+    assert record.test.keys() == {"loss", "iou"}
+    assert record.parameters > comparison.records[0].parameters
+    assert [(epoch["epoch"], epoch["iou"]) for epoch in record.curve] == [(1, 51), (2, 52), (3, 53), (4, 54)]
+    assert not (out / "states").exists()
+    values = read_values(out, record.id)
+    assert values.keys() == {"loss"}
+    assert values["loss"].shape == (6,)
+    assert values["loss"].dtype == torch.float32
+    assert float(values["loss"].mean()) == pytest.approx(record.test["loss"], rel=1e-6)
+
+
+def test_a_seed_gives_all_arms_the_same_initial_weights(whole):
+    first = {}
+    for record in whole[0].records:
+        first.setdefault(record.seed, set()).add(record.curve[0]["loss"])
+    assert all(len(losses) == 1 for losses in first.values())  # attention starts as the identity
+    assert len(set.union(*first.values())) == 3
+
+
+def test_a_run_whose_worker_is_killed_goes_on_from_its_folder(whole, tmp_path):
+    (tmp_path / "marks").mkdir()
+    options = {"marks": str(tmp_path / "marks"), "kill": ["Mine", 1, 2]}
+    killed = saam.compare(
+        user_code.task,
+        arms=ARMS,
+        seeds=3,
+        metrics=[LOSS, IOU],
+        options=options,
+        out=tmp_path / "out",
+        workers=2,
+    )
+    assert [file.name for file in (tmp_path / "marks").iterdir()] == ["Mine-1"]
+    assert killed.failures == ()
+    same = dict.fromkeys(("id",), "")
+    assert [dataclasses.replace(record, **same) for record in timeless(killed)] == [
+        dataclasses.replace(record, **same) for record in timeless(whole[0])
+    ]
+    assert not (tmp_path / "out" / "states").exists()
+
+
+def test_the_global_generators_are_seeded_for_every_run_and_given_back(here, tmp_path):
+    metrics = [saam.Metric(name, "higher", spread=1.0, delta=0.1) for name in ("torch", "numpy", "python")]
+    settings = {"arms": ("none", "se"), "seeds": 2, "metrics": metrics}
+    before = torch.get_rng_state()
+    comparison = saam.compare(user_code.draws, **settings, out=tmp_path / "here", executor=here)
+    assert torch.equal(torch.get_rng_state(), before)
+    there = saam.compare(user_code.draws, **settings, out=tmp_path / "there", workers=1)
+    first, second, third, _ = (record.test for record in comparison.records)
+    assert first == second
+    assert all(first[name] != third[name] for name in first)
+    assert [record.test for record in comparison.records] == [record.test for record in there.records]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "without",
+            "ValueError: the task without returned no iou, which the comparison has as a metric: it returned accuracy, "
+            "loss",
+        ),
+        ("nothing", "TypeError: the task nothing must return its scores by metric name, or an Outcome, got None"),
+        ("leaves", "SystemExit: 2"),
+        ("late", "ValueError: expected an epoch between 1 and 3, got 0: count from 1"),
+    ],
+)
+def test_what_a_task_does_wrong_is_recorded_with_its_reason(here, tmp_path, name, message):
+    task = getattr(user_code, name)
+    comparison = saam.compare(task, arms=("none",), seeds=1, metrics=[IOU], out=tmp_path, executor=here)
+    assert comparison.records == ()
+    assert [failure.error for failure in comparison.failures] == [message]
+    assert [failure.error for failure in load_comparison(tmp_path).failures] == [message]
+    assert message in html(comparison).replace("&#39;", "'")
+
+
+def test_scores_may_be_negative_and_diverged_ones_are_nan(here, tmp_path):
+    score = saam.Metric("score", "higher", spread=1.0, delta=0.1, low=-float("inf"))
+    comparison = saam.compare(
+        user_code.diverges, arms=("none", "se"), seeds=2, metrics=[score], out=tmp_path, executor=here
+    )
+    scores = {(record.arm, record.seed): record.test["score"] for record in comparison.records}
+    assert scores.pop(("none", 0)) == -2.5
+    assert all(value != value for value in scores.values())
+    assert html(load_comparison(tmp_path))
+
+
+def test_the_direction_of_a_metric_decides_the_verdict(whole):
+    records = [
+        dataclasses.replace(record, test={"loss": 1.0 + (record.arm == "se") + record.seed / 1000})
+        for record in whole[0].records
+        for record in [dataclasses.replace(record, seed=record.seed + 3 * shift) for shift in range(3)]
+    ]
+    for better, verdict in (("lower", "worse"), ("higher", "better")):
+        plan = dataclasses.replace(
+            whole[0].plan, metrics=(dataclasses.replace(LOSS, better=better),), seeds=tuple(range(9)), focus="se"
+        )
+        comparison = dataclasses.replace(whole[0], plan=plan, records=tuple(records))
+        assert f"se vs no attention: {verdict}," in verdicts(comparison)[0]
+
+
+def test_the_report_of_a_task_speaks_of_the_task(whole):
+    page = html(whole[0])
+    assert "user_code:task trains each arm with the seeds 0, 1 and 2" in page
+    assert "Learning curves" in page
+    for words in (">MACs<", "split", "plain backbone timed", "Validation loss", "test images are opened"):
+        assert words not in page.partition("<script>")[0]
+
+
+@pytest.mark.parametrize("metrics", [[IOU, saam.Metric("dice", "higher", spread=1.0, delta=0.5)]])
+def test_metrics_that_the_runs_do_not_have_are_refused(whole, metrics):
+    message = f"the runs in {whole[1]} have no score dice, only iou, loss: choose metrics among these"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        saam.compare(user_code.task, arms=ARMS, seeds=3, metrics=metrics, out=whole[1])
+    assert load_comparison(whole[1]) == whole[0]
+    fewer = saam.compare(user_code.task, arms=ARMS, seeds=3, metrics=[IOU, LOSS], out=whole[1])
+    assert timeless(fewer) == timeless(whole[0])
+
+
+def test_networks_of_a_task_are_left_to_the_task(whole):
+    with pytest.raises(ValueError, match=r"comparison of the function user_code:task, which alone can build"):
+        load_model(whole[1], "none", 0)
+
+
+def test_what_cannot_be_a_task_says_so(tmp_path):
+    def local(arm, seed, context):
+        return {"loss": 1.0}
+
+    for what in (local, lambda arm, seed, context: {"loss": 1.0}):
+        with pytest.raises(ValueError, match=r"worker processes cannot import <function .*at the top of a file"):
+            saam.compare(what, metrics=[LOSS], out=tmp_path / "out")
+    with pytest.raises(ValueError, match=r"cannot import 'user_code:tusk': user_code has no tusk"):
+        saam.compare(TaskPlan(task="user_code:tusk", arms=("se",), seeds=(0,), metrics=(LOSS,)), tmp_path / "out")
+    with pytest.raises(TypeError, match=r"expected a plan, .* or a training function with metrics=, got 'task' alone"):
+        saam.compare(user_code.task, out=tmp_path / "out")
+    with pytest.raises(TypeError, match="options must hold plain values"):
+        saam.compare(user_code.task, metrics=[LOSS], options={"model": object()}, out=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []

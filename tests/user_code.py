@@ -1,0 +1,102 @@
+"""What a user may bring: an attention, a network, training functions; worker processes import this file."""
+
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from saam.comparison import Outcome
+
+
+class Mine(nn.Module):
+    """A gate of its own."""
+
+    def __init__(self, channels, scale=1.0):
+        super().__init__()
+        self.gate, self.scale = nn.Conv2d(channels, channels, 1), scale
+
+    def forward(self, x):
+        return self.scale * x * torch.sigmoid(self.gate(x.mean((2, 3), keepdim=True)))
+
+
+class Net(nn.Module):
+    """A network of its own, whose two last layers share their weights."""
+
+    def __init__(self, num_classes, width=8):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, width, 3, 2, 1), nn.BatchNorm2d(width), nn.ReLU())
+        self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
+        self.second.weight = self.first.weight
+        self.fc = nn.Linear(width, num_classes)
+
+    def forward(self, x):
+        return self.fc(self.second(self.first(self.body(x).mean((2, 3)))))
+
+
+def net(num_classes, width=8):
+    """Return the network."""
+    return Net(num_classes, width)
+
+
+def line(width=4):
+    """Return a network with a site for attention."""
+    return nn.Sequential(nn.Conv2d(1, width, 3), nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, 1, 1))
+
+
+def task(arm, seed, context):
+    """Fit a few weights, on from where a kill left them; the options say which run kills its worker, and when."""
+    model = context.build(line, where="conv", example=torch.zeros(1, 1, 8, 8))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    state, begin = context.folder / "state.pt", 1
+    if state.is_file():
+        kept = torch.load(state)
+        model.load_state_dict(kept["model"])
+        begin = kept["epoch"] + 1
+    for epoch in range(begin, 5):
+        x = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(100 * seed + epoch)).to(context.device)
+        loss = (model(x) - 1).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        context.report(epoch, 4, loss=loss.item(), iou=50 + epoch)
+        torch.save({"model": model.state_dict(), "epoch": epoch}, state)
+        mark = Path(context.options.get("marks", "/nowhere")) / f"{arm}-{seed}"
+        if [arm, seed, epoch] == context.options.get("kill") and not mark.exists():
+            mark.write_text(str(os.getpid()))
+            os._exit(9)
+    model.eval()
+    values = torch.stack([(model(torch.full((1, 1, 8, 8), i / 10)) - 1).square().mean() for i in range(6)])
+    return Outcome({"loss": float(values.mean()), "iou": 100 - values.mean()}, values={"loss": values}, model=model)
+
+
+def draws(arm, seed, context):
+    """Return what the global generators give."""
+    return {"torch": torch.rand(()), "numpy": np.random.rand(), "python": random.random()}
+
+
+def without(arm, seed, context):
+    """Return scores among which the metric is missing."""
+    return {"accuracy": 1.0, "loss": 2.0}
+
+
+def nothing(arm, seed, context):
+    """Forget to return."""
+
+
+def leaves(arm, seed, context):
+    """End the process as argparse does."""
+    raise SystemExit(2)
+
+
+def late(arm, seed, context):
+    """Report an epoch that there is not."""
+    context.report(0, 3, loss=1.0)
+
+
+def diverges(arm, seed, context):
+    """Return scores that are no numbers or far too large."""
+    context.report(1, 1, loss=1e30)
+    return {"score": float("nan") if arm == "se" else -1e30 if seed else -2.5}
