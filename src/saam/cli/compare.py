@@ -112,11 +112,11 @@ def command(
     budget
         Time after which no seed is added, as in "90m" or "2h".
     delta
-        Arms that differ by less are equivalent, in points of accuracy.
+        Arms that differ by less than this are equivalent, in points of accuracy.
     track
-        Log every run to tensorboard, wandb or mlflow; several may be named.
+        One or several of tensorboard, wandb and mlflow, to log every run there.
     as_json
-        Print one JSON document, and nothing else on standard output.
+        Print only one JSON document on standard output.
     quiet
         Print only the table and the verdicts.
     """

@@ -17,14 +17,14 @@ Kind = Literal["attentions", "squeezes", "data", "models", "recipes"]
 
 
 def command(kind: Kind = "attentions", /, *, as_json: AsJson = False) -> None:
-    """Show the registered attentions, squeezes, data sets, models or recipes.
+    """List the available attentions, squeezes, data sets, models or recipes.
 
     Parameters
     ----------
     kind
         What to list.
     as_json
-        Print one JSON document, and nothing else on standard output.
+        Print only one JSON document on standard output.
     """
     if as_json:
         print_json(_DOCUMENTS[kind]())

@@ -46,9 +46,9 @@ def command(
     threads
         Number of threads on the CPU.
     device
-        As torch names it; the best there is.
+        Torch device. Default: the best one.
     as_json
-        Print one JSON document, and nothing else on standard output.
+        Print only one JSON document on standard output.
     """
     name, options = parse_options(model)
     labels = dict.fromkeys((PLAIN, *(Arm(arm).label for arm in arms)))

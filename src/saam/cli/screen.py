@@ -24,10 +24,10 @@ AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 
 
 def screen(*, errors: bool = False) -> Console:
-    """Return standard output as rich knows it: 100 columns or more, unless a terminal or COLUMNS says how many.
+    """Return standard output for rich: at least 100 columns wide, unless a terminal or COLUMNS sets the width.
 
     Args:
-        errors: standard error in its place.
+        errors: Whether to return standard error instead.
     """
     console = Console(highlight=False, markup=False, stderr=errors)
     if not console.is_terminal and not os.environ.get("COLUMNS", "").isdigit():

@@ -75,11 +75,11 @@ def command(
     retry
         Repeat runs that failed before.
     budget
-        Add no seed after this time, as in "90m" or "2h".
+        Time after which no seed is added, as in "90m" or "2h".
     track
-        Log every run to tensorboard, wandb or mlflow; several may be named.
+        One or several of tensorboard, wandb and mlflow, to log every run there.
     as_json
-        Print one JSON document, and nothing else on standard output.
+        Print only one JSON document on standard output.
     """
     chosen = load_study(study)
     places = dict(_place(text) for text in data)

@@ -87,9 +87,9 @@ def command(
     device
         Torch device. Default: the best one.
     again
-        Train again what is finished.
+        Train again if the folder holds this training, finished.
     track
-        Log the curves to tensorboard, wandb or mlflow; several may be named.
+        One or several of tensorboard, wandb and mlflow, to log the curves there.
     """
     require_trackers(track)
     name, changes = parse_options(recipe or ("finetune" if pretrained else "demo"))

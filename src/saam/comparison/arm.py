@@ -75,7 +75,7 @@ class Arm:
 
     @property
     def plain(self) -> bool:
-        """Whether the arm has no attention, save perhaps in the head."""
+        """Whether the arm has no attention, except perhaps in the head."""
         return self.name in CONTROLS
 
     @property
@@ -97,7 +97,7 @@ class Arm:
 
 
 def is_own(name: str) -> bool:
-    """Whether a name is the ``package.module:Name`` of the user's own code, and no attention that is registered."""
+    """Return whether a name is the ``package.module:Name`` of the user's own code, and not a registered attention."""
     families = {known.partition(":")[0] for known in (*CONTROLS, *list_attentions())}  # "gc:mul" is registered
     return is_reference(name) and name.partition(":")[0] not in families
 

@@ -58,19 +58,18 @@ def compare(
         start: "identity" or "default".
         reference: The arm to compare the others with.
         focus: The arm that the report is about.
-        track: "tensorboard", "wandb" or "mlflow", or several: logs the curve of every run there while it trains.
-        settings: Of `saam.comparison.driver.drive`: workers, threads, executor, device, costs, retry, max_seeds, budget
-            and the callbacks.
+        track: "tensorboard", "wandb" or "mlflow", or several, to log the curve of every run there while it trains.
+        settings: Arguments of `saam.comparison.driver.drive`: workers, threads, executor, device, costs, retry,
+            max_seeds, budget and the callbacks.
 
     Returns:
         The comparison.
 
     Raises:
-        TypeError: No folder for the results, or neither a plan, nor data, nor metrics.
-        ValueError: A model, a data set, an attention or an option that does not exist, or a folder that holds another
-            comparison.
-        ModuleNotFoundError: A tracker is not installed.
-        OSError: The folder cannot be written.
+        TypeError: If there is no folder for the results, or none of plan, data and metrics is given.
+        ValueError: If a model, data set, attention or option does not exist, or the folder holds another comparison.
+        ModuleNotFoundError: If a tracker is not installed.
+        OSError: If the folder cannot be written.
     """
     if out is None and (metrics or isinstance(what, Plan | TaskPlan)):
         data, out = None, data

@@ -31,11 +31,12 @@ class Forecast:
     """The forecast of a comparison.
 
     Attributes:
-        runs: number of them.
-        seconds: of all runs, several at a time, as the plain backbone takes them; attention that is slow comes on top.
-        memory: bytes that the tensors of one run hold.
-        disk: bytes of all networks.
-        difference: the smallest true difference in the primary metric that the seeds can show with probability .8, if
+        runs: Number of runs.
+        seconds: Time of all runs with the given parallelism, as for the plain backbone, without the extra time of slow
+            attention.
+        memory: Bytes that the tensors of one run hold.
+        disk: Bytes of all networks.
+        difference: The smallest true difference in the primary metric that the seeds can show with probability .8, if
             paired differences spread as the plan expects; infinite with a single seed.
     """
 
@@ -60,8 +61,8 @@ def forecast(
         device: Name for torch, or several.
 
     Raises:
-        ValueError: a model, a data set or a device that does not exist.
-        FileNotFoundError: the data are not there.
+        ValueError: If a model, data set or device does not exist.
+        FileNotFoundError: If the data do not exist.
     """
     devices = [device] if device is None or isinstance(device, str) else list(device)
     for name in devices:

@@ -117,10 +117,10 @@ class ProgressRecord:
     """The progress of a run.
 
     Attributes:
-        arm: of the run, and ``seed``.
-        epoch: the last one that is finished, of so many ``epochs``.
-        numbers: of that epoch, such as losses, by name.
-        curve: one mapping per epoch so far: numbers by name, "epoch" among them.
+        arm: Arm of the run; ``seed`` is its seed.
+        epoch: The last finished epoch, out of ``epochs``.
+        numbers: Numbers of that epoch by name, such as losses.
+        curve: One mapping per finished epoch: numbers by name, including "epoch".
     """
 
     arm: str

@@ -270,7 +270,7 @@ def _difference(
 
 
 def _ahead(d: Sequence[float], metric: Metric) -> float:
-    """Probability that the next difference is a gain; (d_new - mean) / (s sqrt(1 + 1/n)) has Student's t."""
+    """Return the probability that the next difference is a gain; (d_new - mean) / (s sqrt(1 + 1/n)) has Student's t."""
     from scipy import stats
 
     n = len(d)

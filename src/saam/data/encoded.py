@@ -185,7 +185,7 @@ def load_encoded(
     wanted = torch.tensor([labels[i] for i in kept], dtype=torch.int64)
     if shape is None or max(shape) <= IN_MEMORY:
         pixels = torch.stack(decoded) if decoded else torch.empty(0, 3, 1, 1, dtype=torch.uint8)
-        if known and known == hashes:  # else one was left out, or has changed meanwhile
+        if known and known == hashes:  # otherwise an image was left out or has changed
             write_pixels(key, pixels)
             if (images := decoded_before(key, labels)) is not None:
                 return images, kept
@@ -198,7 +198,7 @@ def decoded_before(key: str, labels: Sequence[int]) -> Images | None:
     """Return the images with these labels from the cache folder, mapped into memory; None where they are not there.
 
     Args:
-        key: as :attr:`Images.key` has it of images that were loaded before.
+        key: As :attr:`Images.key` has it of images that were loaded before.
         labels: N class numbers.
     """
     pixels = read_pixels(key, len(labels))

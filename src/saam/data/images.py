@@ -46,9 +46,9 @@ class Images:
         images: uint8 (N, 3, H, W).
         labels: int64 (N,).
         masks: bool (N, H, W), true on the object; None where the data have no masks.
-        rows: int64 (N,), which of ``images`` these are. They are read when they are asked for, so that processes share
-            the file that ``images`` may be a map of. None: all, in their order.
-        key: under which the cache folder has ``images``; empty where it has not.
+        rows: int64 (N,), the rows of ``images`` to use; None uses all in order. They are read on demand, so that
+            processes share the file if ``images`` is memory-mapped.
+        key: Key of ``images`` in the cache folder; empty if they are not there.
 
     Raises:
         ValueError: If a tensor has another type or shape.

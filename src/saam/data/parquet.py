@@ -87,7 +87,7 @@ def load_parquet(
 
 
 def _read_before(index: str, label: str) -> Pools | None:
-    """The pools of files that were read before, if their decoded images are in the cache folder."""
+    """Return the pools of files that were read before, if their decoded images are in the cache folder."""
     found = read_kept(_KIND, index) if index else None
     images = decoded_before(found["pixels"], found["labels"]) if found else None
     if found is None or images is None:
@@ -96,7 +96,7 @@ def _read_before(index: str, label: str) -> Pools | None:
 
 
 def _sha(file: Path) -> str:
-    """Hash of a file; empty where it cannot be read, which is said where it is read."""
+    """Return the hash of a file; empty if it cannot be read, which is reported when it is read."""
     try:
         require_file(file)
         with file.open("rb") as content:
@@ -200,7 +200,7 @@ def _class_names(file: Path, target: str, metadata: dict[bytes, bytes]) -> list[
 
 
 def _checked(file: Path, image: str, target: str, batch: Any) -> tuple[Any, Any]:
-    """The columns of encoded images and of class numbers."""
+    """Return the columns of encoded images and of class numbers."""
     from pyarrow import compute, types
 
     images, labels = batch[image], batch[target]

@@ -29,7 +29,7 @@ def pixels_key(hashes: Sequence[bytes], size: int | None) -> str:
 
     Args:
         hashes: SHA-256 of each of the N encoded images.
-        size: as :func:`saam.data.encoded.decode` takes it.
+        size: Argument of :func:`saam.data.encoded.decode`.
     """
     sha = hashlib.sha256(repr((_VERSION, PIL.__version__, size)).encode())
     for content in hashes:
@@ -38,10 +38,10 @@ def pixels_key(hashes: Sequence[bytes], size: int | None) -> str:
 
 
 def read_pixels(key: str, count: int) -> Tensor | None:
-    """Return decoded images, mapped into memory: processes share the file's pages until one writes to its own.
+    """Return decoded images, mapped into memory. Processes share the pages of the file until they write to them.
 
     Args:
-        key: of the images.
+        key: Key of the images.
         count: N.
 
     Returns:
@@ -62,7 +62,7 @@ def read_pixels(key: str, count: int) -> Tensor | None:
 
 
 def write_pixels(key: str, pixels: Tensor) -> None:
-    """Keep decoded images (N, 3, H, W) for :func:`read_pixels`; a folder that cannot be written keeps nothing."""
+    """Store decoded images (N, 3, H, W) for :func:`read_pixels`; do nothing if the folder is not writable."""
     file, content = _file(key), pixels.contiguous().numpy().data.cast("B")
     shape = np.array(pixels.shape[2:], "<i8").tobytes()
     with suppress(OSError):

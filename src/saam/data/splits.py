@@ -116,7 +116,7 @@ def build_splits(
 
 
 def _facts(train: ImageSource, validation: ImageSource, test: ImageSource, key: str) -> tuple[_Colour, _Colour, _Notes]:
-    """Mean and standard deviation of the colours, and notes; of many images they are kept in the cache folder."""
+    """Return mean and deviation of the colours, and notes; for many images they are kept in the cache folder."""
     many = len(train) >= _MANY
     known = read_kept("colours", key) if many else None
     if known is None:
@@ -249,7 +249,7 @@ def _limited(parts: Parts, limit: int, seed: int) -> Parts:
 
 
 def _colour_statistics(images: ImageSource) -> tuple[_Colour, _Colour]:
-    """Mean and standard deviation of the three colours, in 0..1; of 512 evenly spaced images where not in memory."""
+    """Return mean and deviation of the three colours, in 0..1; of 512 evenly spaced images if not in memory."""
     sample = len(images) if isinstance(images, Images) else min(len(images), 512)
     chosen = torch.linspace(0, len(images) - 1, sample, dtype=torch.float64).long()
     sums, squares = torch.zeros(2, 3, dtype=torch.int64)

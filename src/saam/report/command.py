@@ -18,8 +18,8 @@ def command(plan: Plan | TaskPlan) -> str:
     This is the case for the user's own training function, and for the user's own arms with labels other than their
     names.
 
-    Where words cannot say it (seeds that are not 0, 1, 2 and so on, arms that stopped, or text with commas among the
-    options), the command reads the plan that the comparison left in its folder.
+    If options cannot express the plan (seeds that are not 0, 1, 2 and so on, arms that stopped, or text with commas
+    among the options), the command reads the plan that the comparison left in its folder.
     """
     if not isinstance(plan, Plan):
         return ""

@@ -26,13 +26,13 @@ class StudyView:
     """All comparisons of a study.
 
     Attributes:
-        metric: the primary one.
-        cells: the overview of each comparison by name.
-        titles: what each compares.
-        arms: labels, best average rank first as far as ranks are known.
-        focus: label of the arm that the report is about.
-        summary: over all comparisons that have runs of every arm; None where there is none.
-        failures: one sentence for each comparison with failed runs.
+        metric: The primary metric.
+        cells: The overview of each comparison by name.
+        titles: The title of each comparison.
+        arms: Labels, best average rank first as far as ranks are known.
+        focus: Label of the arm that the report is about.
+        summary: Summary over all comparisons with runs of every arm; None if there is none.
+        failures: One sentence for each comparison with failed runs.
     """
 
     metric: Metric
