@@ -192,7 +192,7 @@ def test_fine_tuning_starts_from_published_weights_and_learns_new_parameters_fas
 def test_a_missing_library_is_named_with_the_remedy(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     assert run("profile", "--model", "timm:resnet18", "--arms", "se") == 1
-    assert "pip install 'saam[all]'" in capsys.readouterr().err
+    assert "timm:resnet18 needs timm: pip install 'saam[models]'" in capsys.readouterr().err
 
 
 def test_ctrl_c_in_a_comparison_is_one_line(tmp_path, capsys, monkeypatch):

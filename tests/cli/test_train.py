@@ -253,9 +253,9 @@ def test_torchrun_trains_as_one_process_does_and_saves_once(tmp_path):
     """Without batch norm, whose statistics are those of each process's share of a batch."""
     arguments = ["train", *DIGITS, "--model", "timm:test_convnext", "--attention", "se", "--where", "residual"]
     arguments += ["--recipe", "quick,epochs=2,batch_size=24", "--device", "cpu", "--threads", "1"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "saam", *arguments]
-        + ["--out", str(tmp_path / "two")],
+        [*command, "-m", "saam", *arguments, "--out", str(tmp_path / "two")],
         env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
