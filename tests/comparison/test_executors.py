@@ -86,7 +86,7 @@ def test_a_comparison_outlives_one_of_two_machines_of_a_ray_cluster(make_plan, t
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    plan = make_plan(arms=("none", "saam"), recipe=Recipe(epochs=60, batch_size=40))
+    plan = make_plan(arms=("none", "saam"), recipe=Recipe(epochs=15, batch_size=40))
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
         _, doomed = (cluster.add_node(num_cpus=1) for _ in range(2))

@@ -11,6 +11,8 @@ import saam
 import user_code
 from saam.comparison import TaskPlan, load_comparison, load_model, read_values
 from saam.report import html, verdicts
+from saam.report.charts import charts
+from saam.report.overview import overview
 
 LOSS = saam.Metric("loss", "lower", spread=0.1, delta=0.05)
 IOU = saam.Metric("iou", "higher", spread=1.0, delta=0.5, unit="%", digits=1, high=100.0)
@@ -150,6 +152,19 @@ def test_the_report_of_a_task_speaks_of_the_task(whole):
     assert "Learning curves" in page
     for words in (">MACs<", "split", "plain backbone timed", "Validation loss", "test images are opened"):
         assert words not in page.partition("<script>")[0]
+
+
+def test_a_task_that_reports_training_alone_has_no_validation_curve(whole):
+    records = [
+        dataclasses.replace(
+            record, curve=tuple({"epoch": e["epoch"], "train_loss": e["loss"], "lift": 1.0} for e in record.curve)
+        )
+        for record in whole[0].records
+    ]
+    titles = {each.title for each in charts(overview(whole[0]), records) if each.section == "curves"}
+    assert titles == {"Train loss", "Lift"}
+    titles = {each.title for each in charts(overview(whole[0]), whole[0].records) if each.section == "curves"}
+    assert titles == {"Loss", "Iou"}
 
 
 @pytest.mark.parametrize("metrics", [[IOU, saam.Metric("dice", "higher", spread=1.0, delta=0.5)]])
