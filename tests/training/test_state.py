@@ -38,7 +38,10 @@ def test_a_state_comes_back_whole(state: Path) -> None:
         for key, value in content.items():
             if isinstance(value, torch.Tensor):
                 assert torch.equal(value, saved[part][key]), (part, key)
-    assert other.state_dict()["optimizer"]["state"].keys() == saved["optimizer"]["state"].keys() != set()
+    found, kept = (each["optimizer"]["state"] for each in (other.state_dict(), saved))
+    assert found.keys() == kept.keys() != set()
+    for number, entries in kept.items():
+        assert torch.equal(found[number]["momentum_buffer"], entries["momentum_buffer"])
     assert load_state(state.with_name("none.pt"), RUN, other) == []
 
 
