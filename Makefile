@@ -1,6 +1,6 @@
-# make demo   the main job: which attention helps on these images, by how much, at what cost
+# make demo   compare attentions on example images: which one helps, by how much, at what cost
 # make test   all tests;  make check  lint, types, import layers;  make bench  speed and memory
-# Each sets up .venv by itself. PYTHON=python3.12 make test  uses another interpreter (3.11 to 3.13).
+# Each target creates .venv first. To use another interpreter (3.11 to 3.13): PYTHON=python3.12 make test
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready

@@ -23,7 +23,7 @@ def pages() -> dict[str, str]:
 
 
 def family(name: str) -> str:
-    """Return what a name shares with its variants and parts: ``cbam`` for ``cbam-channel``, ``se`` for ``se:timm``."""
+    """Return the common part of a name and its variants: ``cbam`` for ``cbam-channel``, ``se`` for ``se:timm``."""
     return name.partition(":")[0].partition("-")[0]
 
 
@@ -32,10 +32,10 @@ def index(families: dict[str, list[AttentionRecord]]) -> str:
     lines = [
         "# Attentions",
         MADE_BY,
-        "`saam.create_attention(name, channels, **options)` builds them; on the command line options follow the name, "
-        "as in `saam,heads=4`. What follows a colon is a variant. A module with the option `squeeze` takes other "
-        "squeezes in the place of its own, the learned `squeeze=score` among them. `timm:NAME` reaches every attention "
-        "of timm that keeps the shape, with timm's own options.",
+        "`saam.create_attention(name, channels, **options)` builds an attention. On the command line, options follow "
+        "the name, as in `saam,heads=4`. A colon in a name marks a variant. Modules with the option `squeeze` accept "
+        "other squeezes, including the learned `squeeze=score`. `timm:NAME` builds any attention of timm that keeps "
+        "the shape of the map, with timm's own options.",
         "\n".join(
             [
                 "| name | what it does | parameters | C = 64 | ResNet-20 |",
@@ -48,9 +48,9 @@ def index(families: dict[str, list[AttentionRecord]]) -> str:
                 ),
             ]
         ),
-        "C channels, p = C/16 rounded and at least 1, maps of H x W. A module that depends on the size is counted for "
-        "8x8 maps, one that depends on the stage for the first. ResNet-20 is the sum over its nine blocks with 16, 32 "
-        "and 64 channels, on images of 32x32.",
+        "C is the number of channels, p = C/16 rounded and at least 1, and the maps are H x W. Modules that depend on "
+        "the size are counted for 8x8 maps, those that depend on the stage for the first stage. ResNet-20 is the sum "
+        "over its nine blocks with 16, 32 and 64 channels, on images of 32x32.",
     ]
     return "\n\n".join(lines) + "\n"
 
@@ -61,7 +61,7 @@ def page(name: str, records: list[AttentionRecord]) -> str:
 
 
 def section(record: AttentionRecord) -> str:
-    """Return what the registry knows of one attention."""
+    """Return the section of one attention."""
     paper = f"[{record.paper}](https://arxiv.org/abs/{record.arxiv})" if record.arxiv else record.paper
     counts = ", ".join(f"{count(record, channels):,} at C = {channels}" for channels in (16, 64, 256))
     facts = {
@@ -80,7 +80,7 @@ def section(record: AttentionRecord) -> str:
 
 
 def formula(record: AttentionRecord) -> str:
-    """Return the parts of a module of the grammar, or the formula in the docstring of another one's file."""
+    """Return the parts of a module of the grammar, or the formula in the docstring of another module's file."""
     module = create_attention(record.name, 64, **record.options_at(size=8))
     if isinstance(module, ChannelAttention):
         parts = [type(part).__name__ for part in (module.squeeze, module.excitation, module.gate)]
@@ -111,7 +111,7 @@ def anchor(name: str) -> str:
 
 
 def main() -> None:
-    """Write all pages and delete those of families that are gone."""
+    """Write all pages and delete those of removed families."""
     FOLDER.mkdir(exist_ok=True)
     texts = pages()
     for path in FOLDER.glob("*.md"):

@@ -192,7 +192,7 @@ def test_fine_tuning_starts_from_published_weights_and_learns_new_parameters_fas
 def test_a_missing_library_is_named_with_the_remedy(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     assert run("profile", "--model", "timm:resnet18", "--arms", "se") == 1
-    assert "pip install 'saam[all]'" in capsys.readouterr().err
+    assert "pip install 'saam[models]'" in capsys.readouterr().err
 
 
 def test_ctrl_c_in_a_comparison_is_one_line(tmp_path, capsys, monkeypatch):
@@ -201,9 +201,7 @@ def test_ctrl_c_in_a_comparison_is_one_line(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr("saam.cli.compare.compare", stop)
     assert run("compare", *TINY, "--out", tmp_path / "out") == 130
-    assert capsys.readouterr().err.startswith(
-        "saam: stopped; the same command goes on after the last epoch that was finished"
-    )
+    assert capsys.readouterr().err.startswith("saam: stopped; run the same command again to resume")
 
 
 @pytest.mark.parametrize(
@@ -220,7 +218,7 @@ def test_ctrl_c_in_a_comparison_is_one_line(tmp_path, capsys, monkeypatch):
             ("profile", "--arms", "se,bias=abc", "--model", "resnet8"),
             "the option 'bias' of attention 'se' must be True or",
         ),
-        (("profile", "--model", "timm:vit_tiny_patch16_224", "--arms", "none"), "does not take images of 32x32"),
+        (("profile", "--model", "timm:vit_tiny_patch16_224", "--arms", "none"), "does not accept images of 32x32"),
         (("report", "\x1b[31mnowhere"), r"\x1b[31mnowhere holds no comparison"),
     ],
 )

@@ -153,6 +153,7 @@ def test_places_are_loaded_instead_and_change_no_name(tmp_path):
     assert moved["my-images-resnet8"].data_options == {"size": 64}
 
 
+@pytest.mark.slow
 def test_the_studies_of_a_checkout_can_be_loaded_and_their_networks_built():
     files = {file.stem for file in (Path(saam.__file__).parents[2] / "studies").glob("*.toml")}
     assert {"cifar", "demo", "folder"} <= files == set(list_studies())

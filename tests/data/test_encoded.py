@@ -58,7 +58,7 @@ def test_the_square_is_in_the_middle_of_both_axes(height: int, width: int) -> No
 @pytest.mark.parametrize("content", [b"", b"no image", png(9, 9)[:-30], png(9, 9)[:20]])
 def test_a_corrupt_image_is_named(content: bytes) -> None:
     with pytest.raises(
-        ValueError, match=r"cannot decode the image cats/1.png: .*; mend or remove it, or pass skip_cor"
+        ValueError, match=r"cannot decode the image cats/1.png: .*; repair or remove it, or pass skip_cor"
     ):
         decode(content, "cats/1.png")
 

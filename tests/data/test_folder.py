@@ -86,7 +86,7 @@ def test_a_corrupt_image_is_named_or_left_out(make_folder: MakeFolder) -> None:
     path = make_folder({"a": 8, "b": 8})
     (path / "b" / "3.png").write_bytes((path / "b" / "3.png").read_bytes()[:60])
     with pytest.raises(
-        ValueError, match=r"cannot decode the image b/3.png: .*; mend or remove it, or pass skip_corrupt=true"
+        ValueError, match=r"cannot decode the image b/3.png: .*; repair or remove it, or pass skip_corrupt=true"
     ):
         load_data(str(path))
     splits = load_data(str(path), skip_corrupt=True)
@@ -198,7 +198,7 @@ def test_a_truncated_large_image_shows_before_training(make_folder: MakeFolder, 
     Image.open(path / "a" / "0.png").save(victim)
     victim.write_bytes(victim.read_bytes()[:-200])
     for options in ({}, {"size": 72}):
-        with pytest.raises(ValueError, match=f"cannot decode the image b/x.{suffix}: .*; mend or remove it"):
+        with pytest.raises(ValueError, match=f"cannot decode the image b/x.{suffix}: .*; repair or remove it"):
             load_data(str(path), **options)
     assert len(load_data(str(path), skip_corrupt=True).classes) == 2
 

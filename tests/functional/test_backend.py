@@ -224,7 +224,7 @@ def test_fused_raises_where_the_squeeze_has_no_fused_form():
     module, x = saam.ChannelAttention(create_squeeze("gem", 8), nn.Identity(), nn.Sigmoid()), torch.rand(2, 8, 4, 4)
     with (
         saam.use_backend("fused"),
-        pytest.raises(RuntimeError, match="got GeM, which has none; take another squeeze, or"),
+        pytest.raises(RuntimeError, match="got GeM, which has none; use another squeeze, or"),
     ):
         module(x)
     module.squeeze = create_squeeze("mean", 8)

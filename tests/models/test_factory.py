@@ -124,7 +124,7 @@ def test_the_head_of_attended_networks() -> None:
     [
         ("scores", "unknown squeeze 'scores'"),
         ("score,head=4", "the score squeeze has no option 'head'"),
-        ("mean+max", "gives 2 statistics of a channel; choose one that gives one"),
+        ("mean+max", "gives 2 statistics per channel; choose one that gives one"),
     ],
 )
 def test_heads_that_are_none(head: str, message: str) -> None:
@@ -135,7 +135,7 @@ def test_heads_that_are_none(head: str, message: str) -> None:
 def test_heads_that_are_no_names() -> None:
     with pytest.raises(TypeError, match=r"head must be the name of a squeeze, .* got True"):
         create_model("resnet8", width=8, head=True)
-    with pytest.raises(TypeError, match=r"head must be True or False, got .score.; squeeze= says"):
+    with pytest.raises(TypeError, match=r"head must be True or False, got .score.; squeeze= selects"):
         upgrade(create_model("resnet8", width=8), head="score")
 
 

@@ -115,7 +115,7 @@ def test_options_may_follow_the_name_where_a_module_is_built():
     built = create_attention("eca,squeeze=score", 64, kernel_size=5)
     assert type(built.squeeze).__name__ == "ScorePool2d"
     assert built.excitation.conv.kernel_size == (5,)
-    with pytest.raises(ValueError, match="option 'squeeze' is given twice, in 'eca,squeeze=score' and beside it"):
+    with pytest.raises(ValueError, match="option 'squeeze' is given twice, in 'eca,squeeze=score' and as a keyword"):
         create_attention("eca,squeeze=score", 64, squeeze="mean")
 
 

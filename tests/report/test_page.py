@@ -278,7 +278,7 @@ def test_a_task_of_ones_own_is_a_page_too() -> None:
     assert "Channel attention compared · segment" in text
     assert "Iou: higher is better; expected spread of a difference 0.010, equivalent within ±0.010." in text
     assert "Hausdorff: lower is better; expected spread of a difference 0.2 mm, equivalent within ±0.1." in text
-    for absent in ("accuracy", "Accuracy", "log-loss", "Recipe", "Make it again", "Test images", "Epochs"):
+    for absent in ("accuracy", "Accuracy", "log-loss", "Recipe", "Reproduce", "Test images", "Epochs"):
         assert absent not in text
     assert page.cells[0] == ["", "Iou ", "Hausdorff, mm "]
     row = page.row("saam")

@@ -124,7 +124,7 @@ def test_options_may_follow_the_name() -> None:
     attach(model, "eca,squeeze=score", kernel_size=5)
     attention = model.layer1[0].bn2.attention
     assert (type(attention.squeeze), attention.excitation.conv.kernel_size) == (ScorePool2d, (5,))
-    refused("option 'heads' is given twice, in 'saam,heads=2' and beside it", "saam,heads=2", heads=2)
+    refused("option 'heads' is given twice, in 'saam,heads=2' and as a keyword", "saam,heads=2", heads=2)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_options_may_follow_the_name() -> None:
 def test_attention_that_is_there_is_named(model, names: str, upgradable: bool) -> None:
     model = model()
     note = str(attach(model, "saam")).splitlines()[-1]
-    assert note.startswith(f"note: the network has attention of its own ({names}): it stays, and new attention in the")
+    assert note.startswith(f"note: the network already has attention ({names}): it stays, and new attention in the")
     assert ("saam.upgrade(model)" in note) is upgradable
     upgrade(model)
     (note,) = attach(model, "saam").notes
@@ -198,7 +198,7 @@ def test_child_named_attention_is_refused() -> None:
 
     model = nn.Sequential(Own())
     model[0].add_module("attention", nn.Conv2d(3, 4, 1))
-    refused("cannot attach at '0': the module has a child called 'attention'", "se", where="0", model=model)
+    refused("cannot attach at '0': the module already has a child called 'attention'", "se", where="0", model=model)
 
 
 def test_no_site() -> None:
@@ -218,7 +218,7 @@ def test_no_site() -> None:
             return self.layer(self.patch(x).flatten(2).mT).mean(1)
 
     refused(
-        r"looks like a transformer, .*no site there; outside of them there is where='conv' \(patch\)",
+        r"looks like a transformer, .*no site there; other parts of it have sites: where='conv' \(patch\)",
         "saam",
         model=Tokens(),
     )
@@ -242,7 +242,7 @@ def test_sites_may_be_chosen_by_hand() -> None:
     model = resnet()
     report = attach(model, "saam", where=[site for site in sites(model, "residual") if site.channels > 16])
     assert report.sites == ("layer2.0.bn2", "layer3.0.bn2")
-    with pytest.raises(TypeError, match="sites only"):
+    with pytest.raises(TypeError, match="expected only sites"):
         attach(model, "saam", where=[*sites(model, "residual"), "layer1"])
 
 
@@ -430,7 +430,7 @@ def test_fx_calls_attention_whole(attention: str, where: str) -> None:
 @pytest.mark.parametrize(
     ("wrap", "reason"),
     [
-        (lambda model: nn.DataParallel(model), "DataParallel.*take model.module"),
+        (lambda model: nn.DataParallel(model), "DataParallel.*use model.module"),
         (lambda model: torch.compile(model, backend="eager"), "OptimizedModule.*compile again"),
         (lambda model: (model.compile(backend="eager"), model)[1], "OptimizedModule.*compile again"),
         (lambda model: nn.Sequential(nn.DataParallel(model)), "the part '0' of the network"),
@@ -446,7 +446,7 @@ def test_wrapped_networks_are_refused(wrap, reason: str) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_scripted_network_is_refused() -> None:
-    with pytest.raises(TypeError, match="scripted code stays as it is; take the Python network"):
+    with pytest.raises(TypeError, match="scripted code cannot change; use the Python network"):
         attach(torch.jit.trace(resnet(), X), "saam")
 
 

@@ -246,7 +246,7 @@ def test_network_that_does_not_run() -> None:
 
     with pytest.raises(ValueError, match=r"Odd does not run on images of several sizes \(TypeError: .*pass example="):
         sites(Odd())
-    with pytest.raises(ValueError, match=r"Net does not run on the example .*pass one that it takes"):
+    with pytest.raises(ValueError, match=r"Net does not run on the example .*pass one that it accepts"):
         sites(Net(), example=torch.randn(1, 5, 8, 8))
 
 
@@ -369,7 +369,7 @@ def test_logits_of_a_convolutional_classifier_are_no_site() -> None:
     assert "classifier.1" not in names(found)
     assert "features.12.expand3x3" in names(found)
     assert [site for site in found if site.kind == "head"] == []
-    with pytest.raises(ValueError, match="SqueezeNet has no global pooling before its classifier"):
+    with pytest.raises(ValueError, match="no global pooling was found before the classifier of SqueezeNet"):
         upgrade(model, head=True)
 
 

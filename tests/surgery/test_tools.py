@@ -188,7 +188,7 @@ def test_an_upgraded_pool_is_asked_for_what_the_pool_knew() -> None:
 @pytest.mark.parametrize("build", [network, wrapped_twice, upgraded])
 def test_scripting_is_refused_with_the_reason(build) -> None:
     model = build()
-    with pytest.raises(TypeError, match=r"cannot script .* in Python as it runs; use torch.export.export or"):
+    with pytest.raises(TypeError, match=r"cannot script .* in Python at run time; use torch.export.export or"):
         torch.jit.script(model)
     expected = outputs(model)
     traced = torch.jit.trace(model, X, check_trace=False)

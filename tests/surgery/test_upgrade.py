@@ -135,15 +135,15 @@ def test_upgrading_again_changes_nothing() -> None:
     assert len(first.changes) > 2
     assert again.changes == ()
     assert [name for name, _ in again.left] == list(first.sites)
-    assert {reason for _, reason in again.left} == {"it has been upgraded already"}
+    assert {reason for _, reason in again.left} == {"it is already upgraded"}
 
 
 def test_upgrading_in_another_way_is_refused() -> None:
     model = Net(layers.SEModule(16))
     upgrade(model, head=True)
-    refused("'attention' has been upgraded already, with squeeze='score' and the options {}: .*detach", model, heads=2)
-    refused("'attention' has been upgraded already", model, squeeze="max")
-    refused("'pool' has been upgraded already", model, squeeze="max", head=True, where=[])
+    refused("'attention' is already upgraded, with squeeze='score' and the options {}: .*detach", model, heads=2)
+    refused("'attention' is already upgraded", model, squeeze="max")
+    refused("'pool' is already upgraded", model, squeeze="max", head=True, where=[])
 
 
 def test_patterns_choose_modules() -> None:
@@ -216,7 +216,7 @@ def test_errors_leave_the_network_untouched() -> None:
     refused("unknown attention module 'l': known: attention", Net(layers.SEModule(16)), where="l")
     refused("no attention to upgrade", create_model("resnet8"), where="layer1")
     refused("heads belong to squeeze='score'", Net(layers.SEModule(16)), squeeze="max", heads=2)
-    refused("gives 2 statistics of a channel", Net(layers.SEModule(16)), squeeze="mean+std")
+    refused("gives 2 statistics per channel", Net(layers.SEModule(16)), squeeze="mean+std")
     refused("unknown attention module 'layer1': known: attention", Net(layers.SEModule(16)), where=["layer1"])
     refused("pools in a function of its own", create_model("torchvision:mnasnet0_5"), head=True)
     refused("no global pooling", Net(layers.SEModule(16)).conv, head=True)
@@ -226,16 +226,16 @@ def test_what_is_left_alone_is_said() -> None:
     model = create_model("resnet8", attention="saam")
     report = upgrade(model)
     assert report.changes == ()
-    assert report.left[0] == ("layer1.0.bn2.attention", "it has a score squeeze already")
+    assert report.left[0] == ("layer1.0.bn2.attention", "it already has a score squeeze")
     assert str(report).splitlines()[1:] == [
         "total  0 sites  +0",
-        "left alone: 3 sites, layer1.0.bn2.attention to layer3.0.bn2.attention: it has a score squeeze already",
+        "left alone: 3 sites, layer1.0.bn2.attention to layer3.0.bn2.attention: it already has a score squeeze",
     ]
     assert str(upgrade(model, where="layer1.*")).endswith(
-        "left alone: layer1.0.bn2.attention: it has a score squeeze already"
+        "left alone: layer1.0.bn2.attention: it already has a score squeeze"
     )
     model = create_model("resnet8", attention="srm")
-    assert upgrade(model).left[0][1] == "its squeeze, MeanStd, is no mean"
+    assert upgrade(model).left[0][1] == "its squeeze, MeanStd, is not a mean"
 
 
 def test_upgraded_stands_in_for_its_module() -> None:

@@ -1,1 +1,1 @@
-"""What every room uses and none owns: errors, options, files written whole, random numbers, modes, devices."""
+"""Helpers shared by all folders: errors, options, files, random numbers, module modes, devices."""

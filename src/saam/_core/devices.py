@@ -1,4 +1,4 @@
-"""Devices and threads: what a caller may name, what there is."""
+"""Devices and threads: find the default device and check what a caller requests."""
 
 from itertools import chain
 
@@ -9,24 +9,24 @@ __all__ = ["Device", "best_device", "device_of", "require_device", "require_thre
 
 Device = torch.device | str | None
 
-_MOST_THREADS = 1024  # far more of them crash the process
+_MOST_THREADS = 1024  # far more threads crash the process
 
 
 def best_device(device: Device = None) -> torch.device:
-    """Return the device of this name, or without one the accelerator that torch finds, or the CPU."""
+    """Return the named device. Without a name, return the accelerator that torch finds, or the CPU."""
     if device is not None:
         return torch.device(device)
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
 def require_device(device: Device = None) -> torch.device:
-    """Return the device of this name, or the best there is.
+    """Return the named device, or the best one, after checking that it can compute.
 
     Raises:
-        ValueError: it is not there, or cannot compute.
+        ValueError: If the device does not exist, or cannot compute.
     """
     try:
-        torch.zeros(1, device=best_device(device)).cpu()  # "meta" makes tensors and has no values
+        torch.zeros(1, device=best_device(device)).cpu()  # "meta" creates tensors without values, so test the copy too
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"device {str(device)!r} cannot be used here ({reason}): pass 'cpu' or None") from error
@@ -34,16 +34,16 @@ def require_device(device: Device = None) -> torch.device:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Return where the first parameter or buffer of a network is; the CPU for one without any."""
+    """Return the device of the first parameter or buffer of a network, or the CPU if it has none."""
     tensor = next(chain(model.parameters(), model.buffers()), None)
     return torch.device("cpu") if tensor is None else tensor.device
 
 
 def require_threads(threads: int) -> None:
-    """Raise unless this is a number of threads that a process can have.
+    """Raise an error unless ``threads`` is a valid number of threads.
 
     Raises:
-        ValueError: it is not.
+        ValueError: If the number is out of range.
     """
     if not 1 <= threads <= _MOST_THREADS:
         raise ValueError(f"threads={threads}: expected 1 to {_MOST_THREADS}, and no more than there are processors")

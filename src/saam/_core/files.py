@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and read with a check that they are files at all."""
+"""Write files atomically, and read files after checking that they are regular files."""
 
 import json
 import math
@@ -17,15 +17,17 @@ _LARGEST_NUMBER = 2**64
 
 
 def write_atomically(contents: Mapping[Path, bytes | Iterable[bytes | memoryview]]) -> None:
-    """Write files so that a failure or a kill leaves each as it was: all are on the disk before the first is replaced.
+    """Write files so that a failure or a kill leaves no partial file.
+
+    All contents are on disk before the first file is replaced.
 
     Args:
-        contents: for each file its bytes, or pieces of them that need not lie together.
+        contents: For each file its bytes, or an iterable of pieces of them.
 
     Raises:
-        OSError: A file cannot be written.
+        OSError: If a file cannot be written.
     """
-    own = secrets.token_hex(4)  # a process id is not enough: threads, and other machines, may write the same file
+    own = secrets.token_hex(4)  # a process id is not unique: other threads or machines may write the same file
     temporary = {path: path.with_name(f".{path.name}.{own}") for path in contents}
     try:
         for path, content in contents.items():
@@ -41,15 +43,15 @@ def write_atomically(contents: Mapping[Path, bytes | Iterable[bytes | memoryview
 
 
 def read_bytes(path: Path, *, largest: int | None = None) -> bytes:
-    """Return what a file holds.
+    """Return the contents of a file.
 
     Args:
-        path: the file.
-        largest: refuse more bytes than these.
+        path: The file.
+        largest: The largest allowed size in bytes.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is a pipe, a device or a folder, which would block or never end, or it is too large.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is a pipe, a device or a folder, which could block forever, or it is too large.
     """
     size = require_file(path)
     if largest is not None and size > largest:
@@ -61,8 +63,8 @@ def require_file(path: Path) -> int:
     """Return the size of a file in bytes.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is a pipe, a device or a folder, which would block or never end.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is a pipe, a device or a folder, which could block forever.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
@@ -71,11 +73,11 @@ def require_file(path: Path) -> int:
 
 
 def read_json(path: Path) -> Any:
-    """Return the JSON values of a file: finite numbers of a usual size, nested a few levels deep.
+    """Return the JSON values of a file: finite numbers of ordinary size, nested a few levels deep.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file holds anything else; the error says what, without naming the file.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file holds anything else; the error says what, without naming the file.
     """
     text = read_bytes(path, largest=_LARGEST_JSON).decode()
     try:
@@ -90,7 +92,7 @@ def _check_values(value: Any, depth: int) -> None:
     if depth > _DEEPEST:
         raise ValueError(f"it is nested more than {_DEEPEST} levels deep")
     if isinstance(value, str):
-        value.encode()  # half a surrogate pair is no text
+        value.encode()  # half a surrogate pair is not valid text
     elif isinstance(value, list):
         for entry in value:
             _check_values(entry, depth + 1)

@@ -1,4 +1,4 @@
-"""Training and evaluation mode of a network, put back module by module."""
+"""Switch a network between training and evaluation mode, and restore the mode of every module."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ __all__ = ["mode"]
 
 @contextmanager
 def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Switch a network to training or evaluation; afterwards every module has its own former mode, also if mixed."""
+    """Switch a network to training or evaluation mode, and restore the former mode of every module at the end."""
     before = [(module, module.training) for module in model.modules()]
     model.train(training)
     try:

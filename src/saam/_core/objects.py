@@ -1,4 +1,4 @@
-"""Classes and functions of the user's own, by a name that other processes can import: ``package.module:Name``."""
+"""The user's own classes and functions, by a name that other processes can import: ``package.module:Name``."""
 
 import hashlib
 import importlib
@@ -10,11 +10,11 @@ from typing import Any
 __all__ = ["is_reference", "reference_to", "resolve", "source_hash"]
 
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
-_LIBRARIES = ("timm", "torchvision")  # what follows their colon is a name of theirs
+_LIBRARIES = ("timm", "torchvision")  # a colon after these is followed by one of their own names
 
 
 def is_reference(text: str) -> bool:
-    """Whether a name is of the form ``package.module:Name``, and no name of timm or torchvision.
+    """Return whether a name has the form ``package.module:Name`` and is not a timm or torchvision name.
 
     >>> is_reference("my.nets:Net"), is_reference("timm:gca"), is_reference("se")
     (True, False, False)
@@ -23,10 +23,10 @@ def is_reference(text: str) -> bool:
 
 
 def resolve(reference: str) -> Any:
-    """Import what ``package.module:Name`` names.
+    """Import the object that ``package.module:Name`` names.
 
     Raises:
-        ValueError: There is no such module, or no such name in it.
+        ValueError: If there is no such module, or it has no such name.
     """
     name, _, path = reference.partition(":")
     try:
@@ -48,7 +48,7 @@ def reference_to(what: Any) -> str:
     """Return the ``package.module:Name`` of a class or function.
 
     Raises:
-        ValueError: No other process could import it: a lambda, something within a function, or of a notebook.
+        ValueError: If other processes cannot import it: a lambda, or something defined in a function or a notebook.
     """
     module, name = getattr(what, "__module__", None), getattr(what, "__qualname__", "")
     in_file = module != "__main__" or hasattr(sys.modules["__main__"], "__file__")
@@ -61,10 +61,10 @@ def reference_to(what: Any) -> str:
 
 
 def source_hash(reference: str) -> str:
-    """Return a hash of the source of what a reference names; of that alone, not of what it uses.
+    """Return a hash of the source of the referenced object. It does not cover what the object uses.
 
     Raises:
-        ValueError: It cannot be imported.
+        ValueError: If it cannot be imported.
     """
     what = resolve(reference)
     try:

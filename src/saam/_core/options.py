@@ -1,4 +1,4 @@
-"""Options: their one syntax in arms, models, data sets and recipes, ``name,option=value,...``, and their check."""
+"""Options: parse and check ``name,option=value,...``, the syntax of arms, models, data sets and recipes."""
 
 import ast
 import inspect
@@ -13,11 +13,11 @@ __all__ = ["given", "parse_options", "require_options"]
 def parse_options(text: str) -> tuple[str, dict[str, Any]]:
     """Split ``"name,option=value,..."`` into the name and the options.
 
-    Values are Python literals, ``true`` and ``false`` too, and what is none is a string; commas within brackets do not
-    split.
+    Each value is parsed as a Python literal, or as ``true`` or ``false``; anything else is kept as a string. Commas
+    inside brackets do not split.
 
     Raises:
-        ValueError: a part that is not ``option=value``, or an option given twice.
+        ValueError: If a part is not ``option=value``, or an option is given twice.
 
     Example:
         >>> parse_options("resnet8,width=(24,48,96),stem_stride=2")
@@ -38,10 +38,10 @@ def parse_options(text: str) -> tuple[str, dict[str, Any]]:
 def require_options(
     what: str, build: Callable[..., Any], options: Mapping[str, Any], *, but: Collection[str] = ()
 ) -> None:
-    """Check options against the keyword-only parameters of a function, without those in ``but``.
+    """Check options against the keyword-only parameters of a function, except those in ``but``.
 
     Raises:
-        TypeError: an option that what builds ``what`` does not have, or a switch that is given no bool.
+        TypeError: If the function has no such option, or a switch is not a bool.
     """
     parameters = inspect.signature(build).parameters.values()
     known = {one.name: one.annotation for one in parameters if one.kind is one.KEYWORD_ONLY and one.name not in but}
@@ -53,7 +53,7 @@ def require_options(
 
 
 def given(**options: Any) -> dict[str, Any]:
-    """Return the options that are given: None leaves an option to the default of whoever takes it.
+    """Return the options that are not None, so that the callee applies its default to the others.
 
     Example:
         >>> given(heads=None, scorer="channel")
@@ -63,7 +63,7 @@ def given(**options: Any) -> dict[str, Any]:
 
 
 def _parts(text: str) -> list[str]:
-    """Split at commas, but not where the next bracket to the right is a closing one; in one pass, however long."""
+    """Split at commas outside brackets, in one pass: a comma is inside if the next bracket to its right closes."""
     parts, end, within = [], len(text), False
     for place in range(len(text) - 1, -1, -1):
         if text[place] in "()[]":
@@ -77,5 +77,5 @@ def _parts(text: str) -> list[str]:
 def _literal(text: str) -> Any:
     try:
         return ast.literal_eval(text.title() if text in ("true", "false") else text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # the last three of deep brackets
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # the last three: deep brackets
         return text

@@ -1,6 +1,6 @@
-"""Plain values: all that options may be that are read from a file, since anybody can have written that file.
+"""Plain values: the only option values that saam accepts from a file, because anybody can have written the file.
 
-The rule: true, false, null, finite numbers of a bounded size, short words without a path or an address in them, and
+Plain values are true, false, null, finite numbers of a bounded size, short words that are not a path or an address, and
 flat lists of these.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 __all__ = ["LARGEST", "plain_options", "require_word"]
 
 LARGEST = 65_536
-"""Whole numbers among options are no larger: widths, sizes, numbers of classes."""
+"""The largest whole number among options, such as a width, a size or a number of classes."""
 
 _WORD = re.compile(r"(?:[A-Za-z0-9_+:,=-]|(?<=[0-9])\.(?=[0-9])){0,80}")
 _LONGEST_LIST = 100
@@ -21,16 +21,16 @@ _LONGEST_LIST = 100
 def plain_options(
     what: str, options: Any, allowed: Collection[str] | None = None, *, largest: int = LARGEST
 ) -> dict[str, Any]:
-    """Return options that a file gives, after a check of names and values.
+    """Return the options given in a file, after checking their names and values.
 
     Args:
-        what: whose options they are, for the error message.
-        options: as they were read.
-        allowed: the names that a file may give; None: whoever takes the options checks their names.
-        largest: bound of whole numbers.
+        what: The owner of the options, for the error message.
+        options: The options as read.
+        allowed: The names that a file may set; None leaves this check to the receiver of the options.
+        largest: The largest allowed whole number.
 
     Raises:
-        ValueError: they are no mapping, or a name or value is not allowed.
+        ValueError: If they are not a mapping, or a name or value is not allowed.
     """
     if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
         raise ValueError(f"the options of {what} must be an object of names and values, got {_short(options)}")
@@ -49,10 +49,10 @@ def plain_options(
 
 
 def require_word(what: str, value: Any, pattern: str = r"[A-Za-z0-9_+:.-]{1,80}") -> str:
-    """Return a name that a file gives.
+    """Return a name given in a file, after checking it.
 
     Raises:
-        ValueError: it is no text of this pattern.
+        ValueError: If the value is not a text of this pattern.
     """
     if not isinstance(value, str) or not re.fullmatch(pattern, value):
         raise ValueError(f"expected a name as {what}, got {_short(value)}")

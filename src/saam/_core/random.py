@@ -1,4 +1,4 @@
-"""The global generators, borrowed and given back as they were."""
+"""Use torch's global generators and restore their state."""
 
 import random
 import sys
@@ -9,21 +9,22 @@ import torch
 
 __all__ = ["all_seeded", "generators_kept", "seeded"]
 
-_WITHOUT = ("cpu", "meta")  # no generator of their own beside the CPU's
+_WITHOUT = ("cpu", "meta")  # these have no generator other than the CPU's
 
 
 @contextmanager
 def generators_kept(device: torch.device | None = None) -> Iterator[None]:
-    """Give the global generators of the CPU and of a device back at the end as they were."""
+    """Restore the global generators of the CPU and of a device at the end of the block."""
     with torch.random.fork_rng(devices=[]), nullcontext() if device is None else _device_kept(device):
         yield
 
 
 @contextmanager
 def seeded(seed: int | None) -> Iterator[None]:
-    """Draw from generators of this seed, and leave the global ones as they were; with None draw from those.
+    """Seed the generators within the block and restore them at the end; with None, use them as they are.
 
-    CPU and torch's default device are meant; `torch.manual_seed` would seed every GPU, and nobody would put that back.
+    This affects the CPU and torch's default device. `torch.manual_seed` would seed every GPU, and nothing would restore
+    them.
     """
     if seed is None:
         yield
@@ -38,8 +39,8 @@ def seeded(seed: int | None) -> Iterator[None]:
 
 @contextmanager
 def all_seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the global generators of torch, Python and NumPy, for code that draws from them, and give them back."""
-    numpy = sys.modules.get("numpy")  # code that is not loaded draws nothing
+    """Seed the global generators of torch, Python and NumPy for code that uses them, and restore them at the end."""
+    numpy = sys.modules.get("numpy")  # if NumPy is not loaded, nothing draws from it
     before, numbers = random.getstate(), numpy and numpy.random.get_state()
     with generators_kept(device):
         torch.manual_seed(seed)

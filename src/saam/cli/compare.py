@@ -1,4 +1,4 @@
-"""``saam compare``: the main job."""
+"""``saam compare``: compare attentions."""
 
 from dataclasses import replace
 from functools import partial
@@ -54,69 +54,71 @@ def command(
 ) -> None:
     """Compare attentions on images, and write a report.
 
-    Every arm is trained with every seed. For one seed all arms share the backbone's initial weights, the order of the
-    images and every augmentation draw; the test set is opened once, after the last epoch. The same command goes on
-    where it was stopped, in the middle of a run too, and several machines that see the folder share the work. Options
-    of a name follow it as in "resnet20,width=32".
+    Trains every arm with every seed. For one seed, all arms share the backbone's initial weights, the order of the
+    images and every augmentation draw. The test set is opened once, after the last epoch. To resume an interrupted
+    comparison, even in the middle of a run, run the same command again. Several machines that share the folder also
+    share the work. Options follow a name, as in "resnet20,width=32".
 
     Parameters
     ----------
     data
-        Data set (saam list data), an image folder, or a folder of parquet files.
+        Data set (saam list data), image folder, or folder of parquet files.
     model
         Backbone (saam list models).
     arms
-        Attentions (saam list), with options as in "eca,squeeze=score"; "none" for the plain backbone; "wider" and
-        "wider:time" for one that is as large, or as slow, as that of the focus arm; package.module:Class for your own.
+        Attentions (saam list), with options as in "eca,squeeze=score"; "none" for the plain backbone; "wider" for a
+        plain backbone with as many parameters as that of the focus arm, "wider:time" for one that takes as long;
+        package.module:Class for your own.
     seeds
-        Number of seeds, from 0 up; 7.
+        Number of seeds, starting at 0. Default: 7.
     recipe
         Training recipe (saam list recipes), with changes as in "cifar,epochs=30".
     where
         Placement of the attention.
     start
-        "identity": attention changes nothing at first, so that all arms of a seed start as the same function; or
-        "default": as the papers have it, where most gates start by halving their branch.
+        "identity": attention changes nothing at first, so all arms of a seed start as the same function. "default":
+        attention starts as in the papers, where most gates halve their branch at first.
     reference
-        Arm that the others are compared with; "none" or else the first.
+        Arm to compare the others with. Default: "none", or else the first.
     focus
-        Arm that the verdicts are about; the first of your own, else the first score-based one, else the last.
+        Arm that the verdicts are about. Default: the first of your own, else the first score-based one, else the last.
     plan
-        plan.json of an earlier comparison, in place of all options above but the number of seeds.
+        plan.json of an earlier comparison. Replaces all options above except the number of seeds.
     out
-        Folder for records, networks and report.html, named after the data and the model unless told; other arms and
-        seeds join those in it, another setting is refused.
+        Folder for records, networks and report.html. Other arms and seeds are added to an existing folder; another
+        setting is refused. Default: a name made from the data and the model.
     workers
-        Runs side by side; one for each processor, or for each device.
+        Number of parallel runs. Default: one per processor, or per device.
     threads
-        Threads of each.
+        Number of threads of each run.
     device
-        As torch names it, or several, which the runs share out; the best there is.
+        One or several torch devices to distribute the runs over. Default: the best one.
     jobs_per_device
-        Runs at a time on each device.
+        Number of parallel runs on each device.
     executor
-        "processes" of this machine; or "ray": the machines of a Ray cluster, which have the same code.
+        Where the runs are executed: "processes" on this machine, or "ray" for the machines of a Ray cluster, which must
+        have the same code.
     address
-        Of the Ray cluster; the one at hand, or a new one on this machine.
+        Address of the Ray cluster. Default: the current one, or a new one on this machine.
     costs
-        Measure what the arms cost, after the runs.
+        Measure the costs of the arms after the runs.
     retry
-        Try again what failed before.
+        Repeat runs that failed before.
     until_told
-        Add seeds to the arms that cannot be told from the reference yet, until all are told. The verdict holds whenever
-        that ends.
+        Add seeds for the arms that are still undecided against the reference, until all are decided. The verdict is
+        valid whenever this stops.
     max_seeds
-        Add no more seeds than up to this number.
+        Largest number of seeds.
     budget
-        Add no seed after this time, as in "90m" or "2h".
+        Time after which no seed is added, as in "90m" or "2h".
     delta
-        Arms that differ by less are equivalent, in points of accuracy.
+        Arms that differ by less than this are equivalent, in points of accuracy.
     track
-        Log every run to tensorboard, wandb or mlflow; several may be named.
+        One or several of tensorboard, wandb and mlflow, to log every run there.
     as_json
-        Print one JSON document, and nothing else on standard output.
+        Print only one JSON document on standard output.
     quiet
-        Print the table and the verdicts alone.
+        Print only the table and the verdicts.
     """
     count = 7 if seeds is None else seeds
     if count < 1:
@@ -186,7 +188,7 @@ def _plan(
 
 
 def _default_out(plan: Plan) -> Path:
-    """Other arms and seeds of the same setting go into the same folder."""
+    """Return the same folder for all arms and seeds of a setting."""
     free = ("arms", "seeds", "reference", "focus")
     setting = {key: value for key, value in plan.to_json().items() if key not in free}
     return default_out(plan.data, plan.model, setting)

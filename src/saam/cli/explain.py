@@ -1,4 +1,4 @@
-"""``saam explain``: where the score maps of a trained network look."""
+"""``saam explain``: draw the score maps of a trained network."""
 
 from pathlib import Path
 from typing import Annotated
@@ -30,11 +30,12 @@ def command(
     Parameters
     ----------
     folder
-        What saam compare or saam train wrote, the newest here; of a comparison the best score-based arm is drawn.
+        Result of saam compare or saam train. Of a comparison, the best score-based arm is drawn. Default: the newest
+        result in this folder.
     images
-        How many.
+        Number of images.
     out
-        The picture, a PNG file.
+        File for the picture (PNG).
     """
     folder = folder or newest("plan.json", "config.json")
     if (folder / "plan.json").exists():

@@ -1,4 +1,4 @@
-"""``saam list``: what there is to choose from."""
+"""``saam list``: the available attentions, squeezes, data sets, models and recipes."""
 
 import inspect
 import re
@@ -17,14 +17,14 @@ Kind = Literal["attentions", "squeezes", "data", "models", "recipes"]
 
 
 def command(kind: Kind = "attentions", /, *, as_json: AsJson = False) -> None:
-    """Show the registered attentions, squeezes, data sets, models or recipes.
+    """List the available attentions, squeezes, data sets, models or recipes.
 
     Parameters
     ----------
     kind
         What to list.
     as_json
-        Print one JSON document, and nothing else on standard output.
+        Print only one JSON document on standard output.
     """
     if as_json:
         print_json(_DOCUMENTS[kind]())
@@ -48,11 +48,11 @@ def _attentions(console: Console) -> None:
         for detail in details:
             console.print(fill(detail, console.width, initial_indent=4 * " ", subsequent_indent=6 * " "))
     for note in (
-        'squeeze=: takes other squeezes (saam list squeezes), as in "eca,squeeze=score".',
-        "params: with 64 channels, of ge and ge-plus for maps of 8x8, of eca:3557 and its like for the first stage.",
-        "placement: the paper's; residual is after the last norm of a residual branch, before the addition, which is "
-        "also where saam puts every attention unless --where says otherwise.",
-        "timm:NAME is an attention of timm, as in timm:gca.",
+        'squeeze=: whether it accepts other squeezes (saam list squeezes), as in "eca,squeeze=score".',
+        "params: with 64 channels; ge and ge-plus for maps of 8x8, eca:3557 and similar for the first stage.",
+        "placement: that of the paper; residual is after the last norm of a residual branch, before the addition. This "
+        "is also saam's default for every attention; --where changes it.",
+        "timm:NAME: an attention of timm, as in timm:gca.",
     ):
         console.print(note)
 
@@ -100,8 +100,8 @@ def _data(console: Console) -> None:
 
     _print_pairs(console, [(name, f"{data_record(name).description}\n{options(name)}") for name in list_data()])
     for note in (
-        "options follow the name, as in cifar10,limit=1000; shown with their defaults, without one they are not set.",
-        "validation, test: share or number of the train images drawn for it; limit: most images in each split.",
+        "options follow the name, as in cifar10,limit=1000; they are shown with their defaults, if any.",
+        "validation, test: share or number of training images to draw for it; limit: most images per split.",
     ):
         console.print(fill(note, console.width))
 

@@ -1,4 +1,4 @@
-"""``saam``: one command for each thing that one does with the library, and errors in one line."""
+"""``saam``: one command for each task, and errors in one line."""
 
 import dataclasses
 import os
@@ -15,34 +15,34 @@ __all__ = ["app", "main"]
 
 app = App(
     name="saam",
-    help="Channel attention with learned, score-based pooling: compare it on your images, train with it, look at it.",
+    help="Channel attention with learned, score-based pooling: compare it on your images, train with it, inspect it.",
     version=__version__,
     suppress_keyboard_interrupt=False,
 )
 for _name, _help in {
-    "compare": "Compare attentions: train each with the same seeds, and say what helps, by how much, at what cost.",
+    "compare": "Compare attentions: train each with the same seeds, and report which help, by how much, at what cost.",
     "study": "Run a grid of comparisons: models x data sets x arms x seeds.",
     "train": "Train one network, from scratch or fine-tuned, and save it.",
-    "report": "Write the report of a comparison anew, from its records.",
-    "explain": "Show where a trained network's score maps look.",
+    "report": "Write the report of a comparison again, from its records.",
+    "explain": "Draw the score maps of a trained network.",
     "profile": "Measure what attentions cost: parameters, operations, time, memory.",
 }.items():
     app.command(f"saam.cli.{_name}:command", name=_name, help=_help)
 app.command("saam.cli.listing:command", name="list", help="List attentions, squeezes, data sets, models or recipes.")
 
-_LONG = ("compare", "study", "train")  # commands that go on where they were stopped
-_KEPT = "; the same command goes on after the last epoch that was finished"
+_LONG = ("compare", "study", "train")  # commands that can be resumed
+_KEPT = "; run the same command again to resume after the last finished epoch"
 _FIELDS = {"lr": "learning_rate", "wd": "weight_decay", "batch": "batch_size", "optim": "optimizer"}
 _USER_ERRORS = (ValueError, TypeError, OSError, RuntimeError, FloatingPointError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, 1 for what failed, 2 for words that were not understood.
+    """Run the command line and return its exit code: 0, 1 for a failure, 2 for an invalid command.
 
-    With ``SAAM_TRACEBACK=1`` in the environment a failure shows its whole traceback.
+    With ``SAAM_TRACEBACK=1`` in the environment, a failure prints its traceback.
     """
     if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # for classes and functions of the user's own, as python -m has it
+        sys.path.insert(0, os.getcwd())  # for the user's own classes and functions, as with python -m
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         app(words, exit_on_error=False, print_error=False, result_action="return_value")
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail(f"stopped{_KEPT if words and words[0] in _LONG else ''}", 130)
     except ModuleNotFoundError as error:
-        advice = "" if "pip install" in str(error) else "; install what saam has a use for: pip install 'saam[all]'"
+        advice = "" if "pip install" in str(error) else "; install the optional packages: pip install 'saam[all]'"
         return _fail(f"{error}{advice}", 1)
     except _USER_ERRORS as error:
         if os.environ.get("SAAM_TRACEBACK"):
@@ -62,10 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _hint(message: str) -> str:
-    """Return where an option stands that a command does not have, or nothing."""
+    """Return where to give an option that the command does not have, or an empty string."""
     name = message.partition("Unknown option: --")[2].partition(".")[0].partition("=")[0]
     if name in ("arm", "arms", "attach", "attention", "attentions"):
-        return "saam compare takes attentions as --arms none se saam, saam train one as --attention saam."
+        return "saam compare takes attentions as --arms none se saam, saam train takes one as --attention saam."
     field = _FIELDS.get(name, name.replace("-", "_"))
     if name and field in {entry.name for entry in dataclasses.fields(Recipe)}:
         return f"It is part of the recipe, as in --recipe demo,{field}=..."

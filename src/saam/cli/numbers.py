@@ -11,10 +11,10 @@ __all__ = ["Count", "Whole", "seconds", "slots"]
 
 
 def _whole(kind: Any, tokens: Sequence[Any]) -> int:
-    """Read a whole number; 2.7 is none, which cyclopts would round.
+    """Read a whole number. Cyclopts would round 2.7; this refuses it.
 
     Raises:
-        ValueError: it is no whole number, or one of more digits than anything here can have.
+        ValueError: If it is not a whole number, or has too many digits.
     """
     text = tokens[0].value.strip()
     digits = text.removeprefix("-").removeprefix("+")
@@ -27,7 +27,7 @@ def seconds(text: str) -> float:
     """Read a time such as "90s", "45m" or "2h".
 
     Raises:
-        ValueError: it is none.
+        ValueError: If the text is not a time.
 
     >>> seconds("1.5h")
     5400.0

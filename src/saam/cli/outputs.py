@@ -1,4 +1,4 @@
-"""Folders for results where none is named: the name says what is compared or trained."""
+"""Default folders for results, named after what is compared or trained."""
 
 import hashlib
 import json
@@ -9,12 +9,12 @@ __all__ = ["default_out", "newest"]
 
 
 def default_out(data: str, model: str, settings: Any) -> Path:
-    """Return a folder for results, the same for the same settings and another for others.
+    """Return a folder for results that depends on the settings.
 
     Args:
         data: Name or path of the data set.
         model: Name of the network.
-        settings: All that the name must tell apart, in plain values.
+        settings: All settings that need a separate folder, as plain values.
     """
     digits = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:4]
     data = Path(data).resolve().name if data in (".", "..") else Path(data).name
@@ -22,13 +22,13 @@ def default_out(data: str, model: str, settings: Any) -> Path:
 
 
 def newest(*files: str) -> Path:
-    """Return the folder here that saam wrote last.
+    """Return the folder in the current one that saam wrote last.
 
     Args:
-        files: A folder of saam has one of these.
+        files: A result folder contains one of these.
 
     Raises:
-        FileNotFoundError: There is none.
+        FileNotFoundError: If there is none.
     """
     found = [file for name in files for file in Path().glob(f"*/{name}")]
     if not found:

@@ -1,4 +1,4 @@
-"""``saam profile``: what attentions cost."""
+"""``saam profile``: measure the costs of attentions."""
 
 from typing import Annotated
 
@@ -27,7 +27,7 @@ def command(
     device: str | None = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure attentions beside each other in one network, each against the plain one.
+    """Measure the costs of attentions in one network, relative to the plain network.
 
     Parameters
     ----------
@@ -40,15 +40,15 @@ def command(
     size
         Height and width of the images in pixels.
     batch_size
-        Images in a step.
+        Number of images per step.
     channels_last
-        Keep images and kernels in channels-last memory order.
+        Use the channels-last memory order for images and kernels.
     threads
-        Threads on the CPU.
+        Number of threads on the CPU.
     device
-        As torch names it; the best there is.
+        Torch device. Default: the best one.
     as_json
-        Print one JSON document, and nothing else on standard output.
+        Print only one JSON document on standard output.
     """
     name, options = parse_options(model)
     labels = dict.fromkeys((PLAIN, *(Arm(arm).label for arm in arms)))

@@ -1,4 +1,4 @@
-"""``saam report``: the report of a comparison or a study anew."""
+"""``saam report``: write the report of a comparison or a study again."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,14 +20,14 @@ __all__ = ["command", "conclude", "conclude_study"]
 
 
 def command(folder: Path | None = None, /, *, as_json: AsJson = False) -> None:
-    """Print the table of a comparison or a study, finished or not, and write its report.html anew.
+    """Print the table of a comparison or a study, finished or not, and write its report.html again.
 
     Parameters
     ----------
     folder
-        Where saam compare or saam study kept the results; the newest here.
+        Folder of saam compare or saam study. Default: the newest one in this folder.
     as_json
-        Print one JSON document, and nothing else on standard output.
+        Print only one JSON document on standard output.
     """
     folder = folder or newest("plan.json", "study.json")
     console = screen(errors=as_json)
@@ -47,7 +47,7 @@ def command(folder: Path | None = None, /, *, as_json: AsJson = False) -> None:
 
 
 def conclude(console: Console, folder: Path, comparison: Comparison) -> None:
-    """Print the verdicts and write report.html; where the score maps cannot be drawn, without them, saying why."""
+    """Print the verdicts and write report.html. If the score maps cannot be drawn, say why and leave them out."""
     strip, no_strip = None, ""
     try:
         strip = comparison_strip(folder)

@@ -1,4 +1,4 @@
-"""What the commands print on: the screen, and a comparison on it while it fills."""
+"""Output of the commands: the screen, and a live view of a comparison."""
 
 import json
 import os
@@ -24,10 +24,10 @@ AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 
 
 def screen(*, errors: bool = False) -> Console:
-    """Return standard output as rich knows it: 100 columns or more, unless a terminal or COLUMNS says how many.
+    """Return standard output for rich: at least 100 columns wide, unless a terminal or COLUMNS sets the width.
 
     Args:
-        errors: standard error in its place.
+        errors: Whether to return standard error instead.
     """
     console = Console(highlight=False, markup=False, stderr=errors)
     if not console.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
@@ -41,7 +41,7 @@ def print_json(document: Any) -> None:
 
 
 def show_data(console: Console, splits: Splits) -> None:
-    """Say what the data are, what is odd about them, and where their test images are few."""
+    """Describe the data, with anything unusual about them, and say if there are few test images."""
     parts = (("training", splits.train), ("validation", splits.validation), ("test", splits.test))
     sizes = ", ".join(f"{len(images):,} {part} images" for part, images in parts)
     console.print(f"{splits.label}: {sizes}, {len(splits.classes)} classes", soft_wrap=True)
@@ -51,9 +51,9 @@ def show_data(console: Console, splits: Splits) -> None:
 
 @contextmanager
 def shown(console: Console, *, quiet: bool = False) -> Iterator[Callable[[Comparison], None]]:
-    """Give a function that shows a comparison so far, and at the end its table.
+    """Yield a function that shows the comparison so far, and print its table at the end.
 
-    On a terminal a view fills, elsewhere each run that ends is a line, and ``quiet`` leaves that out.
+    On a terminal this is a live view; elsewhere each finished run is a line, unless ``quiet``.
     """
     pace = _Pace()
     if console.is_terminal and not quiet:
@@ -76,7 +76,7 @@ def shown(console: Console, *, quiet: bool = False) -> Iterator[Callable[[Compar
 
 
 def _news(before: Comparison, now: Comparison, line: str, *, first: bool) -> Iterator[str]:
-    """Yield a line for each run that has ended since, and then one on all of them."""
+    """Yield a line for each newly finished run, then one line on all runs."""
     failed = now.failures if first else now.failures[len(before.failures) :]
     known = {record.id for record in before.records}
     new = [record for record in now.records if record.id not in known]
@@ -90,14 +90,14 @@ def _news(before: Comparison, now: Comparison, line: str, *, first: bool) -> Ite
 
 
 class _Pace:
-    """How far a comparison is, and how long it will take, counted in epochs."""
+    """The progress and the remaining time of a comparison, counted in epochs."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
         self.had: float | None = None
 
     def line(self, comparison: Comparison) -> str:
-        """Return one line: runs that are done, and the time that has passed or is left."""
+        """Return one line: the number of finished runs, and the elapsed or remaining time."""
         finished, planned = len(comparison.records) + len(comparison.failures), len(comparison.plan.schedule())
         done = finished + sum(run.epoch / run.epochs for run in comparison.progress)
         self.had = done if self.had is None else self.had
@@ -110,7 +110,7 @@ class _Pace:
 
 
 def _under_way(comparison: Comparison) -> Iterator[Table]:
-    """Yield a table of the runs under way, if there are any."""
+    """Yield a table of the current runs, if any."""
     if not comparison.progress:
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))

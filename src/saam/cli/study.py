@@ -43,42 +43,43 @@ def command(
     track: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     as_json: AsJson = False,
 ) -> None:
-    """Run a study: models x data sets x arms x seeds, from one file, with one report over all of them.
+    """Run a study from one file: models x data sets x arms x seeds, with one report over all of them.
 
-    The same command goes on where it was stopped, in the middle of a run too.
+    To resume an interrupted study, even in the middle of a run, run the same command again.
 
     Parameters
     ----------
     study
         A TOML file, or the name of a study that comes with saam: ablation, cifar, cifar-small, demo, folder.
     out
-        Folder of the results; named after the study unless told.
+        Folder for the results. Default: named after the study.
     data
-        What to load in the place of a data set, as in "cifar100=PATH".
+        Replacement for a data set of the study, as in "cifar100=PATH".
     dry_run
-        Run nothing: say how many runs there are, how long they take, what they need, and what they can tell.
+        Run nothing; print the number of runs, their time, memory and disk space, and the smallest difference to detect.
     workers
-        Runs side by side; one for each processor, or for each device.
+        Number of parallel runs. Default: one per processor, or per device.
     threads
-        Threads of each.
+        Number of threads of each run.
     device
-        As torch names it, or several, which the runs share out; the best there is.
+        One or several torch devices to distribute the runs over. Default: the best one.
     jobs_per_device
-        Runs at a time on each device.
+        Number of parallel runs on each device.
     executor
-        "processes" of this machine; or "ray": the machines of a Ray cluster, which have the same code.
+        Where the runs are executed: "processes" on this machine, or "ray" for the machines of a Ray cluster, which must
+        have the same code.
     address
-        Of the Ray cluster; the one at hand, or a new one on this machine.
+        Address of the Ray cluster. Default: the current one, or a new one on this machine.
     costs
-        Measure what the arms cost, after the runs.
+        Measure the costs of the arms after the runs.
     retry
-        Try again what failed before.
+        Repeat runs that failed before.
     budget
-        Add no seed after this time, as in "90m" or "2h".
+        Time after which no seed is added, as in "90m" or "2h".
     track
-        Log every run to tensorboard, wandb or mlflow; several may be named.
+        One or several of tensorboard, wandb and mlflow, to log every run there.
     as_json
-        Print one JSON document, and nothing else on standard output.
+        Print only one JSON document on standard output.
     """
     chosen = load_study(study)
     places = dict(_place(text) for text in data)

@@ -1,4 +1,4 @@
-"""``saam train``: one network, from scratch or fine-tuned."""
+"""``saam train``: train one network, from scratch or fine-tuned."""
 
 import json
 from contextlib import suppress
@@ -56,40 +56,40 @@ def command(
 ) -> None:
     """Train a network, and save it with its settings, its learning curve and its test score.
 
-    In a pretrained network what is new (attention and classifier) learns faster than what is not, by the recipe's
-    new_parameters_factor. Training that was interrupted goes on from its last epoch. Under torchrun several processes
-    share out each batch.
+    In a pretrained network, new parts (attention and classifier) learn faster than the rest, by the recipe's
+    new_parameters_factor. To resume interrupted training, run the same command again. Under torchrun, several
+    processes share each batch.
 
     Parameters
     ----------
     data
-        Data set (saam list data), an image folder, or a folder of parquet files; options as in "PATH,size=224". Where a
-        folder has no validation or test images of its own, a tenth each is drawn, or as in "PATH,test=0.2".
+        Data set (saam list data), image folder, or folder of parquet files, with options as in "PATH,size=224". If a
+        folder has no validation or test images, a tenth is drawn for each; "PATH,test=0.2" changes this.
     model
         Network (saam list models), with options as in "resnet20,width=32".
     pretrained
-        Start from the weights that timm or torchvision publish.
+        Start from the weights published by timm or torchvision.
     attention
-        Attention to put in (saam list), "none", or with options as in "eca,squeeze=score" or "none,head=score".
+        Attention to add (saam list), with options as in "eca,squeeze=score" or "none,head=score"; or "none".
     where
         Placement of the attention.
     start
-        "identity": the attention changes nothing at first; or "default": as the papers have it.
+        "identity": attention changes nothing at first. "default": attention starts as in the papers.
     recipe
-        Training recipe (saam list recipes), with changes as in "cifar,epochs=30"; "finetune" for a pretrained network,
-        else "demo". With "precision=auto" a few steps are timed first, and the faster precision is kept.
+        Training recipe (saam list recipes), with changes as in "cifar,epochs=30". With "precision=auto", a few steps
+        are timed first and the faster precision is used. Default: "finetune" for a pretrained network, else "demo".
     seed
-        Of everything that is drawn.
+        Seed of all random draws.
     out
-        Folder for weights, settings and learning curve, named after the data and the model unless told.
+        Folder for weights, settings and learning curve. Default: a name made from the data and the model.
     threads
-        Threads on the CPU; torch's own number.
+        Number of threads on the CPU. Default: torch's own number.
     device
-        As torch names it; the best there is.
+        Torch device. Default: the best one.
     again
-        Train again what is finished.
+        Train again if the folder holds this training, finished.
     track
-        Log the curves to tensorboard, wandb or mlflow; several may be named.
+        One or several of tensorboard, wandb and mlflow, to log the curves there.
     """
     require_trackers(track)
     name, changes = parse_options(recipe or ("finetune" if pretrained else "demo"))
@@ -181,7 +181,7 @@ def command(
 
 
 def _resolved(recipe: Recipe, network: nn.Module, splits: Splits, group: Group, out: Path) -> Recipe:
-    """The recipe with the precision that the folder has, or that the first process finds to be faster."""
+    """Return the recipe with the precision stored in the folder, or the faster one as measured by the first process."""
     index = 0
     if group.rank == 0:
         found = resolve_precision(
@@ -197,32 +197,32 @@ def _resolved(recipe: Recipe, network: nn.Module, splits: Splits, group: Group, 
 
 
 def _kept_precision(out: Path) -> str:
-    """The precision of the training that a folder holds, finished or not; nothing where it holds none."""
+    """Return the precision of the training in a folder, finished or not; empty if there is none."""
     kept = saved_run(out / "state.pt")
     if not kept and (out / "config.json").is_file():
-        with suppress(ValueError):  # a network from elsewhere; it is refused later
+        with suppress(ValueError):  # a network of unknown origin is refused later
             kept = json.loads((out / "config.json").read_text(encoding="utf-8"))
     precision = kept.get("recipe", {}).get("precision", "") if isinstance(kept, dict) else ""
     return precision if precision in PRECISIONS and precision != "auto" else ""
 
 
 def _scores(epoch: EpochRecord) -> str:
-    """The lowest and the highest share of pixels that a site uses; nothing for a network without score squeezes."""
+    """Return the lowest and the highest share of pixels that a site uses; empty without score squeezes."""
     shares = [use["share"] for use in epoch.observed.get("score_use", {}).values()]
     return f"  scores {share_range(shares)}" if shares else ""
 
 
 def _identity(settings: dict[str, Any]) -> dict[str, Any]:
-    """What makes a training the one that it is; where its data lie and the versions of the libraries do not count."""
+    """Return the settings that identify a training, without the location of its data and library versions."""
     same = {name: settings[name] for name in ("model", "surgery", "pretrained", "recipe", "seed")}
     return {**same, "data": settings["data"]["fingerprint"]}
 
 
 def _finished(out: Path, identity: dict[str, Any]) -> bool:
-    """Whether a folder holds this training, finished.
+    """Return whether a folder holds this training, finished.
 
     Raises:
-        ValueError: it holds one with other settings, or a network from elsewhere.
+        ValueError: If it holds a training with other settings, or a network of unknown origin.
     """
     file = out / "config.json"
     if not file.is_file():

@@ -1,6 +1,6 @@
-"""Comparisons that a sceptic would accept: arms x seeds with common random numbers, their costs, and what they show.
+"""Fair comparisons: arms x seeds with common random numbers, their costs and their statistics.
 
-The verdicts are in `saam.comparison.statistics`, which alone needs scipy.
+The verdicts are in `saam.comparison.statistics`, the only module that needs scipy.
 """
 
 from saam.comparison.arm import PLAIN, Arm

@@ -1,8 +1,8 @@
 """Evidence that stays valid however often one looks: an e-process for paired differences, and its confidence sequence.
 
-People add seeds until they see something. A p-value computed again after every seed calls far more than 5 % of null
-effects real; an e-process does not. If two arms are equally good, the difference d_i of a seed is symmetric about zero.
-Then for every number l
+People add seeds until they see an effect. If a p-value is recomputed after every seed, far more than 5 % of null
+effects are called real; an e-process does not have this problem. If two arms are equally good, the difference d_i of a
+seed is symmetric about zero. Then for every number l
 
     prod over i of  exp(l d_i) / cosh(l d_i)
 
@@ -10,12 +10,12 @@ is a nonnegative martingale that starts at 1, and so is its mean over several l:
 
     E_n = mean over l in {+-1/4, +-1/2, +-1, +-2, +-4} / spread of  prod over i <= n of  exp(l d_i) / cosh(l d_i)
 
-By Ville's inequality the chance that E_n *ever* reaches 1 / alpha is at most alpha. So the running maximum may be used:
-it is enough that E_n reached the bound once, and a later seed does not take the verdict back. Each factor is at most 2,
-hence E_n is at most 2^(n - 1): one wild seed cannot decide, and it takes six seeds to reach 20. A badly guessed
-``spread`` makes the process slower, not wrong.
+By Ville's inequality the probability that E_n *ever* reaches 1 / alpha is at most alpha. So the running maximum may be
+used: once E_n has reached the bound, later seeds do not take the verdict back. Each factor is at most 2, hence E_n is
+at most 2^(n - 1): a single extreme seed cannot decide, and at least six seeds are needed to reach 20. A wrong
+``spread`` makes the process slower, not invalid.
 
-`confidence_sequence` inverts the process over a shift m of the differences: it holds every m about which they may be
+`confidence_sequence` inverts the process over a shift m of the differences: it contains every m about which they may be
 symmetric. It covers the true centre at all n at once with probability 1 - alpha.
 
 Sources: Ville, Étude critique de la notion de collectif, 1939; Efron, Student's t-test under symmetry conditions, JASA
@@ -33,10 +33,10 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = ["ALPHA", "MOST_SEEDS_AHEAD", "confidence_sequence", "direction", "e_process", "e_value", "seeds_to_go"]
 
 ALPHA = 0.05
-MOST_SEEDS_AHEAD = 200  # a forecast ends here
+MOST_SEEDS_AHEAD = 200  # the horizon of a forecast
 _FACTORS = np.array([0.25, 0.5, 1.0, 2.0, 4.0])
-_FUTURES = 101  # simulated; an odd number has a median
-_MOST_SHIFTS = 2000  # of the grid on which the ends of a confidence sequence are looked for
+_FUTURES = 101  # number of simulations, odd so that the median is one of them
+_MOST_SHIFTS = 2000  # size of the grid for the ends of a confidence sequence
 _HALVINGS = 40
 
 
@@ -45,7 +45,7 @@ def e_process(differences: ArrayLike, spread: float) -> NDArray[np.float64]:
 
     Args:
         differences: (..., n), in the order of the seeds.
-        spread: the expected standard deviation of a difference, fixed beforehand.
+        spread: The expected standard deviation of a difference, fixed beforehand.
 
     Returns:
         (..., n).
@@ -59,7 +59,7 @@ def e_process(differences: ArrayLike, spread: float) -> NDArray[np.float64]:
 
 
 def e_value(differences: Sequence[float], spread: float) -> float:
-    """Return the largest E_n so far, 1 before the first difference; a difference that is not finite gives NaN."""
+    """Return the largest E_n so far, 1 before the first difference; NaN if a difference is not finite."""
     d = np.asarray(differences, dtype=float)
     if not np.isfinite(d).all():
         return math.nan
@@ -67,7 +67,7 @@ def e_value(differences: Sequence[float], spread: float) -> float:
 
 
 def direction(differences: Sequence[float], spread: float) -> int:
-    """Return on which side of zero the evidence is where it is strongest: 1, -1, or 0 if there is none."""
+    """Return the side of zero where the evidence is strongest: 1, -1, or 0 if there is none."""
     d = np.asarray(differences, dtype=float)
     if not len(d) or not np.isfinite(d).all():
         return 0
@@ -79,13 +79,13 @@ def direction(differences: Sequence[float], spread: float) -> int:
 def confidence_sequence(differences: Sequence[float], spread: float, alpha: float = ALPHA) -> tuple[float, float]:
     """Return the ends of the set of centres that the e-process has never rejected.
 
-    The set shrinks with every seed. Should it become empty, which has a probability of at most alpha if the differences
-    are symmetric about one centre, the centres that E_n does not reject now are returned; these include the mean.
+    The set shrinks with every seed. It can become empty, with a probability of at most alpha if the differences are
+    symmetric about one centre. Then the centres that E_n does not reject now are returned, which include the mean.
 
     Args:
-        differences: in the order of the seeds.
-        spread: the expected standard deviation of a difference, fixed beforehand.
-        alpha: one minus the coverage.
+        differences: Paired differences in the order of the seeds.
+        spread: The expected standard deviation of a difference, fixed beforehand.
+        alpha: One minus the coverage.
 
     Returns:
         (low, high), infinite while there are too few seeds, NaN if a difference is not finite.
@@ -104,17 +104,17 @@ def confidence_sequence(differences: Sequence[float], spread: float, alpha: floa
 
 @lru_cache(maxsize=512)
 def seeds_to_go(differences: tuple[float, ...], spread: float, delta: float, comparisons: int = 1) -> int | None:
-    """Return how many more seeds it takes in the median until a verdict, if all goes on as it went.
+    """Return the median number of further seeds until a verdict, if the trend continues.
 
     Simulates 101 continuations with normal differences that have the mean and standard deviation seen so far (with
     fewer than two differences the expected spread), until E_n reaches ``comparisons / alpha`` or the confidence
     sequence lies within plus or minus delta.
 
     Args:
-        differences: in the order of the seeds.
-        spread: the expected standard deviation of a difference.
-        delta: bound of equivalence.
-        comparisons: number of arms that share the error rate.
+        differences: Paired differences in the order of the seeds.
+        spread: The expected standard deviation of a difference.
+        delta: Bound of equivalence.
+        comparisons: Number of arms that share the error rate.
 
     Returns:
         The number of seeds, 1 or more; None if it is more than 200 or a difference is not finite.
@@ -140,7 +140,7 @@ def seeds_to_go(differences: tuple[float, ...], spread: float, delta: float, com
 
 
 def _one_sided(d: NDArray[np.float64], spread: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Logarithms (..., n) of the mean over positive l, and of that over negative l."""
+    """Return the logarithms (..., n) of the mean over positive l, and of that over negative l."""
     x = d[..., None] * (2 * _FACTORS / spread)  # (..., n, l); exp(y) / cosh(y) = 2 / (1 + exp(-2 y))
     sides = [np.cumsum(math.log(2) - np.logaddexp(0.0, sign * x), axis=-2) for sign in (-1, 1)]
     upward, downward = (np.logaddexp.reduce(side, axis=-1) - math.log(len(_FACTORS)) for side in sides)
@@ -148,7 +148,7 @@ def _one_sided(d: NDArray[np.float64], spread: float) -> tuple[NDArray[np.float6
 
 
 def _ends(d: NDArray[np.float64], spread: float, alpha: float, *, running: bool) -> tuple[float, float] | None:
-    """Least and largest shift that is not rejected, by E_n or by its running maximum; None if all are."""
+    """Return the smallest and largest shift not rejected by E_n, or by its running maximum; None if there is none."""
 
     def kept(shifts: NDArray[np.float64]) -> NDArray[np.bool_]:
         log_e = e_process(d - shifts[:, None], spread)

@@ -1,4 +1,4 @@
-"""One side of a comparison: an attention in the common backbone, or a control without any."""
+"""One arm of a comparison: an attention in the common backbone, or a control without attention."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,17 +21,17 @@ CONTROLS = (PLAIN, WIDER, WIDER_TIME)
 
 @dataclass(frozen=True)
 class Arm:
-    """The attention that one arm puts into the backbone, and the pooling before the classifier.
+    """The attention that an arm adds to the backbone, and the pooling before the classifier.
 
     Attributes:
-        label: A registered name, or ``package.module:Class`` for a class of the user's own, which takes the number of
-            channels; options follow, sorted by name, so one arm has one label. Controls are "none", the plain backbone
-            (its options may differ from the others', as in "none,width=24"), "wider", the plain backbone widened to
-            the parameters of the focus arm, and "wider:time", widened to the time of its training step. The option
-            ``head`` names the squeeze that pools before the classifier, as in "none,head=score".
+        label: A registered name, or ``package.module:Class`` for the user's own class, which takes the number of
+            channels. Options follow, sorted by name, so that an arm has one label. The controls are "none", the plain
+            backbone (with its own options, if any, as in "none,width=24"), "wider", the plain backbone widened to as
+            many parameters as the focus arm has, and "wider:time", widened to the time of its training step. The option
+            ``head`` is the squeeze that pools before the classifier, as in "none,head=score".
 
     Raises:
-        ValueError: No such attention, or options that cannot be read.
+        ValueError: If there is no such attention, or the options cannot be parsed.
 
     Example:
         >>> Arm("saam, scorer=pixel, heads=4").label
@@ -44,7 +44,7 @@ class Arm:
         try:
             name, options = parse_options(self.label.strip())
         except ValueError as error:
-            raise ValueError(f"{error}; arms stand apart, as in: none se saam,heads=4") from None
+            raise ValueError(f"{error}; separate arms by spaces, as in: none se saam,heads=4") from None
         if name in (WIDER, WIDER_TIME) and options:
             raise ValueError(f"{name!r} takes no option, got {self.label!r}")
         if name not in CONTROLS and not is_own(name):
@@ -54,17 +54,17 @@ class Arm:
 
     @property
     def name(self) -> str:
-        """The attention's name, without options."""
+        """The name of the attention, without options."""
         return _parsed(self.label)[0]
 
     @property
     def own(self) -> bool:
-        """Whether it names a class of the user's own, and no attention that is registered."""
+        """Whether the arm names the user's own class instead of a registered attention."""
         return is_own(self.name)
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of the attention, or of the backbone where there is none."""
+        """The options of the attention, or of the backbone if there is no attention."""
         return {option: value for option, value in _parsed(self.label)[1].items() if option != "head"}
 
     @property
@@ -75,7 +75,7 @@ class Arm:
 
     @property
     def plain(self) -> bool:
-        """Whether the arm has no attention, save perhaps in the head."""
+        """Whether the arm has no attention, except perhaps in the head."""
         return self.name in CONTROLS
 
     @property
@@ -87,9 +87,9 @@ class Arm:
 
     @property
     def scored(self) -> bool:
-        """Whether the arm has a score squeeze; the attention is built, on the meta device, to find out.
+        """Whether the arm has a score squeeze, found out by building the attention on the meta device.
 
-        A class of the user's own counts as having none.
+        The user's own class counts as having none.
         """
         if self.head is not None and self.head.startswith("score"):
             return True
@@ -97,7 +97,7 @@ class Arm:
 
 
 def is_own(name: str) -> bool:
-    """Whether a name is the ``package.module:Name`` of the user's own code, and no attention that is registered."""
+    """Return whether a name is the ``package.module:Name`` of the user's own code, and not a registered attention."""
     families = {known.partition(":")[0] for known in (*CONTROLS, *list_attentions())}  # "gc:mul" is registered
     return is_reference(name) and name.partition(":")[0] not in families
 
@@ -109,12 +109,12 @@ def _parsed(label: str) -> tuple[str, dict[str, Any]]:
 
 @lru_cache(maxsize=1000)
 def _has_scores(name: str, attention: str) -> bool:
-    if is_own(name):  # a plan from elsewhere may name it, and is not trusted to have it imported
+    if is_own(name):  # a plan from a stranger may name it, so it is not imported
         return False
     with torch.device("meta"):
         try:
             return has_scores(create_attention(attention, 64, **_needed(name, attention)))
-        except (TypeError, ValueError):  # options that do not fit, or only other channels
+        except (TypeError, ValueError):  # wrong options, or unsupported channels
             return has_scores(create_attention(name, 64, **_needed(name, name)))
 
 

@@ -1,14 +1,14 @@
 """The summary over several comparisons: the cells of a study (model x data set), with the same arms in each.
 
-Scores of different data sets have no common scale, so arms are ranked within every cell (1 is best, ties share the mean
-of their ranks) and the ranks are averaged, as Demsar recommends. With N cells and k arms:
+Scores of different data sets have no common scale. Therefore arms are ranked within every cell (1 is best, ties share
+the mean of their ranks) and the ranks are averaged, as Demsar recommends. With N cells and k arms:
 
     Friedman           chi2 = 12 N / (k (k + 1)) * (sum_j R_j^2 - k (k + 1)^2 / 4),  with scipy's correction for ties
     Iman & Davenport   F = (N - 1) chi2 / (N (k - 1) - chi2)  has F(k - 1, (k - 1) (N - 1))
     Nemenyi            two arms differ if their average ranks differ by CD = q sqrt(k (k + 1) / (6 N)) or more,
                        with q the studentized range at .05 over sqrt 2
 
-Beside the ranks stand the paired differences of every arm to a reference, cell by cell, with Student's t interval over
+In addition there are the paired differences of every arm to a reference, cell by cell, with Student's t interval over
 cells.
 
 Sources: Friedman, JASA 1937; Iman & Davenport, Comm. in Statistics 1980; Nemenyi, Distribution-free multiple
@@ -38,13 +38,13 @@ class ArmOverCells:
     """One arm over all cells.
 
     Attributes:
-        arm: its label.
-        rank: average rank, 1 is best.
-        mean: mean over cells of the score minus the reference's; 0 for the reference.
-        low: lower end of the 95 % interval of that mean over cells (Student's t); NaN with one cell.
-        high: its upper end.
-        wins: number of cells in which the arm is better than the reference.
-        losses: number of cells in which it is worse.
+        arm: Its label.
+        rank: Average rank, 1 is best.
+        mean: Mean over cells of the score minus the reference's; 0 for the reference.
+        low: Lower end of the 95 % interval of that mean over cells (Student's t); NaN with one cell.
+        high: Its upper end.
+        wins: Number of cells in which the arm is better than the reference.
+        losses: Number of cells in which it is worse.
     """
 
     arm: str
@@ -61,14 +61,14 @@ class CellsSummary:
     """All arms over all cells, best average rank first.
 
     Attributes:
-        metric: of the scores.
-        reference: label of the arm that differences are taken from.
-        cells: names of the cells that count: those in which every arm has a finite score.
-        left_out: names of the others.
-        arms: one entry for each arm.
-        p: of the Friedman test in Iman and Davenport's form, that all arms are alike; NaN with fewer than two cells or
-            arms.
-        critical_difference: of two average ranks, after Nemenyi; NaN likewise.
+        metric: The metric of the scores.
+        reference: Label of the arm that is subtracted.
+        cells: Names of the cells in which every arm has a finite score; only these are used.
+        left_out: Names of the other cells.
+        arms: One entry for each arm.
+        p: p-value of the Friedman test in Iman and Davenport's form, that all arms are equal; NaN with fewer than two
+            cells or arms.
+        critical_difference: Nemenyi's critical difference of two average ranks; NaN likewise.
     """
 
     metric: Metric
@@ -81,7 +81,7 @@ class CellsSummary:
 
 
 def mean_scores(records: Iterable[RunRecord], metric: Metric) -> dict[str, float]:
-    """Return arm -> mean test score over the seeds that all arms have finished: one cell for `summarise_cells`."""
+    """Return arm -> mean test score over the seeds that all arms have finished, as one cell for `summarise_cells`."""
     runs: dict[str, dict[int, float]] = {}
     for record in records:
         runs.setdefault(record.arm, {})[record.seed] = record.test[metric.name]
@@ -93,12 +93,12 @@ def summarise_cells(cells: Mapping[str, Mapping[str, float]], *, metric: Metric,
     """Rank the arms over the cells of a study, and compare each with the reference, cell by cell.
 
     Args:
-        cells: cell -> arm -> score, as `mean_scores` gives it.
-        metric: of the scores; it says which way is better.
-        reference: label of the arm to compare with.
+        cells: Cell -> arm -> score, as returned by `mean_scores`.
+        metric: The metric of the scores, which defines the better direction.
+        reference: Label of the arm to compare with.
 
     Raises:
-        ValueError: no cell at all, or no cell has the reference.
+        ValueError: If there is no cell, or no cell has the reference.
 
     Example:
         >>> from saam.comparison.metrics import ACCURACY
@@ -139,7 +139,7 @@ def _arm(arm: str, ranks: NDArray[np.float64], differences: NDArray[np.float64],
 
 
 def _friedman(ranks: NDArray[np.float64]) -> float:
-    """The p-value of Iman and Davenport's F; 1 where all arms tie in all cells, 0 where all cells agree."""
+    """Return the p-value of Iman and Davenport's F; 1 if all arms tie in all cells, 0 if all cells agree."""
     n, k = ranks.shape
     if min(n, k) < 2:
         return math.nan

@@ -1,4 +1,4 @@
-"""One call for every comparison: of a plan, of networks on a data set, or of a training function of one's own."""
+"""One call for every comparison: of a plan, of networks on a data set, or of the user's own training function."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -35,41 +35,41 @@ def compare(
     track: str | Sequence[str] = (),
     **settings: Any,
 ) -> Comparison:
-    """Compare attentions: train each with the same seeds, and keep everything in a folder.
+    """Compare attentions: train each with the same seeds, and store the results in a folder.
 
-    What is finished stays; the same call goes on where it was stopped. A script needs ``if __name__ == "__main__":``
-    around the call, since worker processes import it.
+    Finished runs are kept, so the same call resumes an interrupted comparison. In a script, put the call under
+    ``if __name__ == "__main__":``, because worker processes import the script.
 
     Args:
-        what: A plan. Or a network, together with ``data``: a name with options as in "resnet20,width=32", or a class or
-            function of your own that takes ``num_classes`` and returns the network. Or a training function of your own,
-            ``task(arm, seed, context)``, with ``metrics``; see `saam.comparison.TaskPlan`. Your own classes and
-            functions must be at the top of a file.
-        data: Data set with options, an image folder, or a folder of parquet files. After a plan or a training function
-            the folder of the results may stand here.
+        what: One of three. A plan. A network, together with ``data``: a name with options as in "resnet20,width=32", or
+            your own class or function that takes ``num_classes`` and returns the network. Your own training function,
+            ``task(arm, seed, context)``, with ``metrics``; see `saam.comparison.TaskPlan`. Define your own classes and
+            functions at the top level of a file.
+        data: Data set with options, image folder, or folder of parquet files. With a plan or a training function, this
+            positional argument may be the folder of the results.
         out: Folder of the results.
-        arms: Attentions, as names or classes of your own that take the number of channels; or these by label.
-        seeds: Number of seeds, from 0 up, or the seeds.
+        arms: Attentions: names, or your own classes that take the number of channels; or a mapping from labels to
+            these.
+        seeds: Number of seeds, starting at 0, or the seeds themselves.
         recipe: Training recipe, or its name with changes as in "cifar,epochs=30".
-        metrics: Of a training function: what it returns, the primary one first.
-        options: Of the network, or what a training function finds in ``context.options``.
+        metrics: The results of a training function, the primary metric first.
+        options: Options of the network, or the ``context.options`` of a training function.
         where: Placement of the attention.
         start: "identity" or "default".
-        reference: The arm that the others are compared with.
+        reference: The arm to compare the others with.
         focus: The arm that the report is about.
-        track: "tensorboard", "wandb" or "mlflow", or several: logs the curve of every run there while it trains.
-        settings: Of `saam.comparison.driver.drive`: workers, threads, executor, device, costs, retry, max_seeds, budget
-            and the callbacks.
+        track: "tensorboard", "wandb" or "mlflow", or several, to log the curve of every run there while it trains.
+        settings: Arguments of `saam.comparison.driver.drive`: workers, threads, executor, device, costs, retry,
+            max_seeds, budget and the callbacks.
 
     Returns:
         The comparison.
 
     Raises:
-        TypeError: No folder for the results, or neither a plan, nor data, nor metrics.
-        ValueError: A model, a data set, an attention or an option that does not exist, or a folder that holds another
-            comparison.
-        ModuleNotFoundError: A tracker is not installed.
-        OSError: The folder cannot be written.
+        TypeError: If there is no folder for the results, or none of plan, data and metrics is given.
+        ValueError: If a model, data set, attention or option does not exist, or the folder holds another comparison.
+        ModuleNotFoundError: If a tracker is not installed.
+        OSError: If the folder cannot be written.
     """
     if out is None and (metrics or isinstance(what, Plan | TaskPlan)):
         data, out = None, data

@@ -1,6 +1,6 @@
-"""What an arm costs, against the plain backbone: parameters, arithmetic, time and memory.
+"""The costs of an arm relative to the plain backbone: parameters, arithmetic, time and memory.
 
-Times are taken in one process in which the models take turns. The training step is the very one of `saam.training`.
+Times are measured in one process in which the models take turns. The training step is that of `saam.training`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,20 +27,20 @@ __all__ = ["arm_costs", "measure_costs"]
 def arm_costs(
     executor: Executor, plan: Plan, arms: Sequence[str], known: Sequence[CostRecord] = (), **settings: Any
 ) -> tuple[CostRecord, ...]:
-    """Measure what some arms of a plan cost, in one worker; nothing else should run meanwhile.
+    """Measure the costs of some arms of a plan in one worker. Nothing else should run meanwhile.
 
     Args:
-        executor: has the work done.
-        plan: what is compared.
-        arms: labels of those to measure; the plain backbone is measured beside them.
-        known: costs that are known already.
-        settings: classes and image_size of the data; threads and device of `measure_costs`.
+        executor: Executor that runs the measurement.
+        plan: The comparison.
+        arms: Labels of the arms to measure; the plain backbone is measured with them.
+        known: Costs that are already known.
+        settings: Classes and image_size of the data; threads and device of `measure_costs`.
 
     Returns:
         The costs that were not known.
 
     Raises:
-        RuntimeError: it failed.
+        RuntimeError: If the measurement fails.
     """
     future = executor.submit(_measure, plan, tuple(dict.fromkeys((PLAIN, *arms))), **settings)
     if error := future.exception():
@@ -63,27 +63,27 @@ def measure_costs(
     rounds: int = 30,
     seconds: float = 15.0,
 ) -> tuple[CostRecord, ...]:
-    """Measure models beside each other, each against the baseline among them.
+    """Measure the costs of several models in turns, each relative to the baseline among them.
 
-    In every round each model makes one training step, as `saam.training` makes them, on the same random batch; so it
-    goes with inference.
+    In every round each model makes one training step, as in `saam.training`, on the same random batch. Inference is
+    measured in the same way.
 
     Args:
-        models: label -> model; they are trained by the measurement, so give fresh ones.
-        recipe: decides batch size, optimizer, precision, clipping, averaging and memory order.
+        models: Label -> model. The measurement trains them, so pass new ones.
+        recipe: Defines batch size, optimizer, precision, clipping, averaging and memory order.
         image_size: (H, W) of the images, which have three channels.
-        baseline: label of the plain backbone.
-        threads: of torch on the CPU; set back at the end.
-        device: as torch names it, or None for the best there is.
-        rounds: at most, but five at least.
-        seconds: once this time has passed no further round begins, but five are made at least.
+        baseline: Label of the plain backbone.
+        threads: Number of torch threads on the CPU, restored at the end.
+        device: Name for torch; None means the best one.
+        rounds: Largest number of rounds, at least five.
+        seconds: After this time no further round starts, unless fewer than five were made.
 
     Returns:
         One record for each model, in their order.
 
     Raises:
-        ValueError: the baseline is not among the models, MACs cannot be counted, the network does not take images of
-            this size, the device is not there or cannot do the precision, or the threads are too many.
+        ValueError: If the baseline is not among the models, MACs cannot be counted, the network does not accept images
+            of this size, the device does not exist or does not support the precision, or there are too many threads.
     """
     if baseline not in models:
         raise unknown("baseline", baseline, models)
@@ -91,9 +91,11 @@ def measure_costs(
     place = require_device(device)
     try:
         macs = {label: count_macs(model, image_size) for label, model in models.items()}
-    except AssertionError as error:  # what timm's transformers raise for another size than theirs
+    except AssertionError as error:  # timm's transformers raise this for other sizes
         size = "x".join(map(str, image_size))
-        raise ValueError(f"the network does not take images of {size} ({error}): choose the size it is for") from error
+        raise ValueError(
+            f"the network does not accept images of {size} ({error}): choose the size it was built for"
+        ) from error
     with threads_set(threads), generators_kept(place):
         trials = {label: Trial(model, recipe, image_size, place) for label, model in models.items()}
         memory = {label: peak_memory(trial.step, trial.tensors()) for label, trial in trials.items()}

@@ -1,6 +1,6 @@
-"""The interval of a difference over seeds x images, for claims about new seeds and new images alike.
+"""The interval of a difference over seeds x images, for claims about both new seeds and new images.
 
-The interval over seeds alone treats the test images as given. Here both are samples. With y_ij the paired difference of
+The interval over seeds alone treats the test images as fixed. Here both are samples. With y_ij the paired difference of
 seed i on image j, the model has crossed random effects:
 
     y_ij = m + a_i + b_j + e_ij
@@ -9,9 +9,9 @@ seed i on image j, the model has crossed random effects:
     MS_rest  = sum_ij (y_ij - y_i. - y_.j + y..)^2 / ((I - 1) (J - 1))       expectation  var(e)
     var(y..) = var(a) / I + var(b) / J + var(e) / (I J)
 
-The variance of the mean is estimated by (MS_seed + MS_image - MS_rest) / (I J), but not below the larger of MS_seed and
-MS_image over I J, so that a component that comes out negative counts as zero. The interval is Student's t with
-Satterthwaite's degrees of freedom.
+The variance of the mean is estimated by (MS_seed + MS_image - MS_rest) / (I J), but at least by the larger of MS_seed
+and MS_image over I J, so that a negative component counts as zero. The interval is Student's t with Satterthwaite's
+degrees of freedom.
 
 Sources: Searle, Casella & McCulloch, Variance Components, 1992; Satterthwaite, An approximate distribution of estimates
     of variance components, Biometrics 1946.
@@ -33,15 +33,15 @@ class CrossedInterval:
     """A mean over seeds and images with its interval.
 
     Attributes:
-        mean: of all values.
-        low: lower end of the interval; NaN with one seed or one image.
-        high: its upper end.
-        seeds: number of seeds.
-        images: number of images.
-        seed_variance: var(a), zero where the estimate is negative.
+        mean: Mean of all values.
+        low: Lower end of the interval; NaN with one seed or one image.
+        high: Its upper end.
+        seeds: Number of seeds.
+        images: Number of images.
+        seed_variance: var(a), zero if the estimate is negative.
         image_variance: var(b), likewise.
         rest_variance: var(e), of seed and image together.
-        degrees: of freedom of the t distribution.
+        degrees: Degrees of freedom of the t distribution.
     """
 
     mean: float
@@ -56,7 +56,7 @@ class CrossedInterval:
 
     @property
     def image_share(self) -> float:
-        """Share of the variance of the mean that comes from the images; NaN where nothing varies."""
+        """Share of the variance of the mean that comes from the images; NaN if there is no variance."""
         images = self.image_variance / self.images
         whole = images + self.seed_variance / self.seeds + self.rest_variance / (self.seeds * self.images)
         return images / whole if whole else math.nan
@@ -66,13 +66,13 @@ def crossed_interval(differences: Mapping[int, ArrayLike], *, level: float = 0.9
     """Return the mean difference and its interval over seeds x images.
 
     Args:
-        differences: seed -> (J,) paired values of the test images, in one order for all seeds; for example the loss of
+        differences: Seed -> (J,) paired values of the test images, in one order for all seeds; for example the loss of
             an arm minus that of the reference.
-        level: coverage of the interval.
+        level: Coverage of the interval.
 
     Raises:
-        ValueError: no seed, no image, values that are not finite or not one row of numbers, different numbers of
-            images, or a level outside 0 to 1.
+        ValueError: If there is no seed or image, values are not finite or not one row of numbers, the numbers of images
+            differ, or the level is outside 0 to 1.
 
     Example:
         >>> found = crossed_interval({0: [1.0, 2.0, 3.0], 1: [2.0, 3.0, 4.0]})

@@ -1,4 +1,4 @@
-"""What a comparison will take, and what it can tell: measured on one training step, before anything runs."""
+"""Forecast the time and power of a comparison from a few training steps, before anything runs."""
 
 import time
 from collections.abc import Sequence
@@ -28,14 +28,15 @@ _STEPS = 5
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a comparison will take.
+    """The forecast of a comparison.
 
     Attributes:
-        runs: number of them.
-        seconds: of all runs, several at a time, as the plain backbone takes them; attention that is slow comes on top.
-        memory: bytes that the tensors of one run hold.
-        disk: bytes of all networks.
-        difference: the smallest true difference in the primary metric that the seeds can show with probability .8, if
+        runs: Number of runs.
+        seconds: Time of all runs with the given parallelism, as for the plain backbone, without the extra time of slow
+            attention.
+        memory: Bytes that the tensors of one run hold.
+        disk: Bytes of all networks.
+        difference: The smallest true difference in the primary metric that the seeds can show with probability .8, if
             paired differences spread as the plan expects; infinite with a single seed.
     """
 
@@ -49,19 +50,19 @@ class Forecast:
 def forecast(
     plan: Plan, *, workers: int | None = None, threads: int = 1, device: str | Sequence[str] | None = None
 ) -> Forecast:
-    """Measure a few training steps of the plain backbone, and say what the whole plan will take.
+    """Measure a few training steps of the plain backbone and forecast the whole plan.
 
     Seeds that are added later, until the arms are told, are not among it.
 
     Args:
-        plan: what is to be compared.
-        workers: runs side by side; None: one for each processor, or for each device.
-        threads: of each.
-        device: as torch names it, or several.
+        plan: The comparison.
+        workers: Number of parallel runs; None means one per processor, or per device.
+        threads: Number of threads of each run.
+        device: Name for torch, or several.
 
     Raises:
-        ValueError: a model, a data set or a device that does not exist.
-        FileNotFoundError: the data are not there.
+        ValueError: If a model, data set or device does not exist.
+        FileNotFoundError: If the data do not exist.
     """
     devices = [device] if device is None or isinstance(device, str) else list(device)
     for name in devices:

@@ -1,8 +1,9 @@
-"""Leases: several drivers share one folder, also one that several machines see, and no job is done twice.
+"""Leases: several drivers, possibly on several machines, share one folder without doing a job twice.
 
-A lease is a file ``<job>.<n>`` that only one process can create. The one with the highest n holds. Its holder touches
-the file every few seconds; who has seen it unchanged for long creates the next n, which again only one process can.
-Clocks of different machines are never compared. Where the holder ran on this machine and is gone, nobody waits.
+A lease is a file ``<job>.<n>`` that only one process can create. The lease with the highest n is valid. Its holder
+touches the file every few seconds. A process that has seen it unchanged for a long time creates the next n, which again
+only one process can do. Clocks of different machines are never compared. If the holder ran on this machine and has
+died, the lease is taken over without waiting.
 """
 
 import json
@@ -23,10 +24,10 @@ _STALE = 60.0  # seconds without a touch after which a holder counts as dead
 
 
 class Leases:
-    """The leases that this process holds on the jobs in a folder, for use in a ``with`` block.
+    """The leases of this process on the jobs in a folder, for use in a ``with`` block.
 
     Args:
-        folder: Where the files are; made when needed.
+        folder: Folder of the files, created if necessary.
         beat: Seconds between two touches.
         stale: Seconds without a touch after which a holder counts as dead.
     """
@@ -34,15 +35,15 @@ class Leases:
     def __init__(self, folder: Path, *, beat: float = _BEAT, stale: float = _STALE) -> None:
         self._folder, self._beat, self._stale = folder, beat, stale
         self._held: dict[str, Path] = {}
-        self._seen: dict[Path, tuple[int, float]] = {}  # lease -> its time of change, and when it was first seen so
+        self._seen: dict[Path, tuple[int, float]] = {}  # lease -> its modification time, and when this was first seen
         self._lock, self._end = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._touch, daemon=True)
 
     def take(self, job: str) -> bool:
-        """Take the lease on a job, unless somebody who lives holds it.
+        """Take the lease on a job, unless a living holder has it.
 
         Raises:
-            OSError: The folder cannot be written.
+            OSError: If the folder cannot be written.
         """
         if job in self._held:
             return True
@@ -54,11 +55,11 @@ class Leases:
         try:
             with path.open("x") as file:
                 json.dump(_process(), file)
-        except (FileExistsError, FileNotFoundError):  # another one was faster, or removed the folder, which was empty
+        except (FileExistsError, FileNotFoundError):  # another process was faster, or removed the empty folder
             return False
         with self._lock:
             self._held[job] = path
-        if not self.holds(job):  # it fell behind while others took the lease over
+        if not self.holds(job):  # others took over the lease in the meantime
             self.release(job)
             return False
         for _, old in taken:
@@ -66,11 +67,11 @@ class Leases:
         return True
 
     def holds(self, job: str) -> bool:
-        """Whether this process still has the lease; one that was suspended for long may have lost it."""
+        """Return whether this process still has the lease; it may have lost it while it was suspended."""
         return job in self._held and max(self._taken(job), default=(0, None))[1] == self._held[job]
 
     def release(self, job: str) -> None:
-        """Give a lease back."""
+        """Release a lease."""
         with self._lock:
             path = self._held.pop(job, None)
         if path is not None:
@@ -88,11 +89,11 @@ class Leases:
         self._thread.join()
         for job in list(self._held):
             self.release(job)
-        with suppress(OSError):  # other drivers may have theirs in it
+        with suppress(OSError):  # other drivers may have leases in it
             self._folder.rmdir()
 
     def _taken(self, job: str) -> Iterator[tuple[int, Path]]:
-        """Yield number and file of the leases on a job."""
+        """Yield the number and file of each lease on a job."""
         for path in self._folder.glob(f"{job}.*"):
             number = path.suffix[1:]
             if number.isdecimal():
@@ -101,7 +102,7 @@ class Leases:
     def _lives(self, path: Path) -> bool:
         try:
             changed, text = path.stat().st_mtime_ns, path.read_text(encoding="utf-8")
-        except FileNotFoundError:  # given back at this moment
+        except FileNotFoundError:  # just released
             return False
         holder = _parsed(text)
         if (boot := _boot()) and (holder.get("host"), holder.get("boot")) == (socket.gethostname(), boot):
@@ -126,7 +127,7 @@ def _process() -> dict[str, Any]:
 
 
 def _boot() -> str:
-    """Return what tells this start of this machine, and this container, from others; empty where nothing does."""
+    """Return an identifier of this boot of this machine and of this container; empty if there is none."""
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.stat('/proc/self/ns/pid').st_ino}"
@@ -134,12 +135,12 @@ def _boot() -> str:
 
 
 def _started(pid: Any) -> str | None:
-    """Return when a process of this machine started; None if there is none, if it is dead, or if none can be asked."""
+    """Return the start time of a process of this machine; None if it does not exist, is dead, or cannot be queried."""
     if not isinstance(pid, int):
         return None
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if state in "ZX" else fields[18]  # a dead one stays listed until its parent asks for its exit code
+        return None if state in "ZX" else fields[18]  # a dead process stays listed until its parent reads its exit code
     except (OSError, LookupError, ValueError):
         return None
 

@@ -1,8 +1,8 @@
-"""What a test score is: which way is better, how it is printed, and what difference matters.
+"""Metrics: the better direction of a test score, its format, and the difference that matters.
 
-A comparison fixes this before the first run. `Metric.spread` sets the scale of the anytime-valid verdict, and
-`Metric.delta` says how close two arms must be to count as equivalent; both would mislead if they were chosen
-afterwards.
+A comparison fixes these before the first run. `Metric.spread` sets the scale of the anytime-valid verdict, and
+`Metric.delta` defines how close two arms must be to count as equivalent. Choosing either one afterwards would be
+misleading.
 """
 
 import math
@@ -15,28 +15,28 @@ __all__ = ["ACCURACY", "LOSS", "Better", "Metric"]
 
 Better = Literal["higher", "lower"]
 
-_LARGEST = 1e9  # what is far above or below the scale of a score makes statistics overflow
+_LARGEST = 1e9  # far larger or smaller values make statistics overflow
 _MOST_DIGITS = 12
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One score of a test, under its name in ``record.test``.
+    """One test score, stored under its name in ``record.test``.
 
     Attributes:
-        name: key in ``record.test``.
+        name: Key in ``record.test``.
         better: "higher" or "lower".
-        spread: the expected standard deviation of a paired difference. A wrong guess costs seeds, never validity.
-        delta: two arms are equivalent if their true difference is within plus or minus this.
-        unit: of the score, as in "%"; a difference of percentages is in points.
-        digits: after the decimal point, in print.
-        low: least possible score.
-        high: largest possible score.
-        label: the name in print; ``name`` where none is given.
+        spread: The expected standard deviation of a paired difference. A wrong value costs seeds, but not validity.
+        delta: Two arms are equivalent if their true difference is within plus or minus this.
+        unit: Unit of the score, as in "%"; a difference of percentages is in points.
+        digits: Digits after the decimal point in print.
+        low: Smallest possible score.
+        high: Largest possible score.
+        label: Name in print; ``name`` by default.
 
     Raises:
-        ValueError: an empty name, an unknown direction, a spread or delta that is not positive or beyond all scales,
-            digits out of range, or limits in the wrong order.
+        ValueError: If the name is empty, the direction unknown, spread or delta not positive or out of scale, digits
+            out of range, or the limits in the wrong order.
 
     Example:
         >>> Metric("iou", "higher", spread=0.5, delta=0.5, unit="%", high=100.0).difference_unit
@@ -81,10 +81,10 @@ class Metric:
 
     @classmethod
     def from_json(cls, values: object) -> Self:
-        """Return the metric that `to_json` wrote.
+        """Return the metric with these values, the inverse of `to_json`.
 
         Raises:
-            ValueError: fields are missing, unknown, of another type or out of their range.
+            ValueError: If fields are missing, unknown, of the wrong type or out of range.
         """
         if not isinstance(values, dict) or values.keys() != {entry.name for entry in fields(cls)}:
             raise ValueError(f"expected the fields of a metric, got {values!r:.200}")
@@ -101,12 +101,12 @@ class Metric:
 
     @property
     def sign(self) -> int:
-        """1 where higher is better, otherwise -1."""
+        """1 if higher is better, otherwise -1."""
         return 1 if self.better == "higher" else -1
 
     @property
     def title(self) -> str:
-        """The name as it begins a line: "Accuracy"."""
+        """The name at the beginning of a line: "Accuracy"."""
         return self.label[:1].upper() + self.label[1:]
 
     @property

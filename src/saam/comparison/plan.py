@@ -1,4 +1,4 @@
-"""What is compared: the arms, the seeds, and everything that all of them share."""
+"""The plan of a comparison: the arms, the seeds, and everything that they share."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from saam.training import Recipe
 __all__ = ["Plan", "check_plan"]
 
 _LONGEST = 4096  # letters of a name or path
-_LATER: dict[str, type] = {"metrics": list, "aliases": dict, "stopped": dict}  # fields that plans of old lack
+_LATER: dict[str, type] = {"metrics": list, "aliases": dict, "stopped": dict}  # fields that old plans do not have
 _KINDS = {
     "recipe": dict,
     "arms": list,
@@ -36,26 +36,28 @@ class Plan:
     """A comparison: arms x seeds, with the model, the data and the recipe that they share.
 
     Attributes:
-        model: name of the backbone, with ``model_options`` for `saam.models.create_model`; or a class or function of
-            the user's own, or its ``package.module:Name``.
-        data: name of the data set, with ``data_options`` for `saam.data.load_data`; a folder gets its whole path.
-        recipe: the training.
-        arms: labels, as in `Arm`, or classes of the user's own; or these by the label that they are to have.
-        seeds: one run of every arm for each.
-        where: the common placement of the attention.
-        start: how the attention starts: "identity", so that all arms of a seed start as the same function, or
-            "default", as the papers have it.
-        reference: the arm that all others are compared with; where none is given "none", or else the first arm.
-        focus: the arm that the report is about; where none is given the first of the user's own, else the first
-            score-based one, else the last.
-        metrics: what is compared, the primary one first, with the scale of the verdict; fixed before the first run.
-        aliases: labels that are no names themselves -> what they stand for.
-        stopped: arms that have been told and need no more seeds -> how many they have.
+        model: Name of the backbone, with ``model_options`` for `saam.models.create_model`; or the user's own class or
+            function, or its ``package.module:Name``.
+        data: Name of the data set, with ``data_options`` for `saam.data.load_data`; a folder is stored with its full
+            path.
+        recipe: The training.
+        arms: Labels, as in `Arm`, or the user's own classes; or a mapping from labels to these.
+        seeds: The seeds; every arm has one run per seed.
+        where: The placement of the attention in all arms.
+        start: How the attention starts: "identity", so that all arms of a seed start as the same function, or
+            "default", as in the papers.
+        reference: The arm to compare the others with. Default: "none", or else the first arm.
+        focus: The arm that the report is about. Default: the first of the user's own, else the first score-based one,
+            else the last.
+        metrics: The metrics to compare, the primary one first, with the scale of the verdict; fixed before the first
+            run.
+        aliases: Labels that are not names -> the arms that they stand for.
+        stopped: Arms that are decided and need no more seeds -> their number of seeds.
 
     Raises:
-        ValueError: arms or seeds that are empty or given twice, an unknown attention, a reference or focus that is no
-            arm of the plan.
-        TypeError: seeds that are not integers, or options that JSON cannot hold.
+        ValueError: If arms or seeds are empty or given twice, an attention is unknown, or the reference or focus is not
+            an arm of the plan.
+        TypeError: If seeds are not integers, or JSON cannot represent the options.
     """
 
     recipe: Recipe
@@ -80,7 +82,7 @@ class Plan:
             values[name] = getattr(self, name)
         for name in ("model", "data", "where"):
             if (text := values[name]) != printable(text):
-                raise ValueError(f"{name} has letters that cannot be printed, {printable(text)!r}: rename it")
+                raise ValueError(f"{name} has characters that cannot be printed, {printable(text)!r}: rename it")
         values["data"] = resolve_name(self.data)
         for name in ("model_options", "data_options"):
             values[name] = _plain(name, getattr(self, name))
@@ -90,11 +92,11 @@ class Plan:
             object.__setattr__(self, name, value)
 
     def arm(self, label: str) -> Arm:
-        """Return the arm of a label."""
+        """Return the arm with a label."""
         return Arm(self.aliases.get(label, label))
 
     def code(self, *arms: str) -> tuple[str, ...]:
-        """Return the classes and functions of the user's own that the runs of these arms need; of all without any."""
+        """Return the user's own classes and functions that the runs of these arms need; without arms, of all arms."""
         names = [self.model, *(side.name for side in map(self.arm, arms or self.arms) if side.own)]
         return tuple(dict.fromkeys(name for name in names if is_own(name)))
 
@@ -105,17 +107,17 @@ class Plan:
     def run_id(self, arm: str, seed: int, *, fingerprint: str) -> str:
         """Return the name of a run: a hash of everything that determines its result, and of nothing else.
 
-        The other arms and seeds, the place of the data and the output, and the number of workers do not count; nor do
-        placement and start for the plain backbone. Processor and number of threads change the rounding alone; they do
-        not count either, and stand in the record's environment.
+        The other arms and seeds, the location of data and output, and the number of workers are not included; neither
+        are placement and start for the plain backbone. Processor and number of threads only change the rounding. They
+        are not included either, but recorded in the environment of the record.
 
         Args:
-            arm: label of the arm.
-            seed: seed of the run.
-            fingerprint: hash of the data (`saam.data.Splits.fingerprint`).
+            arm: Label of the arm.
+            seed: Seed of the run.
+            fingerprint: Hash of the data (`saam.data.Splits.fingerprint`).
 
         Raises:
-            ValueError: a class or function of the user's own cannot be imported.
+            ValueError: If one of the user's classes or functions cannot be imported.
         """
         side = self.arm(arm)
         plain = side.plain
@@ -145,10 +147,10 @@ class Plan:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """Return the plan that `to_json` wrote.
+        """Return the plan with these values, the inverse of `to_json`.
 
         Raises:
-            ValueError: a field that a plan does not have, one that is missing, or one of another type.
+            ValueError: If a field is unknown, missing or has the wrong type.
         """
         expected = {entry.name for entry in fields(cls)}
         values = {**{name: kind() for name, kind in _LATER.items()}, **values}
@@ -171,15 +173,13 @@ class Plan:
 
 
 def check_plan(plan: Plan) -> None:
-    """Refuse a plan from a file that asks for more than architectures, published weights and data.
+    """Refuse a plan from a file that requests anything but architectures, published weights and data.
 
     Raises:
-        ValueError: the name or an option of the network or of the data is not taken from a file.
+        ValueError: If a file may not set the name or an option of the network or of the data.
     """
     if own := plan.code():
-        raise ValueError(
-            f"code is not taken from a file, which names {', '.join(own)}: name it yourself, where you call"
-        )
+        raise ValueError(f"the file names code, which is not imported: {', '.join(own)}; pass it yourself in the call")
     options = dict(plan.model_options)
     if not isinstance(options.pop("pretrained", False), bool):
         raise ValueError(f"the option 'pretrained' of {plan.model} must be true or false")
@@ -188,7 +188,7 @@ def check_plan(plan: Plan) -> None:
 
 
 def _plain(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Return a copy of options as JSON holds them, with tuples for lists, so that a saved plan equals the given one."""
+    """Return a copy of options in the form of JSON, with tuples for lists, so that a saved plan equals the original."""
     try:
         return {key: _tuples(value) for key, value in json.loads(json.dumps(options)).items()}
     except TypeError as error:

@@ -1,7 +1,7 @@
-"""Which precision is faster here: `Recipe.precision = "auto"` becomes "no" or "bf16", once, before the first run.
+"""Resolve `Recipe.precision = "auto"` to the faster one of "no" and "bf16", once, before the first run.
 
-A few training steps of the network are timed in float32 and under bfloat16 autocast, in turn. Which of them is faster
-depends on processor, memory order and number of threads: without matrix units bfloat16 is often the slower one.
+A few training steps of the network are timed in turns, in float32 and under bfloat16 autocast. The result depends on
+processor, memory order and number of threads: without matrix units bfloat16 is often slower.
 """
 
 import copy
@@ -35,23 +35,23 @@ def resolve_precision(
     device: Device = None,
     known: str = "",
 ) -> Recipe:
-    """Return the recipe with a precision that is not "auto".
+    """Return the recipe with a precision other than "auto".
 
     Args:
-        recipe: Returned as it is where its precision is not "auto".
-        model: Network that is timed; it stays as it is.
+        recipe: Returned unchanged if its precision is not "auto".
+        model: Network to time; it is not changed.
         image_size: (H, W) of the images, which have three channels.
-        images: To train on; no batch has more.
-        threads: Of torch on the CPU, set back at the end; None leaves them.
-        device: As torch names it, or None for the best there is.
-        known: What was found before; nothing is measured then.
+        images: Number of training images, which bounds the batch size.
+        threads: Number of torch threads on the CPU, restored at the end; None does not change it.
+        device: Name for torch; None means the best one.
+        known: Earlier result; if given, nothing is measured.
 
     Returns:
-        The recipe with "bf16" where the median of its steps takes at least 5 % less time, else with "no"; a network
-        that cannot compute in bfloat16 gets "no".
+        The recipe with "bf16" if the median step takes at least 5 % less time, otherwise with "no". A network that does
+        not support bfloat16 gets "no".
 
     Raises:
-        ValueError: The device is not there.
+        ValueError: If the device does not exist.
     """
     if recipe.precision != "auto":
         return recipe

@@ -1,4 +1,4 @@
-"""What a comparison leaves behind: one small JSON file for each run, or for its failure, and one for all costs."""
+"""The records of a comparison: one small JSON file for each run or failure, and one for all costs."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from saam._core.errors import printable
 __all__ = ["CostRecord", "FailureRecord", "ProgressRecord", "RunRecord", "read_json"]
 
 _LARGEST = 1e18
-_ROUNDING = 1e-3  # a mean of logarithms can end a little below 0
+_ROUNDING = 1e-3  # rounding can put a mean of logarithms slightly below 0
 _SIGNED = ("extra_parameters",)
 
 
@@ -21,20 +21,20 @@ class RunRecord:
     """The result of one run: one arm trained with one seed.
 
     Attributes:
-        id: hash of everything that determines the result (`Plan.run_id`).
-        arm: the attention, as in "saam,heads=4".
-        model: name of the backbone; ``model_options`` are its options.
-        data: how results on this data set are labelled; ``data_options`` are its options.
-        recipe: every setting of the training.
-        where: placement of the attention in the backbone; ``start`` is how it starts.
-        seed: of the initial weights, the batch order and every augmentation draw.
-        test: "accuracy" (%), "loss" (mean negative log-likelihood, nats) and "count", once, after the last epoch; the
-            scores of a task of the user's own, which has no recipe, by metric name.
-        validation: the same on the validation images; nothing for a task.
-        curve: one mapping per epoch: numbers by name, "epoch" among them, and what was "observed", a mapping.
-        parameters: number of trainable parameters.
-        seconds: wall time of the training.
-        environment: versions, machine and threads.
+        id: Hash of everything that determines the result (`Plan.run_id`).
+        arm: The attention, as in "saam,heads=4".
+        model: Name of the backbone; ``model_options`` are its options.
+        data: Label of the data set; ``data_options`` are its options.
+        recipe: Every setting of the training.
+        where: Placement of the attention in the backbone; ``start`` is how it starts.
+        seed: Seed of the initial weights, the batch order and every augmentation draw.
+        test: "accuracy" (%), "loss" (mean negative log-likelihood, nats) and "count", after the last epoch. For the
+            user's own task, which has no recipe, the scores by metric name.
+        validation: The same on the validation images; empty for a task.
+        curve: One mapping per epoch: numbers by name, including "epoch", and a mapping "observed".
+        parameters: Number of trainable parameters.
+        seconds: Wall time of the training.
+        environment: Versions, machine and threads.
         finished: UTC time, ISO 8601.
     """
 
@@ -63,10 +63,10 @@ class RunRecord:
 
     @classmethod
     def from_json(cls, values: object) -> Self:
-        """Return the record that `to_json` wrote; a null among the scores is NaN.
+        """Return the record with these values, the inverse of `to_json`; a null among the scores is NaN.
 
         Raises:
-            ValueError: fields are missing, unknown, of another type or out of their range.
+            ValueError: If fields are missing, unknown, of the wrong type or out of range.
         """
         record = _checked(cls, values)
         for name in ("test", "validation"):
@@ -80,13 +80,13 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class FailureRecord:
-    """A run that failed: it has no result, the other runs went on.
+    """A run that failed. It has no result; other runs continue.
 
     Attributes:
-        id: of the run, see `RunRecord`; ``arm`` and ``seed`` are its.
-        error: kind and message of what went wrong.
-        trace: where, as Python tells it.
-        environment: versions, machine and threads.
+        id: Name of the run, see `RunRecord`; ``arm`` and ``seed`` are those of the run.
+        error: Type and message of the error.
+        trace: Python's traceback.
+        environment: Versions, machine and threads.
         finished: UTC time, ISO 8601.
     """
 
@@ -104,23 +104,23 @@ class FailureRecord:
 
     @classmethod
     def from_json(cls, values: object) -> Self:
-        """Return the record that `to_json` wrote.
+        """Return the record with these values, the inverse of `to_json`.
 
         Raises:
-            ValueError: fields are missing, unknown or of another type.
+            ValueError: If fields are missing, unknown or have the wrong type.
         """
         return cls(**_checked(cls, values))
 
 
 @dataclass(frozen=True)
 class ProgressRecord:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
-        arm: of the run, and ``seed``.
-        epoch: the last one that is finished, of so many ``epochs``.
-        numbers: of that epoch, such as losses, by name.
-        curve: one mapping per epoch so far: numbers by name, "epoch" among them.
+        arm: Arm of the run; ``seed`` is its seed.
+        epoch: The last finished epoch, out of ``epochs``.
+        numbers: Numbers of that epoch by name, such as losses.
+        curve: One mapping per finished epoch: numbers by name, including "epoch".
     """
 
     arm: str
@@ -132,10 +132,10 @@ class ProgressRecord:
 
     @classmethod
     def from_json(cls, values: object) -> Self:
-        """Return the record of these values.
+        """Return the record with these values.
 
         Raises:
-            ValueError: fields are missing, unknown, of another type or out of their range.
+            ValueError: If fields are missing, unknown, of the wrong type or out of range.
         """
         record = _checked(cls, values)
         if not record["epoch"] <= record["epochs"] or not all(
@@ -148,21 +148,21 @@ class ProgressRecord:
 
 @dataclass(frozen=True)
 class CostRecord:
-    """What one arm costs, against the plain backbone measured beside it in the same process.
+    """The costs of one arm, relative to the plain backbone measured in turns with it in the same process.
 
     Attributes:
-        arm: the attention; "none" is the plain backbone.
-        parameters: number of trainable parameters; ``extra_parameters`` is the number above the plain backbone's.
-        macs: multiply-accumulates of one forward pass of one image (what counts as one: `saam.functional.arithmetic`).
-        train_step_ms: median time of forward, loss, backward and optimizer step on one batch; inference_ms: of a
-            forward pass without gradient. Their ``spread`` is the interquartile range, their ``ratio`` the median over
-            rounds of the time divided by the plain backbone's time in the same round, and their ``ratio_spread`` the
-            interquartile range of that; None in records of old.
-        peak_memory_mb: most memory (10^6 bytes) that tensors held at once during a training step: weights, gradients,
-            optimizer state and activations.
-        batch_size: images in the batch; ``image_size`` is their (height, width).
-        threads: of the process that measured.
-        device: on which it ran.
+        arm: The attention; "none" is the plain backbone.
+        parameters: Number of trainable parameters; ``extra_parameters`` is the difference to the plain backbone.
+        macs: Multiply-accumulates of one forward pass of one image, as defined in `saam.functional.arithmetic`.
+        train_step_ms: Median time of forward, loss, backward and optimizer step on one batch; ``inference_ms`` is that
+            of a forward pass without gradient. Their ``spread`` is the interquartile range. Their ``ratio`` is the
+            median over rounds of the time divided by the plain backbone's time in the same round, and their
+            ``ratio_spread`` the interquartile range of these ratios; None in old records.
+        peak_memory_mb: Largest memory (10^6 bytes) that tensors held at once during a training step: weights,
+            gradients, optimizer state and activations.
+        batch_size: Images in the batch; ``image_size`` is their (height, width).
+        threads: Number of threads of the process that measured.
+        device: Device of the measurement.
     """
 
     arm: str
@@ -191,10 +191,10 @@ class CostRecord:
 
     @classmethod
     def from_json(cls, values: object) -> Self:
-        """Return the record that `to_json` wrote.
+        """Return the record with these values, the inverse of `to_json`.
 
         Raises:
-            ValueError: fields are missing, unknown or of another type.
+            ValueError: If fields are missing, unknown or have the wrong type.
         """
         return cls(**_checked(cls, values))
 
@@ -203,17 +203,19 @@ def read_json(path: Path) -> Any:
     """Return the JSON values of a file.
 
     Raises:
-        ValueError: the file is not JSON; the error names it.
-        FileNotFoundError: there is no such file.
+        ValueError: If the file is not JSON; the error names it.
+        FileNotFoundError: If there is no such file.
     """
     try:
         return files.read_json(path)
-    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are both
-        raise ValueError(f"{path} is not a JSON file of saam ({error}); delete it, and it will be made again") from None
+    except ValueError as error:  # both UnicodeDecodeError and JSONDecodeError
+        raise ValueError(
+            f"{path} is not a JSON file of saam ({error}); delete it, and it will be written again"
+        ) from None
 
 
 def _finite(value: Any) -> Any:
-    """Replace, at any depth, numbers that JSON or a sum of squares cannot hold by None."""
+    """Replace, at any depth, numbers by None that JSON or a sum of squares cannot hold."""
     if isinstance(value, Mapping):
         return {key: _finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
@@ -222,7 +224,7 @@ def _finite(value: Any) -> Any:
 
 
 def _checked(cls: type[Any], values: object) -> dict[str, Any]:
-    """Return the fields of a record after a check of names and types; lists become tuples where the field is one."""
+    """Return the fields of a record after checking names and types; lists become tuples if the field is one."""
     if not isinstance(values, dict):
         raise ValueError(f"expected the fields of a {cls.__name__}, got {type(values).__name__}")
     names = {field.name: field.default is MISSING for field in fields(cls)}
@@ -239,7 +241,7 @@ def _checked(cls: type[Any], values: object) -> dict[str, Any]:
         if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool):
             raise ValueError(f"field {name!r} must be {hint}, got {value!r:.80}")
         if kind in (int, float) and not _usual(value, None if name in _SIGNED else 0):
-            raise ValueError(f"field {name!r} must be a number that is usual there, got {value!r:.80}")
+            raise ValueError(f"field {name!r} must be a number of ordinary size, got {value!r:.80}")
         record[name] = "\n".join(map(printable, value.split("\n"))) if isinstance(value, str) else value
     if "image_size" in record and not _is_size(record["image_size"]):
         raise ValueError(f"field 'image_size' must be (height, width), got {record['image_size']!r:.80}")
@@ -247,7 +249,7 @@ def _checked(cls: type[Any], values: object) -> dict[str, Any]:
 
 
 def _scores(name: str, values: Mapping[str, Any], *, of_images: bool) -> dict[str, float]:
-    """Return the scores of a record after a check; a null is NaN. A task of the user's own has scores of its own."""
+    """Return the scores of a record after checking them; a null is NaN. The user's own task has its own scores."""
     scores = {key: math.nan if score is None else score for key, score in values.items()}
     if of_images and not {"accuracy", "loss", "count"} <= scores.keys():
         raise ValueError(f"field {name!r} must hold accuracy, loss and count, got {sorted(scores)!r:.80}")
@@ -266,7 +268,7 @@ def _scores(name: str, values: Mapping[str, Any], *, of_images: bool) -> dict[st
 
 
 def _check_curve(curve: tuple[Any, ...]) -> None:
-    """Raise unless a curve has numbers by name for one epoch after the other, beside what was observed."""
+    """Raise an error unless a curve has numbers by name for consecutive epochs, and valid observations."""
     last = 0
     for entry in curve:
         if not isinstance(entry, dict) or not isinstance(epoch := entry.get("epoch"), int) or not last < epoch <= 10**9:
@@ -276,11 +278,11 @@ def _check_curve(curve: tuple[Any, ...]) -> None:
             if name == "observed":
                 _check_observed(value)
             elif value is not None and not _usual(value, None):
-                raise ValueError(f"{name!r:.80} of epoch {epoch} must be a usual number, got {value!r:.80}")
+                raise ValueError(f"{name!r:.80} of epoch {epoch} must be a number of ordinary size, got {value!r:.80}")
 
 
 def _check_observed(observed: Any) -> None:
-    """Raise unless this is a mapping, in which "score_use" holds numbers by name for each site."""
+    """Raise an error unless this is a mapping in which "score_use" holds numbers by name for each site."""
     use = observed.get("score_use", {}) if isinstance(observed, dict) else None
     if not isinstance(use, dict) or not all(
         isinstance(site, dict) and all(value is None or _usual(value, None) for value in site.values())
@@ -294,6 +296,6 @@ def _is_size(size: Any) -> bool:
 
 
 def _usual(value: Any, least: float | None) -> bool:
-    """Whether a value is a number that sums and squares can be made of, and not below the least."""
+    """Return whether a value is a number small enough to be summed and squared, and at least the minimum."""
     number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
     return number and (least is None or value >= least)

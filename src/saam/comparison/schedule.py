@@ -1,4 +1,4 @@
-"""Arms and seeds of a comparison, whatever it trains: checked, in one spelling, and in the order in which they run."""
+"""The arms and seeds of a comparison: check them, normalise their spelling, and put them in the order of execution."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -24,24 +24,23 @@ def checked_sides(
     focus: str,
     aliases: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return the fields of a plan that say what is compared.
+    """Return the fields of a plan that define what is compared.
 
     Args:
-        arms: labels, or classes of the user's own, which get their name as a label; or these by the label that they are
-            to have.
-        seeds: one run of every arm for each.
-        reference: the arm that all others are compared with; where none is given "none", or else the first arm.
-        focus: the arm that the report is about; where none is given the first of the user's own, else the first
-            score-based one, else the last.
-        aliases: what labels stand for that are no names themselves.
+        arms: Labels, or the user's own classes, which are labelled with their name; or a mapping from labels to these.
+        seeds: The seeds; every arm has one run per seed.
+        reference: The arm to compare the others with. Default: "none", or else the first arm.
+        focus: The arm that the report is about. Default: the first of the user's own, else the first score-based one,
+            else the last.
+        aliases: Labels that are not names -> the arms that they stand for.
 
     Returns:
         "arms" (labels), "seeds", "reference", "focus" and "aliases".
 
     Raises:
-        ValueError: arms or seeds that are empty or given twice, an unknown attention, a reference or focus that is no
-            arm.
-        TypeError: seeds that are not integers.
+        ValueError: If arms or seeds are empty or given twice, an attention is unknown, or the reference or focus is not
+            an arm.
+        TypeError: If seeds are not integers.
     """
     aliases = dict(aliases)
     labels = []
@@ -97,7 +96,7 @@ def _labelled(arms: Sequence[Side] | Mapping[str, Side]) -> list[tuple[str, Side
 
 
 def _short(spelled: str) -> str:
-    """Return ``Name,options`` for ``package.module:Name,options``, and nothing for an attention of the library's."""
+    """Return ``Name,options`` for ``package.module:Name,options``, and nothing for an attention of the library."""
     name, comma, options = spelled.partition(",")
     short = name.rpartition(":")[2]
     if not is_own(name.strip()) or short in (PLAIN, WIDER, *list_attentions()):
@@ -106,12 +105,12 @@ def _short(spelled: str) -> str:
 
 
 def schedule(arms: Sequence[str], seeds: Sequence[int], stopped: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
-    """Return (arm, seed) of every run: all arms of the first seed, then of the next, so that pairs fill up.
+    """Return (arm, seed) of every run: all arms of the first seed, then of the next, so that pairs fill up early.
 
     Args:
-        arms: labels.
-        seeds: in their order.
-        stopped: arms that have enough seeds -> how many.
+        arms: Labels.
+        seeds: Seeds in their order.
+        stopped: Arms that have enough seeds -> their number of seeds.
     """
     return tuple(
         (arm, seed) for count, seed in enumerate(seeds) for arm in arms if count < stopped.get(arm, len(seeds))

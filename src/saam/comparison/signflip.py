@@ -1,11 +1,11 @@
-"""Figures for a number of seeds fixed beforehand: the sign-flip test, its interval, Holm's correction, and power.
+"""Statistics for a fixed number of seeds: the sign-flip test, its interval, Holm's correction, and power.
 
-Under the null the difference of a seed is as likely to have either sign, so every pattern of signs is equally likely.
-The test counts the patterns whose sum is at least as far from zero as the observed one (Fisher, The Design of
-Experiments, 1935). Its interval holds all shifts that the test does not reject, so the two always agree. The ends of
+Under the null, the difference of a seed has either sign with equal probability, so all patterns of signs are equally
+likely. The test counts the patterns whose sum is at least as far from zero as the observed one (Fisher, The Design of
+Experiments, 1935). Its interval contains all shifts that the test does not reject, so the two always agree. The ends of
 the interval are means of subsets of the differences (Hartigan, Using subsample values as typical values, JASA 1969).
-Both are exact for differences that are symmetric about their centre, whatever else their distribution. With n seeds the
-smallest p is 2 / 2^n, so a 95 % interval has ends from six seeds on.
+Both are exact for differences that are symmetric about their centre, whatever their distribution. With n seeds the
+smallest p is 2 / 2^n, so a 95 % interval is bounded from six seeds on.
 """
 
 import math
@@ -27,8 +27,9 @@ def sign_flip(differences: Sequence[float]) -> float:
     """Return the two-sided p-value of the mean of paired differences under random signs.
 
     p is the share of the 2^n sign patterns whose sum is at least as far from zero as the observed one. Up to 20
-    differences every pattern counts (all sums of one half meet all sums of the other by binary search); above, p is
-    estimated from 99,999 random patterns and the observed one. No differences give 1; a NaN among them gives NaN.
+    differences, all patterns are counted (a binary search matches the sums of one half with those of the other). Above
+    that, p is estimated from 99,999 random patterns and the observed one. Without differences p is 1; with a NaN it is
+    NaN.
 
     Example:
         >>> sign_flip([1, 2, 3, 4, 5, 6])
@@ -37,7 +38,7 @@ def sign_flip(differences: Sequence[float]) -> float:
     d = np.asarray(differences, dtype=float)
     if not np.isfinite(d).all():
         return math.nan
-    threshold = abs(d.sum()) - 1e-9 * np.abs(d).sum()  # sums equal but for rounding count as equal
+    threshold = abs(d.sum()) - 1e-9 * np.abs(d).sum()  # sums that differ only by rounding count as equal
     if len(d) <= EXACT_SEEDS:
         first, second = _signed_sums(d[::2]), np.sort(_signed_sums(d[1::2]))
         above = len(second) - np.searchsorted(second, threshold - first)
@@ -51,7 +52,7 @@ def sign_flip_interval(differences: Sequence[float]) -> tuple[float, float]:
     """Return the ends of the shifts m for which `sign_flip` of ``differences - m`` is .05 or more.
 
     A shift below the mean is rejected if few subsets of the differences have a mean below it. So the lower end is the
-    k-th smallest mean of a subset, and k follows from the level.
+    k-th smallest mean of a subset, where k follows from the level.
 
     Returns:
         (low, high); infinite with fewer than six differences, NaN if one is not finite.
@@ -63,7 +64,7 @@ def sign_flip_interval(differences: Sequence[float]) -> tuple[float, float]:
     d = np.asarray(differences, dtype=float)
     if not np.isfinite(d).all():
         return math.nan, math.nan
-    if len(d) <= EXACT_SEEDS:  # of each pattern and its opposite, one is counted
+    if len(d) <= EXACT_SEEDS:  # count one of each pattern and its opposite
         sums, sizes, place = _sums(d), _sums(np.ones(len(d))), math.ceil(ALPHA * 2 ** len(d) / 2) - 2
     else:
         flipped = (1 - _random_signs(len(d))) / 2
@@ -77,7 +78,7 @@ def sign_flip_interval(differences: Sequence[float]) -> tuple[float, float]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number by Holm's step-down method, in the given order.
+    """Return p-values after Holm's step-down correction, in the given order.
 
     Source: Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statistics 1979.
 
@@ -99,18 +100,18 @@ def detectable(n: int) -> float:
     """Return the true difference, in standard deviations, that a paired t-test of n pairs at .05 finds with power .8.
 
     Args:
-        n: two or more.
+        n: Two or more.
     """
     from scipy import optimize, stats  # here, for the workers of a comparison need none of it
 
     critical = stats.t.ppf(1 - ALPHA / 2, n - 1)
-    # The other tail of the noncentral t is below 1e-4 here, and left out.
+    # The other tail of the noncentral t is below 1e-4 here and is ignored.
     shift = optimize.brentq(lambda shift: stats.nct.sf(critical, n - 1, shift) - POWER, 0.0, 30.0)
     return float(shift) / math.sqrt(n)
 
 
 def _signed_sums(d: NDArray[np.float64]) -> NDArray[np.float64]:
-    """All 2^n sums of +-d."""
+    """Return all 2^n sums of +-d."""
     sums = np.zeros(1)
     for value in d:
         sums = np.concatenate((sums + value, sums - value))
@@ -118,7 +119,7 @@ def _signed_sums(d: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _sums(d: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sums of all 2^n subsets."""
+    """Return the sums of all 2^n subsets."""
     sums = np.zeros(1)
     for value in d:
         sums = np.concatenate((sums, sums + value))
@@ -126,6 +127,6 @@ def _sums(d: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _random_signs(n: int) -> NDArray[np.float64]:
-    """(DRAWS, n) of +-1, the same at every call."""
+    """Return (DRAWS, n) of +-1, the same at every call."""
     draws = np.random.default_rng(0).integers(0, 2, (DRAWS, n), dtype=np.int8)
     return np.where(draws == 1, 1.0, -1.0)

@@ -1,19 +1,19 @@
-"""What the records say: per arm, and per seed against a reference arm.
+"""Statistics of the records: per arm, and per seed relative to a reference arm.
 
-All arms of a comparison share, for one seed, the backbone's initial weights, the batches and the augmentation draws. So
+For one seed, all arms of a comparison share the backbone's initial weights, the batches and the augmentation draws. So
 the unit of evidence is the difference ``arm - reference`` of one seed, and nothing else is tested.
 
 The **verdict** is anytime-valid (`saam.comparison.anytime`): one may look after every seed and stop when an arm is
-told.
+decided.
 
 - better or worse: the e-process has reached the bound, after Holm's correction over the arms, with its p-value
   ``min(1, 1 / E)``; and the mean lies on the same side as the evidence;
 - equivalent: the 95 % confidence sequence lies within plus or minus the metric's delta;
-- cannot tell yet: anything else, and `Evidence.more_seeds` says how many more seeds it would take.
+- cannot tell yet: otherwise; `Evidence.more_seeds` estimates how many more seeds are needed.
 
-Beside it stand the figures for a number of seeds fixed beforehand (`saam.comparison.signflip`): the interval, ``p`` and
-``p_holm`` of the sign-flip test, and ``minimum_detectable``, the true difference that a paired t-test at .05 would find
-with power .8, given this n and spread.
+In addition there are statistics that require a fixed number of seeds (`saam.comparison.signflip`): the interval, ``p``
+and ``p_holm`` of the sign-flip test, and ``minimum_detectable``, the true difference that a paired t-test at .05 would
+find with power .8, given this n and spread.
 """
 
 import math
@@ -51,8 +51,8 @@ _KNOWN = {metric.name: metric for metric in (ACCURACY, LOSS)}
 class ArmSummary:
     """The test scores of one arm.
 
-    ``std`` is the sample standard deviation over seeds; ``low`` to ``high`` is the 95 % interval of the mean (Student's
-    t) as far as such means are possible. With one seed the three are NaN. ``values`` holds every run by seed.
+    ``std`` is the sample standard deviation over seeds. ``low`` to ``high`` is the 95 % interval of the mean (Student's
+    t), clipped to possible scores. With one seed these three are NaN. ``values`` holds the score of every run by seed.
     """
 
     arm: str
@@ -67,15 +67,15 @@ class ArmSummary:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the differences of one arm say at any time.
+    """The anytime-valid evidence from the differences of one arm.
 
     Attributes:
-        e: the largest value of the e-process so far.
+        e: The largest value of the e-process so far.
         p_holm: ``min(1, 1 / e)`` after Holm's correction over the arms.
-        low: lower end of the 95 % confidence sequence, uncorrected; infinite while there are too few seeds.
-        high: its upper end.
-        more_seeds: how many more seeds it takes in the median if all goes on as it went. 0 where the verdict stands;
-            None where it is more than 200, or where a run has diverged.
+        low: Lower end of the 95 % confidence sequence, uncorrected; infinite while there are too few seeds.
+        high: Its upper end.
+        more_seeds: Median number of further seeds until a verdict, if the trend continues. 0 if there is a verdict;
+            None if it is more than 200, or a run has diverged.
     """
 
     e: float
@@ -87,24 +87,24 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Difference:
-    """One arm minus the reference, paired by seed; only seeds that both have finished count, and ``n`` is their number.
+    """One arm minus the reference, paired by seed. Only seeds that both have finished count; ``n`` is their number.
 
     Attributes:
-        arm: label of the arm.
-        reference: label of the arm that is subtracted.
-        metric: of the scores.
-        n: number of pairs.
-        mean: of the differences; NaN without pairs.
-        low: lower end of the 95 % interval for a number of seeds fixed beforehand; infinite with fewer than six pairs.
-        high: its upper end.
-        p: of the sign-flip test.
-        p_holm: the same after Holm's correction over the arms.
-        minimum_detectable: the true difference that a paired t-test would find with power .8.
-        ahead: probability that the arm beats the reference on a new seed, by Student's t prediction from the pairs; NaN
+        arm: Label of the arm.
+        reference: Label of the arm that is subtracted.
+        metric: The metric of the scores.
+        n: Number of pairs.
+        mean: Mean of the differences; NaN without pairs.
+        low: Lower end of the 95 % interval for a fixed number of seeds; infinite with fewer than six pairs.
+        high: Its upper end.
+        p: p-value of the sign-flip test.
+        p_holm: The same after Holm's correction over the arms.
+        minimum_detectable: The true difference that a paired t-test would find with power .8.
+        ahead: Probability that the arm beats the reference on a new seed, by Student's t prediction from the pairs; NaN
             with fewer than two.
-        values: the differences by seed, in ascending order.
-        evidence: what holds at any time.
-        verdict: of the arm against the reference, at any time.
+        values: The differences by seed, in ascending order.
+        evidence: The anytime-valid evidence.
+        verdict: The anytime-valid verdict on the arm relative to the reference.
     """
 
     arm: str
@@ -125,7 +125,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Summary:
-    """All arms in the order of the records, the differences of all but the reference, and what these cannot show."""
+    """All arms in the order of the records, the differences of all but the reference, and notes on their limits."""
 
     metric: Metric
     reference: str
@@ -138,12 +138,12 @@ def summarise(records: Iterable[RunRecord], *, reference: str, metric: Metric | 
     """Summarise the test scores of every arm, and compare each with the reference, seed by seed.
 
     Args:
-        records: finished runs of one comparison; arms may have different seeds while it is under way.
-        reference: label of the arm to compare with.
-        metric: what is compared; "accuracy" and "loss" stand for `ACCURACY` and `LOSS`.
+        records: Finished runs of one comparison; arms may have different seeds while it is running.
+        reference: Label of the arm to compare with.
+        metric: The metric; "accuracy" and "loss" stand for `ACCURACY` and `LOSS`.
 
     Raises:
-        ValueError: no such metric, no run of the reference, or two records of one arm and seed.
+        ValueError: If there is no such metric, the reference has no run, or an arm has two records for one seed.
     """
     if isinstance(metric, str):
         if metric not in _KNOWN:
@@ -180,18 +180,18 @@ def summarise(records: Iterable[RunRecord], *, reference: str, metric: Metric | 
 
 
 def undecided(records: Iterable[RunRecord], reference: str, metrics: Sequence[Metric]) -> tuple[str, ...]:
-    """Return the arms that need more seeds: those without a verdict against the reference by one of the metrics.
+    """Return the arms that need more seeds: those without a verdict against the reference in one of the metrics.
 
-    The verdict is anytime-valid, so a comparison may stop when this is empty. An arm with a diverged run has a score
-    that is not finite; no seed can change that, and the metric counts as decided.
+    The verdict is anytime-valid, so a comparison may stop when the result is empty. An arm with a diverged run has a
+    score that is not finite. Further seeds cannot change this, so the metric counts as decided.
 
     Args:
-        records: finished runs of one comparison.
-        reference: label of the arm to compare with.
-        metrics: those that must be told, for example only the primary one.
+        records: Finished runs of one comparison.
+        reference: Label of the arm to compare with.
+        metrics: Metrics that need a verdict, for example only the primary one.
 
     Raises:
-        ValueError: see `summarise`.
+        ValueError: As in `summarise`.
     """
     runs = list(records)
     arms: dict[str, None] = {}
@@ -203,9 +203,9 @@ def undecided(records: Iterable[RunRecord], reference: str, metrics: Sequence[Me
 
 
 def seeds_needed(comparisons: int) -> int:
-    """Return how many seeds it takes until some arm can be told among this many comparisons; 6 or more.
+    """Return the smallest number of seeds that can decide an arm among this many comparisons; 6 or more.
 
-    With n seeds the e-process is at most 2^(n - 1), and the p of the sign-flip test is 2 / 2^n or more. Both come to
+    With n seeds the e-process is at most 2^(n - 1), and the p of the sign-flip test is at least 2 / 2^n. Both lead to
     the same number.
 
     Example:
@@ -270,7 +270,7 @@ def _difference(
 
 
 def _ahead(d: Sequence[float], metric: Metric) -> float:
-    """Probability that the next difference is a gain; (d_new - mean) / (s sqrt(1 + 1/n)) has Student's t."""
+    """Return the probability that the next difference is a gain; (d_new - mean) / (s sqrt(1 + 1/n)) has Student's t."""
     from scipy import stats
 
     n = len(d)

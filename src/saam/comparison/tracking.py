@@ -22,13 +22,13 @@ def tracked(track: str | Sequence[str], out: Path, settings: Mapping[str, Any]) 
     """Give the settings of `saam.comparison.driver.drive` with callbacks that log every run.
 
     Args:
-        track: names of trackers, one or several; none is fine.
-        out: folder of the comparison.
-        settings: their callbacks are still called.
+        track: Names of trackers, one or several; none is fine.
+        out: Folder of the comparison.
+        settings: Their callbacks are still called.
 
     Raises:
-        ValueError: no such tracker.
-        ModuleNotFoundError: it is not installed.
+        ValueError: If there is no such tracker.
+        ModuleNotFoundError: If it is not installed.
     """
     names = [track] if isinstance(track, str) else list(dict.fromkeys(track))
     require_trackers(names)

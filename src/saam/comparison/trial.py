@@ -1,4 +1,4 @@
-"""A network on one random batch: the steps and inferences that are timed."""
+"""A network on one random batch, for timing training steps and inference."""
 
 from collections.abc import Callable, Iterator
 
@@ -11,17 +11,17 @@ from saam.training import Group, Recipe, Stepper
 
 __all__ = ["Trial"]
 
-_LEARNING_RATE = 1e-4  # the measured weights hardly move
+_LEARNING_RATE = 1e-4  # so that the measured weights hardly change
 
 
 class Trial:
-    """A model with a random batch, for training steps and inferences that are timed.
+    """A model with a random batch, for timing training steps and inference.
 
     Args:
-        model: Takes x (B, 3, H, W), gives logits (B, classes). Its weights hardly move.
-        recipe: Decides batch size, optimizer, precision, clipping, averaging and memory order.
+        model: Maps x (B, 3, H, W) to logits (B, classes). Its weights hardly change.
+        recipe: Defines batch size, optimizer, precision, clipping, averaging and memory order.
         image_size: (H, W).
-        device: Of the steps.
+        device: Device of the steps.
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, image_size: tuple[int, int], device: torch.device) -> None:
@@ -47,12 +47,12 @@ class Trial:
         return logits
 
     def rest(self) -> Callable[[], Tensor]:
-        """Put the model into evaluation mode, and return what infers."""
+        """Switch the model to evaluation mode, and return the function for inference."""
         self.stepper.model.eval()
         return self.infer
 
     def tensors(self) -> Iterator[Tensor]:
-        """Yield everything that is held between two steps, and keep no hold on it."""
+        """Yield all tensors that exist between two steps, without keeping references to them."""
         stepper = self.stepper
         yield from stepper.model.parameters()
         yield from (parameter.grad for parameter in stepper.model.parameters() if parameter.grad is not None)

@@ -1,4 +1,4 @@
-"""Named data sets, their splits, and batches with augmentation for each image of its own."""
+"""Named data sets, their splits, and batches with a separate augmentation of each image."""
 
 from saam.data.augmentation import augment, cutout, list_augmentations, random_crop, random_flip
 from saam.data.batches import Batches, normalise, score_batches, train_batches

@@ -1,9 +1,9 @@
-"""Batched augmentation: every image of a batch gets its own draw, from a generator that is passed.
+"""Batched augmentation with a separate draw for every image, from a given generator.
 
 (The transforms of torchvision draw once for a whole batch.) All functions take uint8 or float images (B, C, H, W) and
-return new ones of the same shape, type and device; "trivial-augment" and "rand-augment" take uint8 images alone. The
-draws are made on the CPU: they are the same wherever the images are. Crop: He et al., arXiv 1512.03385. Cutout: DeVries
-& Taylor, arXiv 1708.04552. RandAugment: Cubuk et al., arXiv 1909.13719. TrivialAugment: Müller & Hutter, arXiv
+return new ones of the same shape, type and device; "trivial-augment" and "rand-augment" only accept uint8 images. The
+draws are made on the CPU, so they are the same for every device. Crop: He et al., arXiv 1512.03385. Cutout: DeVries &
+Taylor, arXiv 1708.04552. RandAugment: Cubuk et al., arXiv 1909.13719. TrivialAugment: Müller & Hutter, arXiv
 2103.10158.
 """
 
@@ -21,12 +21,12 @@ __all__ = ["augment", "cutout", "list_augmentations", "random_crop", "random_fli
 
 
 def random_crop(x: Tensor, generator: Generator, *, padding: int | None = None) -> Tensor:
-    """Pad each image with zeros on all sides and cut a window of the old size at a place of its own.
+    """Pad each image with zeros on all sides and cut a window of the original size at a random position.
 
     Args:
         x: (B, C, H, W).
-        generator: two draws for each image, row and column of the window.
-        padding: pixels; None: an eighth of the shorter side (4 of 32, as for CIFAR), at least 1.
+        generator: Generator; two draws per image, row and column of the window.
+        padding: Pixels; None means an eighth of the shorter side (4 of 32, as for CIFAR), at least 1.
 
     Returns:
         (B, C, H, W).
@@ -43,7 +43,7 @@ def random_flip(x: Tensor, generator: Generator) -> Tensor:
 
     Args:
         x: (B, C, H, W).
-        generator: one draw for each image.
+        generator: Generator; one draw per image.
 
     Returns:
         (B, C, H, W).
@@ -53,14 +53,14 @@ def random_flip(x: Tensor, generator: Generator) -> Tensor:
 
 
 def cutout(x: Tensor, generator: Generator, *, length: int | None = None) -> Tensor:
-    """Blank a square of each image, centred on a pixel of its own and clipped at the border.
+    """Replace a square of each image by the mean colour of the image.
 
-    The square takes the mean colour of its image.
+    The square is centred on a random pixel and clipped at the border.
 
     Args:
         x: (B, C, H, W).
-        generator: two draws for each image, row and column of the centre.
-        length: side in pixels; None: half the shorter side (16 of 32, as for CIFAR-10).
+        generator: Generator; two draws per image, row and column of the centre.
+        length: Side in pixels; None means half the shorter side (16 of 32, as for CIFAR-10).
 
     Returns:
         (B, C, H, W).
@@ -76,7 +76,7 @@ def cutout(x: Tensor, generator: Generator, *, length: int | None = None) -> Ten
 
 
 def _of_torchvision(name: str, x: Tensor, generator: Generator) -> Tensor:
-    """Apply a transform of torchvision to each image by itself, so that each has its own draws."""
+    """Apply a transform of torchvision to each image separately, so that each has its own draws."""
     from torchvision.transforms import v2
 
     transform = getattr(v2, name)()
@@ -94,21 +94,21 @@ _AUGMENTATIONS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
 
 
 def list_augmentations() -> list[str]:
-    """Return the names that :func:`augment` knows."""
+    """Return the names of the augmentations."""
     return list(_AUGMENTATIONS)
 
 
 def augment(x: Tensor, name: str, generator: Generator) -> Tensor:
-    """Apply the augmentation of that name, with its default strength, to (B, C, H, W).
+    """Apply the named augmentation with its default strength to (B, C, H, W).
 
     Raises:
-        ValueError: no such augmentation; the message has the nearest ones.
+        ValueError: If there is no such augmentation; the message suggests similar names.
     """
     require_augmentation(name)
     return _AUGMENTATIONS[name](x, generator)
 
 
 def require_augmentation(name: str) -> None:
-    """Raise ValueError, with the nearest names, unless :func:`augment` knows this one."""
+    """Raise a ValueError, with similar names, unless :func:`augment` knows this name."""
     if name not in _AUGMENTATIONS:
         raise unknown("augmentation", name, _AUGMENTATIONS)

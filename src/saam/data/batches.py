@@ -1,4 +1,4 @@
-"""Batches of normalised images, in an order and with augmentation that depend on seed and epoch alone."""
+"""Batches of normalised images. Order and augmentation depend only on seed and epoch."""
 
 import copy
 import hashlib
@@ -21,30 +21,31 @@ __all__ = ["Batches", "normalise", "score_batches", "train_batches"]
 
 
 class Batches:
-    """Images in batches, as a training loop takes them.
+    """Images in batches, for a training loop.
 
-    One epoch is ``for x, y in batches.epoch(3)``; iterating over the object itself is epoch 0. The order has a
-    generator of its own and so has each augmentation, all derived from seed and epoch: one more augmentation changes
-    neither the order nor the draws of the others, and nothing touches the global generator. All draws are made on the
-    CPU: they are the same for every device.
+    Use ``for x, y in batches.epoch(3)`` for one epoch; iterating over the object itself is epoch 0. The order and each
+    augmentation have separate generators, all derived from seed and epoch. So an additional augmentation changes
+    neither the order nor the draws of the others, and the global generator is not used. All draws are made on the CPU,
+    so they are the same for every device.
 
     Args:
-        images: in memory or encoded.
+        images: Images in memory or encoded.
         batch_size: B; the last batch may be smaller.
-        mean: of red, green and blue, in 0..1, as ``Splits`` has them.
-        std: the same.
-        augmentation: names, applied in this order (see ``list_augmentations``).
-        seed: of order and augmentation.
-        shuffle: a new order for each epoch.
-        drop_last: leave out a last batch that is smaller.
-        mixup: alpha of mixup (Zhang et al., arXiv 1710.09412), which blends each image, and its label, with another one
-            of the batch; the share of the first is drawn from Beta(alpha, alpha) once a batch. 0: off.
-        classes: number of classes; read by mixup alone.
-        device: where the batches are cut, augmented and normalised. Images in memory are put there once, when the first
-            epoch begins; encoded ones go there batch by batch.
+        mean: Means of red, green and blue, in 0..1, as in ``Splits``.
+        std: Standard deviations, likewise.
+        augmentation: Names, applied in this order (see ``list_augmentations``).
+        seed: Seed of order and augmentation.
+        shuffle: Whether each epoch has a new order.
+        drop_last: Whether to leave out a last batch that is smaller.
+        mixup: Alpha of mixup (Zhang et al., arXiv 1710.09412), which blends each image and its label with another one
+            of the batch; the share of the first is drawn from Beta(alpha, alpha) once per batch. 0 disables it.
+        classes: Number of classes; only used by mixup.
+        device: Device on which batches are cut, augmented and normalised. Images in memory are copied there once, when
+            the first epoch begins; encoded images are copied batch by batch.
 
     Raises:
-        ValueError: no images, no batch, an unknown augmentation, or mixup below 0 or without classes.
+        ValueError: If there are no images, the batch size is below 1, the augmentation is unknown, or mixup is below 0
+            or has no classes.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Batches:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}: expected at least 1")
         if len(images) < (batch_size if drop_last else 1):
-            raise ValueError(f"{len(images)} images make no batch of {batch_size}; take more images or a smaller batch")
+            raise ValueError(f"{len(images)} images make no batch of {batch_size}; use more images or a smaller batch")
         for name in augmentation:
             require_augmentation(name)
         if not 0 <= mixup < math.inf or (mixup and classes < 1):
@@ -83,7 +84,7 @@ class Batches:
         return self.epoch(0)
 
     def to_device(self, device: Device) -> Self:
-        """Return the same batches on another device; these themselves where they are there already."""
+        """Return the same batches on another device, or this object if they are already there."""
         if _whole(device) == self.device:
             return self
         moved = copy.copy(self)
@@ -92,7 +93,7 @@ class Batches:
         return moved
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield normalised float32 images (B, 3, H, W) and int64 labels (B,); with mixup probabilities (B, classes)."""
+        """Yield float32 images (B, 3, H, W) and int64 labels (B,), or probabilities (B, classes) with mixup."""
         order = torch.arange(len(self.images))
         if self.shuffle:
             order = torch.randperm(len(order), generator=self._generator("order", epoch))
@@ -133,16 +134,16 @@ class Batches:
 def train_batches(
     splits: Splits, *, batch_size: int, seed: int, augmentation: Sequence[str] | None = None, mixup: float = 0.0
 ) -> Batches:
-    """Return a data set's train images as one trains on them: in a new order each epoch, augmented.
+    """Return the training images of a data set in batches: shuffled in each epoch, and augmented.
 
-    A last batch of a single image is left out, since a batch norm cannot train on it.
+    A last batch of a single image is left out, because batch norm cannot train on it.
 
     Args:
-        splits: the data set.
+        splits: The data set.
         batch_size: B.
-        seed: of order and augmentation.
-        augmentation: names; None: what is usual for these images.
-        mixup: as `Batches` has it.
+        seed: Seed of order and augmentation.
+        augmentation: Names; None uses the data set's usual ones.
+        mixup: As in `Batches`.
     """
     return Batches(
         splits.train,
@@ -159,7 +160,7 @@ def train_batches(
 
 
 def score_batches(splits: Splits, part: Literal["validation", "test"], *, batch_size: int) -> Batches:
-    """Return a data set's validation or test images as one scores them: all, in their order, as they are."""
+    """Return the validation or test images in batches for scoring: all of them, in order, without augmentation."""
     images = splits.validation if part == "validation" else splits.test
     return Batches(images, batch_size=batch_size, mean=splits.mean, std=splits.std)
 
@@ -170,7 +171,7 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     Args:
         images: uint8 (B, C, H, W).
         mean: C values in 0..1.
-        std: the same.
+        std: C values, likewise.
 
     Returns:
         (B, C, H, W), on the device of the images.
@@ -180,5 +181,5 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
 
 
 def _whole(device: Device) -> torch.device:
-    """Return the device with its number, as tensors on it have it: "cuda" and "cuda:0" are one."""
+    """Return the device with its number, as in ``Tensor.device``: "cuda" and "cuda:0" are the same."""
     return torch.empty(0, device="cpu" if device is None else device).device

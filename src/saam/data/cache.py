@@ -1,4 +1,4 @@
-"""Where downloaded and generated data are kept: one folder for each user."""
+"""The cache folder for downloaded and generated data: one per user."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ _ALLOWED: ContextVar[bool] = ContextVar("saam_downloads", default=True)
 
 
 def cache_folder() -> Path:
-    """Return $SAAM_CACHE, or the folder ``saam`` in the platform's usual place for caches; it need not exist."""
+    """Return $SAAM_CACHE, or the folder ``saam`` in the platform's cache folder; it need not exist."""
     if own := os.environ.get("SAAM_CACHE"):
         return Path(own).expanduser()
     if sys.platform == "win32":
@@ -27,7 +27,7 @@ def cache_folder() -> Path:
 
 @contextmanager
 def no_downloads() -> Iterator[None]:
-    """Within this block, data come from this machine or not at all."""
+    """Forbid downloads within this block."""
     token = _ALLOWED.set(False)
     try:
         yield
@@ -36,5 +36,5 @@ def no_downloads() -> Iterator[None]:
 
 
 def downloads_allowed() -> bool:
-    """Whether a loader may download, as it may outside of :func:`no_downloads`."""
+    """Return whether a loader may download, which :func:`no_downloads` forbids."""
     return _ALLOWED.get()

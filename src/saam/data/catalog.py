@@ -1,4 +1,4 @@
-"""Data sets by name: one frozen record for each, and the functions that add to them and look them up."""
+"""Data sets by name: one frozen record each, and functions to register and look them up."""
 
 import inspect
 import pkgutil
@@ -32,16 +32,17 @@ _TEXTS = ("root", "label", "revision", "folder")
 
 @dataclass(frozen=True)
 class DataRecord:
-    """What saam knows of one data set, or of one kind of them."""
+    """Description of a data set, or of a kind of data sets."""
 
     name: str
-    """As :func:`load_data` takes it; a name that ends in a colon goes on with a place."""
+    """Name for :func:`load_data`; a name that ends in a colon is followed by a place."""
     loader: str | Callable[..., Pools]
-    """Returns the pools, given the place if the name ends in a colon, and keyword options; or ``module:function``."""
+    """Function of the place (if the name ends in a colon) and keyword options that returns the pools, or its
+    ``module:function``."""
     description: str
     """One line."""
     drawn: tuple[str, ...] = ("validation", "test")
-    """The splits that can be drawn from train, each with an option of its name: how much."""
+    """The splits that can be drawn from train; for each there is an option of that name for the amount."""
     kept: tuple[str, ...] = (*_KEPT, *_TEXTS)
     """Options that a file may set, such as the plan of a comparison."""
 
@@ -83,25 +84,25 @@ def register_data(
     drawn: Collection[str] = ("validation", "test"),
     kept: Collection[str] = (),
 ) -> None:
-    """Make a data set known by its name, to :func:`load_data`, ``saam list data`` and comparisons.
+    """Register a data set for :func:`load_data`, ``saam list data`` and comparisons, in the current process.
 
-    It is known in the process that calls this. The workers of a comparison are processes of their own, which import the
-    script that started them: call this at the top level of that script or of a module that it imports, not under
-    ``if __name__ == "__main__"``.
+    The workers of a comparison are separate processes, which import the script that started them. Therefore call this
+    at the top level of the script or of a module that it imports, not under ``if __name__ == "__main__"``.
 
     Args:
-        name: letters, digits, ``_``, ``.`` and ``-``; one that ends in a colon goes on with a place, as in
+        name: Letters, digits, ``_``, ``.`` and ``-``. A name that ends in a colon is followed by a place, as in
             ``zip:PATH``.
-        loader: returns the pools. It takes keyword options, annotated so that their types are checked, and before
-            them the place if the name ends in a colon. An option ``seed`` gets the seed of the splits.
-        description: one line; empty: the first line of the loader's docstring.
-        drawn: which of validation and test can be drawn from train. Leave out what the loader always returns.
-        kept: the loader's options that a comparison may set. Its plan is a file, which a stranger may have written, so
-            list no option that could do harm with any number, word or list of these; ``root``, ``label``, ``revision``
-            and ``folder`` may be any text. ``size``, ``validation``, ``test``, ``limit`` and ``seed`` need no mention.
+        loader: Function that returns the pools. It takes keyword options, whose annotations are used to check their
+            types, preceded by the place if the name ends in a colon. An option ``seed`` receives the seed of the
+            splits.
+        description: One line; if empty, the first line of the loader's docstring.
+        drawn: Which of validation and test can be drawn from train. Leave out those that the loader always returns.
+        kept: Options of the loader that a comparison may set. Its plan is a file, which a stranger may have written, so
+            list only options that are harmless for any number, word or list; ``root``, ``label``, ``revision`` and
+            ``folder`` may be any text. ``size``, ``validation``, ``test``, ``limit`` and ``seed`` are always included.
 
     Raises:
-        ValueError: the name is taken or has other letters, or ``drawn`` is something else.
+        ValueError: If the name is taken or has other characters, or ``drawn`` is invalid.
 
     Example:
         >>> register_data("nothing", lambda: None)
@@ -122,7 +123,7 @@ def register_data(
 
 
 def list_data() -> list[str]:
-    """Return the known names; one that ends in a colon goes on with a place.
+    """Return the known names; a name that ends in a colon is followed by a place.
 
     Example:
         >>> "photo-digits" in list_data()
@@ -132,10 +133,10 @@ def list_data() -> list[str]:
 
 
 def data_record(name: str) -> DataRecord:
-    """Return the record of a data set, as in ``photo-digits`` or ``folder:pictures``.
+    """Return the record of a data set, such as ``photo-digits`` or ``folder:pictures``.
 
     Raises:
-        ValueError: no such name; the message has the nearest ones.
+        ValueError: If there is no such name; the message suggests similar names.
     """
     kind, colon, _ = name.partition(":")
     if kind + colon not in _RECORDS:
@@ -145,11 +146,11 @@ def data_record(name: str) -> DataRecord:
 
 
 def data_options(name: str) -> dict[str, Any]:
-    """Return the options of a data set and their defaults; ``inspect.Parameter.empty`` where one must be given.
+    """Return the options of a data set and their defaults; ``inspect.Parameter.empty`` for required options.
 
     Raises:
-        ValueError: no such name.
-        ModuleNotFoundError: the data set needs a package that is not installed.
+        ValueError: If there is no such name.
+        ModuleNotFoundError: If the data set needs a package that is not installed.
 
     Example:
         >>> data_options("folder:")["validation"]
@@ -161,13 +162,13 @@ def data_options(name: str) -> dict[str, Any]:
     return {option: found.pop(option) for option in _FIRST if option in found} | found
 
 
-_FIRST = ("root", "size", "validation", "test", "seed", "limit")  # of the options, in lists of them
+_FIRST = ("root", "size", "validation", "test", "seed", "limit")  # options that come first in lists
 
 
 def resolve_name(name: str) -> str:
-    """Return the name that means the same data from any directory: a folder that is there with kind and whole path.
+    """Return a name that means the same data from any directory: for an existing folder its kind and absolute path.
 
-    Names of data sets, and whatever is neither a data set nor a folder, come back as they are.
+    Other names are returned unchanged.
 
     Example:
         >>> resolve_name("photo-digits")
@@ -176,7 +177,7 @@ def resolve_name(name: str) -> str:
         'folder:/'
     """
     kind, colon, place = name.partition(":")
-    if kind + colon not in _RECORDS:  # no kind is given
+    if kind + colon not in _RECORDS:  # the name has no kind
         kind, place = "", name
     folder = Path(place).expanduser()
     if not place or kind not in ("", "folder", "parquet") or not folder.is_dir():
@@ -196,20 +197,20 @@ def load_data(
     """Load a data set.
 
     Args:
-        name: see :func:`list_data`; or the path of an existing folder, of images or of parquet files.
-        root: where files are kept or looked for; None: the usual place.
-        size: height and width in pixels; None: the data set's own.
-        seed: of the division into splits, and of what is generated.
-        limit: at most so many images in each split; None: all.
-        options: the data set's own, such as ``distractors=4`` or ``label="pets"`` (see :func:`data_options`), and
-            where no such images are given, ``validation`` and ``test``: the share (below 1) or number of the train
-            images that are drawn for them.
+        name: See :func:`list_data`; or the path of an existing folder of images or of parquet files.
+        root: Folder of the files; None uses the default.
+        size: Height and width in pixels; None keeps the data set's own.
+        seed: Seed of the splits, and of generated data.
+        limit: Largest number of images in each split; None keeps all.
+        options: Options of the data set, such as ``distractors=4`` or ``label="pets"`` (see :func:`data_options`). If
+            it has no validation or test images, also ``validation`` and ``test``: the share (below 1) or number of
+            training images to draw for them.
 
     Raises:
-        ValueError: no such name, or an option out of its range.
-        TypeError: an option that this data set does not have, or one of the wrong type.
-        FileNotFoundError: nothing at that place.
-        ModuleNotFoundError: the data set needs a package that is not installed.
+        ValueError: If there is no such name, or an option is out of range.
+        TypeError: If the data set has no such option, or the option has the wrong type.
+        FileNotFoundError: If there is nothing at that place.
+        ModuleNotFoundError: If the data set needs a package that is not installed.
     """
     name = resolve_name(name)
     record = data_record(name)
@@ -230,12 +231,12 @@ def load_data(
     pools = loader(*[place] if place else [], **{key: value for key, value in options.items() if key in own})
     if not isinstance(pools, Pools):
         raise TypeError(f"the loader of data set {record.name!r} must return saam.data.Pools, got {pools!r:.80}")
-    shares: dict[str, Any] = dict.fromkeys({"validation", "test"} - set(record.drawn), 0)  # the loader has these
+    shares: dict[str, Any] = dict.fromkeys({"validation", "test"} - set(record.drawn), 0)  # the loader returns these
     return draw_splits(pools, name=name, **shares, **{key: value for key, value in options.items() if key in shared})
 
 
 def spelled(options: Mapping[str, Any]) -> str:
-    """Return options as one writes them, ``name=default`` with commas; the bare name where there is no default."""
+    """Return options as text, ``name=default`` separated by commas; only the name if there is no default."""
     return ", ".join(
         option if value in (None, inspect.Parameter.empty) else f"{option}={_literal(value)}"
         for option, value in options.items()
@@ -261,7 +262,7 @@ _Parameters = dict[str, inspect.Parameter]
 
 
 def _parameters(record: DataRecord, loader: Callable[..., Pools]) -> tuple[_Parameters, _Parameters]:
-    """The options that the loader takes, and those that the drawing of splits takes; ``seed`` may be both."""
+    """Return the options of the loader, and those of drawing the splits; ``seed`` may be both."""
     own, shared = _keywords(loader), _keywords(draw_splits)
     if record.name.endswith(":"):
         own.pop(next(iter(inspect.signature(loader).parameters), ""), None)  # the place
@@ -281,13 +282,13 @@ _BOUNDS = {"size": 4096, "workers": 64, "distractors": 100}
 
 
 def load_kept_data(name: str, **options: Any) -> Splits:
-    """Load data that a file names, such as the plan of a comparison, which may come from a stranger.
+    """Load data named in a file, such as the plan of a comparison, which may come from a stranger.
 
-    They come from this machine: nothing is downloaded, and what is made of them goes to the user's cache folder.
+    The data must be on this machine: nothing is downloaded, and generated data go to the user's cache folder.
 
     Raises:
-        ValueError: an option that is not taken from a file, and all that :func:`load_data` raises.
-        FileNotFoundError: they are not on this machine.
+        ValueError: If a file may not set one of the options, and everything that :func:`load_data` raises.
+        FileNotFoundError: If the data are not on this machine.
     """
     options = kept_options(name, options)
     with no_downloads():
@@ -295,12 +296,12 @@ def load_kept_data(name: str, **options: Any) -> Splits:
 
 
 def kept_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of data that a file names: plain values of a bounded size, their place and label apart.
+    """Return the options of data named in a file: plain values of bounded size, except for place and label.
 
-    What is generated takes no place: it goes to the user's cache folder.
+    Generated data have no place: they go to the user's cache folder.
 
     Raises:
-        ValueError: an option that is not taken from a file.
+        ValueError: If a file may not set one of the options.
     """
     kind, colon, _ = name.partition(":")
     allowed = _RECORDS[kind + colon].kept if kind + colon in _RECORDS else (*_KEPT, *_TEXTS)
@@ -326,11 +327,11 @@ _TYPES = {int: "a whole number", float: "a number", bool: "true or false", Seque
 
 
 def _check_type(option: str, value: Any, annotation: Any) -> None:
-    """Refuse what a loader's annotation does not allow, before the loader stumbles over it."""
+    """Refuse values that do not match the loader's annotation."""
     kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     kinds = tuple(get_origin(kind) or kind for kind in kinds)
     if annotation is inspect.Parameter.empty or not all(isinstance(kind, type) for kind in kinds):
-        return  # nothing is said, or something of which this check knows nothing
+        return  # no annotation, or one that this check does not support
     accepted = (*kinds, int) if float in kinds else kinds
     if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in kinds):
         expected = " or ".join(_TYPES[kind] for kind in kinds if kind in _TYPES)

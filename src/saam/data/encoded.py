@@ -1,4 +1,4 @@
-"""Encoded images (JPEG, PNG...): decoded into memory where small, or when a batch asks for them where large."""
+"""Encoded images (JPEG, PNG...): small ones are decoded into memory, large ones when a batch needs them."""
 
 import hashlib
 import io
@@ -20,11 +20,11 @@ from saam.data.pixel_cache import pixels_key, read_pixels, write_pixels
 __all__ = ["IN_MEMORY", "EncodedImages", "decode", "decoded_before", "load_encoded"]
 
 IN_MEMORY = 64
-"""Images of at most so many pixels along both sides are held decoded in memory."""
+"""Images with at most this many pixels along both sides are kept decoded in memory."""
 
-_WORTH_KEEPING = 2**20  # bytes of encoded images: fewer are decoded in a moment, and not kept in the cache folder
-_LARGEST = 4096  # pixels of the squares that images become
-_LONGEST = 16  # times the shorter side; what is beyond is cut off before an image is resized, not after
+_WORTH_KEEPING = 2**20  # bytes of encoded images; fewer decode quickly and are not cached
+_LARGEST = 4096  # largest side of the square images in pixels
+_LONGEST = 16  # times the shorter side; the rest is cut off before resizing
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,19 +32,19 @@ class EncodedImages:
     """Labelled images that are decoded and resized when they are read."""
 
     sources: tuple[Path | bytes, ...]
-    """Files, or their content."""
+    """Files or their contents."""
     names: tuple[str, ...]
-    """What error messages call them, and part of the digest."""
+    """Names for error messages; also part of the digest."""
     labels: Tensor
     """int64 (N,)."""
     shape: tuple[int, int]
-    """Height and width that they are read with."""
+    """Height and width after reading."""
     size: int | None
-    """As :func:`decode` takes it."""
+    """Argument of :func:`decode`."""
     hashes: tuple[bytes, ...]
-    """Of the contents of the files."""
+    """Hashes of the contents of the files."""
     workers: int = 0
-    """Processes that decode; 0: the calling one."""
+    """Number of processes that decode; 0 means the calling process."""
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -60,13 +60,13 @@ class EncodedImages:
         """Yield the uint8 images (n, 3, H, W) at each chunk of indices (n,).
 
         Raises:
-            ValueError: an image cannot be decoded or has another shape; the message names it.
+            ValueError: If an image cannot be decoded or has another shape; the message names it.
         """
         yield from DataLoader(
             _Decoded(self),
             batch_sampler=[chunk.tolist() for chunk in chunks],
             num_workers=self.workers,
-            generator=torch.Generator().manual_seed(0),  # else the loader draws a seed from the global one
+            generator=torch.Generator().manual_seed(0),  # otherwise the loader draws a seed from the global generator
         )
 
     def digest(self) -> str:
@@ -93,15 +93,16 @@ def decode(source: Path | bytes, name: str, size: int | None = None) -> Tensor:
     """Decode an image.
 
     Args:
-        source: a file or its content.
-        name: what an error calls it.
-        size: resize the shorter side to so many pixels (bilinear, antialiased) and cut the middle square; None: as is.
+        source: A file or its content.
+        name: Name for error messages.
+        size: Resize the shorter side to this many pixels (bilinear, antialiased) and crop the central square; None
+            keeps the image as it is.
 
     Returns:
         uint8 (3, H, W).
 
     Raises:
-        ValueError: not a whole image, or more than 8 bits per colour.
+        ValueError: If the image is incomplete, or has more than 8 bits per colour.
     """
     try:
         with _open(source) as image:
@@ -135,23 +136,24 @@ def load_encoded(
     skip_corrupt: bool = False,
     workers: int = 0,
 ) -> tuple[Images | EncodedImages, list[int]]:
-    """Decode small images into memory; leave large ones to be decoded when read, after a look whether they are whole.
+    """Decode small images into memory. Large images are only checked for completeness and decoded when read.
 
-    Small images are decoded once: after that they come from the cache folder, as long as their contents are the same.
+    Small images are decoded once. After that they come from the cache folder, as long as their contents do not change.
 
     Args:
         sources: N files or their contents.
-        names: what errors call them.
+        names: Names for error messages.
         labels: N class numbers.
-        size: pixels of the squares that images become; None: they have one size, which is kept.
-        skip_corrupt: leave out what cannot be decoded. Costs a decoding of all images here, large ones too.
-        workers: processes that decode large images while they are read.
+        size: Side of the square images in pixels; None keeps the size, which must be the same for all.
+        skip_corrupt: Whether to leave out images that cannot be decoded. This decodes all images now, including large
+            ones.
+        workers: Number of processes that decode large images while they are read.
 
     Returns:
-        The images, and the indices of the ones that were kept.
+        The images, and the indices of those that were kept.
 
     Raises:
-        ValueError: images of different sizes and no ``size``, or a corrupt image that is decoded here.
+        ValueError: If images differ in size and ``size`` is None, or an image that is decoded here is corrupt.
     """
     if size is not None and not 0 < size <= _LARGEST:
         raise ValueError(f"size={size}: expected a number of pixels above 0, and at most {_LARGEST}")
@@ -183,7 +185,7 @@ def load_encoded(
     wanted = torch.tensor([labels[i] for i in kept], dtype=torch.int64)
     if shape is None or max(shape) <= IN_MEMORY:
         pixels = torch.stack(decoded) if decoded else torch.empty(0, 3, 1, 1, dtype=torch.uint8)
-        if known and known == hashes:  # else one was left out, or has changed meanwhile
+        if known and known == hashes:  # otherwise an image was left out or has changed
             write_pixels(key, pixels)
             if (images := decoded_before(key, labels)) is not None:
                 return images, kept
@@ -196,7 +198,7 @@ def decoded_before(key: str, labels: Sequence[int]) -> Images | None:
     """Return the images with these labels from the cache folder, mapped into memory; None where they are not there.
 
     Args:
-        key: as :attr:`Images.key` has it of images that were loaded before.
+        key: As :attr:`Images.key` has it of images that were loaded before.
         labels: N class numbers.
     """
     pixels = read_pixels(key, len(labels))
@@ -207,7 +209,7 @@ def decoded_before(key: str, labels: Sequence[int]) -> Images | None:
 
 
 def _contents(sources: Sequence[Path | bytes], size: int | None) -> list[bytes]:
-    """Hashes of images that the cache folder may have; none where they are large, few, or cannot all be read."""
+    """Return hashes of images that the cache folder may have; none if they are large, few, or not all readable."""
     hashes, total = list[bytes](), 0
     try:
         if size is None and sources:
@@ -219,7 +221,7 @@ def _contents(sources: Sequence[Path | bytes], size: int | None) -> list[bytes]:
             content = source if isinstance(source, bytes) else read_bytes(source)
             hashes.append(hashlib.sha256(content).digest())
             total += len(content)
-    except Exception:  # whatever is wrong with an image is said, or skipped, where it is decoded
+    except Exception:  # errors are reported, or skipped, when the image is decoded
         return []
     return hashes if total >= _WORTH_KEEPING else []
 
@@ -236,7 +238,7 @@ def _content(file: Path, name: str) -> bytes:
 
 
 def _shape(content: bytes, name: str) -> tuple[int, int]:
-    """Height and width from an image's header, after a look whether the rest is there."""
+    """Return height and width from an image's header, after checking that the rest of the image is complete."""
     try:
         with _open(content) as image:
             shape = image.height, image.width
@@ -252,4 +254,4 @@ def _shape(content: bytes, name: str) -> tuple[int, int]:
 
 
 def _not_whole(name: str, error: Exception) -> ValueError:
-    return ValueError(f"cannot decode the image {name}: {error}; mend or remove it, or pass skip_corrupt=true")
+    return ValueError(f"cannot decode the image {name}: {error}; repair or remove it, or pass skip_corrupt=true")

@@ -1,10 +1,11 @@
-"""Data sets in files of one's own: a folder of images, one subfolder for each class.
+"""Data sets in the user's own files: a folder of images with one subfolder per class.
 
 PATH/CLASS/*.png                  one pool: validation and test are drawn from it, all classes in proportion
-PATH/{train,val,test}/CLASS/*.png splits as they lie; one that is missing is drawn from train
+PATH/{train,val,test}/CLASS/*.png splits as they are; a missing one is drawn from train
 
-A tenth of the images each is drawn for validation and test, unless ``validation=`` and ``test=`` say how much; further
-options are size, seed, skip_corrupt, workers and label, as in ``pets,size=224,test=0.2,skip_corrupt=true``.
+By default a tenth of the images is drawn for validation and a tenth for test; ``validation=`` and ``test=`` change
+this. Further options are size, seed, skip_corrupt, workers and label, as in
+``pets,size=224,test=0.2,skip_corrupt=true``.
 """
 
 from pathlib import Path
@@ -19,8 +20,8 @@ _LIKE_SPLITS = {
     *("train", "training", "trainset", "train_set", "trn", "test", "testing", "testset", "test_set", "tst"),
     *("val", "valid", "validation", "validate", "dev", "eval", "evaluation", "holdout", "unlabeled", "unlabelled"),
 }
-_OWN = ("plan.json", "model.safetensors", "state.pt", "curves.json")  # what saam compare and saam train write
-_OUTPUT = "saam-"  # how the folders for results begin where none is named
+_OWN = ("plan.json", "model.safetensors", "state.pt", "curves.json")  # files that saam compare and saam train write
+_OUTPUT = "saam-"  # prefix of the default result folders
 _PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 
 
@@ -35,17 +36,17 @@ def load_folder(
     """Read a folder of images.
 
     Args:
-        path: the folder.
-        size: pixels of the squares that images become; None: they have one size, which is kept. Up to 64 pixels they
-            are held in memory, above that decoded for each batch.
-        skip_corrupt: leave out what cannot be decoded.
-        workers: processes that decode large images.
-        label: of the results; None: the folder's name.
+        path: The folder.
+        size: Side of the square images in pixels; None keeps the size, which must be the same for all. Images of up to
+            64 pixels are kept in memory, larger ones are decoded for each batch.
+        skip_corrupt: Whether to leave out images that cannot be decoded.
+        workers: Number of processes that decode large images.
+        label: Label of the results; None means the folder's name.
 
     Raises:
-        FileNotFoundError: no such folder, or no subfolders in it.
-        ValueError: a class with no image, one that train does not have, subfolders that look like splits and are named
-            otherwise, or a corrupt image.
+        FileNotFoundError: If there is no such folder, or it has no subfolders.
+        ValueError: If a class has no image or does not occur in train, subfolders look like splits but have other
+            names, or an image is corrupt.
     """
     path = Path(path).expanduser()
     if not path.is_dir():
@@ -91,7 +92,7 @@ def load_folder(
 
 
 def _refuse_splits(path: Path, names: list[str]) -> None:
-    """Refuse to take for classes what looks like splits: two such names, or one whose folder has folders itself."""
+    """Refuse to read folders as classes that look like splits: two such names, or one that has folders itself."""
     like = [name for name in names if name.lower() in _LIKE_SPLITS]
     if len(like) > 1 or any(_subfolders(path / name) for name in like):
         others = [name for name in names if name not in like]
@@ -111,7 +112,7 @@ def _subfolders(path: Path) -> list[str]:
 
 
 def _is_output(folder: Path) -> bool:
-    """Whether saam wrote this folder: results among the images are no class."""
+    """Return whether saam wrote this folder, since result folders among the images are not classes."""
     return any((folder / name).exists() for name in _OWN) or (
         folder.name.startswith(_OUTPUT) and not any(file.suffix.lower() in _SUFFIXES for file in folder.iterdir())
     )

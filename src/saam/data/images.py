@@ -1,4 +1,4 @@
-"""Images with labels, in memory or in a file that is mapped into it."""
+"""Images with labels, in memory or in a memory-mapped file."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ __all__ = ["ImageSource", "Images"]
 
 
 class ImageSource(Protocol):
-    """What splits and batches ask of images, wherever they are held."""
+    """The interface of images to splits and batches, wherever they are stored."""
 
     @property
     def labels(self) -> Tensor:
@@ -36,7 +36,7 @@ class ImageSource(Protocol):
 
     @property
     def hashes(self) -> Sequence[bytes]:
-        """For each image a hash of what it shows, so that equal ones are found."""
+        """Return for each image a hash of its content, to find equal images."""
 
 
 class Images:
@@ -46,12 +46,12 @@ class Images:
         images: uint8 (N, 3, H, W).
         labels: int64 (N,).
         masks: bool (N, H, W), true on the object; None where the data have no masks.
-        rows: int64 (N,), which of ``images`` these are. They are read when they are asked for, so that processes share
-            the file that ``images`` may be a map of. None: all, in their order.
-        key: under which the cache folder has ``images``; empty where it has not.
+        rows: int64 (N,), the rows of ``images`` to use; None uses all in order. They are read on demand, so that
+            processes share the file if ``images`` is memory-mapped.
+        key: Key of ``images`` in the cache folder; empty if they are not there.
 
     Raises:
-        ValueError: a tensor of another type or shape.
+        ValueError: If a tensor has another type or shape.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Images:
 
     @property
     def images(self) -> Tensor:
-        """uint8 (N, 3, H, W); a copy where these are some rows of a file."""
+        """uint8 (N, 3, H, W); a copy if these are selected rows of a file."""
         return self._all if self._rows is None else self._all[self._rows]
 
     @property
@@ -119,7 +119,7 @@ class Images:
 
     @property
     def hashes(self) -> list[bytes]:
-        """For each image a hash of its pixels."""
+        """Return for each image a hash of its pixels."""
         return [hashlib.sha256(image.data).digest() for part in self._parts() for image in part.contiguous().numpy()]
 
     def _parts(self) -> Iterator[Tensor]:

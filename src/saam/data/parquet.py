@@ -1,8 +1,8 @@
-"""Data sets in parquet files as Hugging Face lays them out, on disk or from its hub.
+"""Data sets in parquet files with Hugging Face's layout, on disk or from its hub.
 
-Files are named after their split (train-*.parquet, validation-*.parquet, test-*.parquet); a column ``image`` or
-``img`` holds encoded images (bytes, or a struct with a field ``bytes``), a column ``label`` or ``fine_label`` class
-numbers. Class names come from the ``huggingface`` metadata of the files' schema, where there is some.
+Files are named after their split (train-*.parquet, validation-*.parquet, test-*.parquet). A column ``image`` or ``img``
+holds encoded images (bytes, or a struct with a field ``bytes``), a column ``label`` or ``fine_label`` class numbers.
+Class names come from the ``huggingface`` metadata of the files' schema, if there are any.
 """
 
 import hashlib
@@ -36,16 +36,16 @@ def load_parquet(
     """Read a folder of parquet files.
 
     Args:
-        path: the folder.
-        size: pixels of the squares that images become; None: they have one size, which is kept. Up to 64 pixels they
-            are held decoded in memory, above that encoded.
-        skip_corrupt: leave out images that cannot be decoded.
-        workers: processes that decode large images.
-        label: of the results; None: the folder's name.
+        path: The folder.
+        size: Side of the square images in pixels; None keeps the size, which must be the same for all. Images of up to
+            64 pixels are kept decoded in memory, larger ones encoded.
+        skip_corrupt: Whether to leave out images that cannot be decoded.
+        workers: Number of processes that decode large images.
+        label: Label of the results; None means the folder's name.
 
     Raises:
-        FileNotFoundError: no such folder, or no train-*.parquet in it.
-        ValueError: a file that is not parquet, wrong columns, labels out of range, or a corrupt image.
+        FileNotFoundError: If there is no such folder, or it has no train-*.parquet.
+        ValueError: If a file is not parquet, has wrong columns or labels out of range, or an image is corrupt.
     """
     path = Path(path).expanduser()
     files = [(part, file) for prefix, part in _PARTS.items() for file in sorted(path.glob(f"{prefix}-*.parquet"))]
@@ -76,7 +76,7 @@ def load_parquet(
         if not 0 <= number < count:
             raise ValueError(
                 f"{name} of {path} has the label {number}, expected 0 to {count - 1} for {count} classes; "
-                "mend it or leave that row out"
+                "correct it or leave that row out"
             )
     decoded, kept = load_encoded(sources, names, labels, size=size, skip_corrupt=skip_corrupt, workers=workers)
     classes = classes or [str(number) for number in range(count)]
@@ -87,7 +87,7 @@ def load_parquet(
 
 
 def _read_before(index: str, label: str) -> Pools | None:
-    """The pools of files that were read before, if their decoded images are in the cache folder."""
+    """Return the pools of files that were read before, if their decoded images are in the cache folder."""
     found = read_kept(_KIND, index) if index else None
     images = decoded_before(found["pixels"], found["labels"]) if found else None
     if found is None or images is None:
@@ -96,7 +96,7 @@ def _read_before(index: str, label: str) -> Pools | None:
 
 
 def _sha(file: Path) -> str:
-    """Hash of a file; empty where it cannot be read, which is said where it is read."""
+    """Return the hash of a file; empty if it cannot be read, which is reported when it is read."""
     try:
         require_file(file)
         with file.open("rb") as content:
@@ -120,16 +120,16 @@ def load_hub(
 
     Args:
         repository: OWNER/NAME.
-        root: where downloads are kept; None: the hub's own cache.
-        revision: branch, tag or commit; None: the newest.
-        folder: where in the repository the files lie; None: the one folder that has train-*.parquet.
-        size, skip_corrupt, workers: as for :func:`load_parquet`.
-        label: of the results; None: the repository's name.
+        root: Folder for downloads; None uses the hub's own cache.
+        revision: Branch, tag or commit; None means the newest.
+        folder: Folder of the files in the repository; None means the only one with train-*.parquet.
+        size, skip_corrupt, workers: As in :func:`load_parquet`.
+        label: Label of the results; None means the repository's name.
 
     Raises:
-        ConnectionError: the hub cannot be reached or has no such data set.
-        FileNotFoundError: no train-*.parquet, or several folders with some and no ``folder``.
-        ValueError: as for :func:`load_parquet`.
+        ConnectionError: If the hub cannot be reached or has no such data set.
+        FileNotFoundError: If there is no train-*.parquet, or several folders have some and ``folder`` is not given.
+        ValueError: As in :func:`load_parquet`.
     """
     from huggingface_hub import snapshot_download
 
@@ -161,7 +161,7 @@ def _where_from() -> dict[str, Any]:
 
 
 def _read(file: Path) -> tuple[list[bytes], list[int], list[str]]:
-    """Encoded images, labels and class names (empty where unknown) of one file."""
+    """Return encoded images, labels and class names (empty if unknown) of one file."""
     images: list[bytes] = []
     labels: list[int] = []
     try:
@@ -181,12 +181,12 @@ def _read(file: Path) -> tuple[list[bytes], list[int], list[str]]:
                 images += cells[0].to_pylist()
                 labels += cells[1].to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"cannot read {file}: {error}; it is no whole parquet file, get it again") from error
+        raise ValueError(f"cannot read {file}: {error}; it is not a complete parquet file, get it again") from error
     return images, labels, _class_names(file, target, schema.metadata or {})
 
 
 def _class_names(file: Path, target: str, metadata: dict[bytes, bytes]) -> list[str]:
-    """Class names from the metadata that Hugging Face writes; none where it has none."""
+    """Return the class names in the metadata that Hugging Face writes; none if there are none."""
     try:
         features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
         names = list(features.get(target, {}).get("names") or [])
@@ -200,7 +200,7 @@ def _class_names(file: Path, target: str, metadata: dict[bytes, bytes]) -> list[
 
 
 def _checked(file: Path, image: str, target: str, batch: Any) -> tuple[Any, Any]:
-    """The columns of encoded images and of class numbers."""
+    """Return the columns of encoded images and of class numbers."""
     from pyarrow import compute, types
 
     images, labels = batch[image], batch[target]

@@ -1,11 +1,11 @@
-"""photo-digits: small handwritten digits in the clutter of photographs. Always at hand, and every digit has its mask.
+"""photo-digits: small handwritten digits on crops of photographs. Always available, with a mask for every digit.
 
-Each image is a crop of one of scikit-learn's two sample photographs, with fragments of digits as distractors, then one
-whole digit of scikit-learn's set (E. Alpaydin and C. Kaynak, 1998), resized from 8x8, at a place and in a colour of
-its own. Its class is the digit's. The colour's brightness is at least ``CONTRAST`` from the mean of what it covers.
-Train, validation and test have disjoint digits, distractors included; train and validation take their crops from
-the photographs' left halves, test from the right halves. Whole numbers throughout: the same on every machine that
-decodes the two photographs alike.
+Each image is a crop of one of scikit-learn's two sample photographs. On it are fragments of digits as distractors, then
+one whole digit of scikit-learn's set (E. Alpaydin and C. Kaynak, 1998), resized from 8x8, at a random place and in a
+random colour. The class of the image is that of the digit. The colour's brightness differs by at least ``CONTRAST``
+from the mean of the covered pixels. Train, validation and test have disjoint digits, including distractors. Train and
+validation use crops from the left halves of the photographs, test from the right halves. The computation uses whole
+numbers, so the result is the same on every machine that decodes the two photographs alike.
 """
 
 import hashlib
@@ -29,10 +29,10 @@ from saam.data.splits import Pools
 __all__ = ["CONTRAST", "load_photo_digits"]
 
 CONTRAST = 64
-"""Least distance in brightness (0..255) between a digit and the mean of what it covers."""
+"""Smallest difference in brightness (0..255) between a digit and the mean of the covered pixels."""
 
-_VERSION = 1  # of the generator: raise it when pixels change, and old cache files are no longer used
-_CHUNK = 1000  # images made at a time
+_VERSION = 1  # of the generator: increase it when pixels change, so that old cache files are not used
+_CHUNK = 1000  # images per chunk
 _KEPT = ("images", "labels", "masks")
 _CLASSES = [str(digit) for digit in range(10)]
 
@@ -52,22 +52,22 @@ def load_photo_digits(
     seed: int = 0,
     root: str | Path | None = None,
 ) -> Pools:
-    """Make the data set, or read it from the cache where it was made before.
+    """Generate the data set, or read it from the cache.
 
     Args:
-        train, validation, test: number of images.
-        size: height and width of the images in pixels.
-        digit_size: smallest and largest height and width of a digit in pixels.
-        distractors: number of fragments in each image, two thirds of the smallest digit wide.
-        seed: of the digits' division among the splits and of all draws.
-        root: folder of the cache file; None: the user's cache folder.
+        train, validation, test: Number of images.
+        size: Height and width of the images in pixels.
+        digit_size: Smallest and largest height and width of a digit in pixels.
+        distractors: Number of fragments in each image; each is two thirds of the smallest digit wide.
+        seed: Seed of the division of the digits among the splits and of all draws.
+        root: Folder of the cache file; None means the user's cache folder.
 
     Returns:
-        Pools of images with masks, true exactly where the digit's ink changed the image.
+        Pools of images with masks, which are true exactly where the digit's ink changed the image.
 
     Raises:
-        ValueError: an option out of its range.
-        OSError: the cache file cannot be written.
+        ValueError: If an option is out of range.
+        OSError: If the cache file cannot be written.
     """
     if len(digit_size) != 2 or not all(isinstance(value, int) for value in digit_size):
         raise ValueError(f"digit_size={digit_size!r}: expected two whole numbers, as in digit_size=(12, 19)")
@@ -79,7 +79,7 @@ def load_photo_digits(
     counts = {"train": train, "validation": validation, "test": test}
     if min(counts.values()) < 1 or distractors < 0 or seed < 0:
         raise ValueError(
-            f"{counts}, distractors={distractors}, seed={seed}: expected images in each split, the rest not below 0"
+            f"{counts}, distractors={distractors}, seed={seed}: expected images in each split, the rest 0 or more"
         )
     config = {"size": size, "digit_size": (low, high), "distractors": distractors, "seed": seed}
     key = hashlib.sha256(json.dumps([_VERSION, counts, config]).encode()).hexdigest()[:16]
@@ -107,10 +107,10 @@ def load_photo_digits(
 def _generate(
     part: str, count: int, *, size: int, digit_size: tuple[int, int], distractors: int, seed: int
 ) -> dict[str, Arrays]:
-    """Make one split.
+    """Generate one split.
 
     Returns:
-        images (N, 3, S, S), labels (N,), masks (N, S, S / 8) as bits, and where they come from: digits (N, 1 + D) in
+        Images (N, 3, S, S), labels (N,), masks (N, S, S / 8) as bits, and their sources: digits (N, 1 + D) in
         scikit-learn's set, the shown one first, and corners (N, 3): photograph, row and column.
     """
     known = load_digits()
@@ -145,20 +145,20 @@ def _generate(
 
 
 def _digits_of(part: str, seed: int) -> Whole:
-    """Indices of a split's digits in scikit-learn's set: 60 % train, 10 % validation, 30 % test."""
+    """Return indices of a split's digits in scikit-learn's set: 60 % train, 10 % validation, 30 % test."""
     order = np.random.default_rng([seed, 3]).permutation(1797)
     return {"train": order[:1078], "validation": order[1078:1258], "test": order[1258:]}[part]
 
 
 def _photos_of(part: str) -> tuple[Bytes, int]:
-    """The half photographs (2, 427, 320, 3) of a split, and the column at which they begin."""
+    """Return the half photographs (2, 427, 320, 3) of a split, and their first column."""
     photos = np.stack(load_sample_images().images)
     middle = photos.shape[2] // 2
     return (photos[:, :, middle:], middle) if part == "test" else (photos[:, :, :middle], 0)
 
 
 def _resize(digits: NDArray[np.float64], size: int, padded: int) -> Bytes:
-    """Ink (0..255) of digits (K, 8, 8) resized bilinearly and sharpened, with zeros at right and bottom: (K, P, P)."""
+    """Return ink (0..255) of digits (K, 8, 8), resized bilinearly, sharpened and zero-padded: (K, P, P)."""
     numerators = np.clip(8 * (2 * np.arange(size) + 1) - size, 0, 14 * size)  # source coordinates, times 2 size
     weights = np.maximum(0, 2 * size - np.abs(numerators[:, None] - 2 * size * np.arange(8)))  # (size, 8)
     ink = (weights @ digits @ weights.T).astype(np.int64)  # 0..16, times 4 size^2: whole numbers, exact in float64
@@ -168,7 +168,7 @@ def _resize(digits: NDArray[np.float64], size: int, padded: int) -> Bytes:
 
 
 def _fragments(rng: np.random.Generator, bank: Bytes, digits: Whole, smallest: int) -> tuple[Bytes, Whole]:
-    """A square of each digit (n,), at a random scale: ink (n, F, F) and sizes (n,)."""
+    """Return a square of each digit (n,) at a random scale: ink (n, F, F) and sizes (n,)."""
     side, scales = smallest * 2 // 3, rng.integers(0, len(bank), len(digits))
     tops, lefts = rng.integers(0, (smallest + scales - side + 1)[:, None], (len(digits), 2)).T
     ink = bank[scales[:, None, None], digits[:, None, None], *_window(tops, lefts, side)]
@@ -178,7 +178,7 @@ def _fragments(rng: np.random.Generator, bank: Bytes, digits: Whole, smallest: i
 def _paste_at_random(
     rng: np.random.Generator, canvas: Bytes, ink: Bytes, sizes: Whole, limit: int
 ) -> tuple[Whole, Whole]:
-    """Paste ink of these sizes (n,) somewhere in the canvas's first ``limit`` rows and columns; return tops, lefts."""
+    """Paste ink of these sizes (n,) into the canvas's first ``limit`` rows and columns; return tops, lefts."""
     tops, lefts = rng.integers(0, (limit - sizes + 1)[:, None], (len(ink), 2)).T
     colours = np.concatenate(
         [rng.integers(0, 256, (len(ink), 6, 3)), np.tile([[[0] * 3, [255] * 3]], (len(ink), 1, 1))], axis=1
@@ -188,7 +188,7 @@ def _paste_at_random(
 
 
 def _paste(canvas: Bytes, ink: Bytes, tops: Whole, lefts: Whole, colours: Whole) -> None:
-    """Blend ink (n, h, h) into the canvas (n, H, W, 3), each in the first of its colours (n, K, 3) with contrast."""
+    """Blend ink (n, h, h) into the canvas (n, H, W, 3), each in its first colour (n, K, 3) with enough contrast."""
     images = np.arange(len(ink))
     where = (images[:, None, None], *_window(tops, lefts, ink.shape[1]))
     under, inked = canvas[where], ink > 0
@@ -200,19 +200,19 @@ def _paste(canvas: Bytes, ink: Bytes, tops: Whole, lefts: Whole, colours: Whole)
 
 
 def _window(tops: Whole, lefts: Whole, side: int) -> tuple[Whole, Whole]:
-    """Row and column indices of squares: (n, side, 1) and (n, 1, side)."""
+    """Return row and column indices of squares: (n, side, 1) and (n, 1, side)."""
     span = np.arange(side)
     return tops[:, None, None] + span[:, None], lefts[:, None, None] + span
 
 
 def _brightness(colours: NDArray[np.integer]) -> Whole:
-    """Weighted mean of red, green and blue (..., 3), 0..255."""
+    """Return the weighted mean of red, green and blue (..., 3), 0..255."""
     red, green, blue = np.moveaxis(colours.astype(np.int32), -1, 0)
     return (77 * red + 150 * green + 29 * blue) // 256
 
 
 def _read(file: Path, counts: dict[str, int]) -> dict[str, Arrays] | None:
-    """The arrays of a cache file; None where there is none, or it is damaged (the format has check sums)."""
+    """Return the arrays of a cache file; None if it does not exist or is damaged (the format has checksums)."""
     try:
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
             return {f"{part}/{name}": stored[f"{part}/{name}"] for part in counts for name in _KEPT}
@@ -221,11 +221,11 @@ def _read(file: Path, counts: dict[str, int]) -> dict[str, Arrays] | None:
 
 
 def _write(file: Path, arrays: dict[str, Any]) -> None:
-    """Write the cache file beside its place, then move it there: nobody ever sees half of it."""
+    """Write the cache file to a temporary name and move it into place, so that no reader sees a partial file."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent, prefix=".photo-digits-") as folder:
             np.savez(Path(folder) / file.name, **arrays)
             os.replace(Path(folder) / file.name, file)
     except OSError as error:
-        raise OSError(f"cannot write {file}: {error}; set SAAM_CACHE to a folder that can be written") from error
+        raise OSError(f"cannot write {file}: {error}; set SAAM_CACHE to a folder that is writable") from error

@@ -1,8 +1,8 @@
-"""Decoded images in the cache folder: decoded once on a machine, and mapped by every process that reads them.
+"""Decoded images in the cache folder: decoded once per machine, and mapped by every process that reads them.
 
-``decoded-KEY.bin`` holds the pixels as they lie in memory, then height and width (8 bytes each) and a SHA-256 of both.
-KEY is a hash of the encoded images, in their order, and of all else that the pixels depend on. A file that does not
-pass the check is written again. Any of these files may be deleted at any time.
+``decoded-KEY.bin`` holds the pixels, then height and width (8 bytes each) and a SHA-256 of both. KEY is a hash of the
+encoded images in their order, and of everything else that the pixels depend on. A file that fails the check is
+rewritten. All these files may be deleted at any time.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from saam.data.cache import cache_folder
 
 __all__ = ["pixels_key", "read_pixels", "write_pixels"]
 
-_VERSION = 1  # of decoding and of the file's layout: raise it when either changes
+_VERSION = 1  # of decoding and of the file's layout: increase it when either changes
 _SHAPE, _CHECK = 16, 32  # bytes
 
 
@@ -29,7 +29,7 @@ def pixels_key(hashes: Sequence[bytes], size: int | None) -> str:
 
     Args:
         hashes: SHA-256 of each of the N encoded images.
-        size: as :func:`saam.data.encoded.decode` takes it.
+        size: Argument of :func:`saam.data.encoded.decode`.
     """
     sha = hashlib.sha256(repr((_VERSION, PIL.__version__, size)).encode())
     for content in hashes:
@@ -38,20 +38,20 @@ def pixels_key(hashes: Sequence[bytes], size: int | None) -> str:
 
 
 def read_pixels(key: str, count: int) -> Tensor | None:
-    """Return decoded images, mapped into memory: processes share the file's pages until one writes to its own.
+    """Return decoded images, mapped into memory. Processes share the pages of the file until they write to them.
 
     Args:
-        key: of the images.
+        key: Key of the images.
         count: N.
 
     Returns:
-        uint8 (N, 3, H, W); None where there is no such file, or it is damaged.
+        uint8 (N, 3, H, W); None if there is no such file, or it is damaged.
     """
     file = _file(key)
     try:
         require_file(file)
         content = np.memmap(file, np.uint8, "c")  # no write reaches the file
-    except (OSError, ValueError):  # of an empty file too
+    except (OSError, ValueError):  # also for an empty file
         return None
     end = max(0, len(content) - _SHAPE - _CHECK)
     pixels, shape, check = content[:end], content[end:-_CHECK].tobytes(), content[-_CHECK:].tobytes()
@@ -62,7 +62,7 @@ def read_pixels(key: str, count: int) -> Tensor | None:
 
 
 def write_pixels(key: str, pixels: Tensor) -> None:
-    """Keep decoded images (N, 3, H, W) for :func:`read_pixels`; a folder that cannot be written keeps nothing."""
+    """Store decoded images (N, 3, H, W) for :func:`read_pixels`; do nothing if the folder is not writable."""
     file, content = _file(key), pixels.contiguous().numpy().data.cast("B")
     shape = np.array(pixels.shape[2:], "<i8").tobytes()
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The pools of images that a data set has, and the three splits drawn from them, which never mix."""
+"""The pools of images of a data set, and the three disjoint splits drawn from them."""
 
 import hashlib
 import math
@@ -25,7 +25,7 @@ _MANY = 5_000  # train images
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pools:
-    """What a loader returns: the images that a data set has, before any are drawn for validation and test."""
+    """The result of a loader: the images of a data set, before any are drawn for validation and test."""
 
     train: ImageSource
     validation: ImageSource | None = None
@@ -35,13 +35,13 @@ class Pools:
     classes: Sequence[str]
     """Class names in label order."""
     label: str = ""
-    """How results on it are to be labelled; empty: by the name of the data set."""
+    """Label of the results; empty means the name of the data set."""
     augmentation: tuple[str, ...] = ("crop", "flip")
     """What is usual for these images."""
 
     @classmethod
     def divide(cls, images: ImageSource, parts: Sequence[str], *, classes: Sequence[str], label: str) -> Self:
-        """Return the pools of images that lie together, given "train", "validation" or "test" for each."""
+        """Return the pools of a single set of images, given "train", "validation" or "test" for each."""
         train, validation, test = (
             [i for i, own in enumerate(parts) if own == part] for part in ("train", "validation", "test")
         )
@@ -56,27 +56,27 @@ class Pools:
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """A data set: what is trained on, what may steer training, and what is opened once, at the end."""
+    """A data set: train for training, validation for choices during training, and test for one final evaluation."""
 
     name: str
-    """As :func:`saam.data.load_data` takes it."""
+    """Name for :func:`saam.data.load_data`."""
     label: str
-    """How results on it are to be labelled."""
+    """Label of the results."""
     classes: tuple[str, ...]
     """Class names in label order."""
     train: ImageSource
     validation: ImageSource
     test: ImageSource
     mean: tuple[float, float, float]
-    """Of the train images' red, green and blue, in 0..1; of a sample of them where they are not in memory."""
+    """Means of red, green and blue of the training images, in 0..1; of a sample if they are not in memory."""
     std: tuple[float, float, float]
-    """The same, never below 1/255."""
+    """Standard deviations, likewise, and at least 1/255."""
     augmentation: tuple[str, ...]
     """What is usual for these images."""
     fingerprint: str
     """Hash of the content."""
     notes: tuple[str, ...] = ()
-    """What is to be said of the data, each a sentence: test images that repeat train images."""
+    """Notes on the data, each a sentence, such as test images that repeat training images."""
 
 
 def build_splits(
@@ -92,7 +92,7 @@ def build_splits(
     """Check the three splits against each other and add mean, standard deviation and fingerprint.
 
     Raises:
-        ValueError: an empty split, a label that is no class, or splits with images of different shapes.
+        ValueError: If a split is empty, a label is not a class, or splits have images of different shapes.
     """
     for part, images in (("train", train), ("validation", validation), ("test", test)):
         if not len(images):
@@ -102,7 +102,7 @@ def build_splits(
             wrong = low if low < 0 else high
             raise ValueError(
                 f"the {part} split of {label} has the label {wrong}, expected 0 to {len(classes) - 1} "
-                f"for its {len(classes)} classes; mend the labels or leave those images out"
+                f"for its {len(classes)} classes; correct the labels or leave those images out"
             )
         if images.shape != train.shape:
             raise ValueError(
@@ -116,7 +116,7 @@ def build_splits(
 
 
 def _facts(train: ImageSource, validation: ImageSource, test: ImageSource, key: str) -> tuple[_Colour, _Colour, _Notes]:
-    """Mean and standard deviation of the colours, and notes; of many images they are kept in the cache folder."""
+    """Return mean and deviation of the colours, and notes; for many images they are kept in the cache folder."""
     many = len(train) >= _MANY
     known = read_kept("colours", key) if many else None
     if known is None:
@@ -128,7 +128,7 @@ def _facts(train: ImageSource, validation: ImageSource, test: ImageSource, key: 
 
 
 def _repeated(train: ImageSource, validation: ImageSource, test: ImageSource) -> tuple[str, ...]:
-    """Say how many images that scores are taken from are among the train images too."""
+    """Report how many validation or test images are also among the training images."""
     seen = set(train.hashes)
     notes = []
     for part, images in (("validation", validation), ("test", test)):
@@ -144,19 +144,19 @@ def _repeated(train: ImageSource, validation: ImageSource, test: ImageSource) ->
 def split_indices(
     labels: Tensor, *, validation: float = 0.0, test: float = 0.0, seed: int = 0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Divide images at random among train, validation and test, each with all classes in proportion.
+    """Divide images at random among train, validation and test, with all classes in proportion.
 
     Args:
         labels: int64 (N,).
-        validation: below 1 a share of all images, otherwise their number; 0 for none, above that at least one.
-        test: the same.
-        seed: of the draw.
+        validation: A share of all images if below 1, otherwise their number; 0 for none, otherwise at least one.
+        test: Likewise for test.
+        seed: Seed of the draw.
 
     Returns:
-        Indices of train, validation and test, sorted; together they are 0 to N - 1, each once.
+        Sorted indices of train, validation and test; together they are 0 to N - 1, each once.
 
     Raises:
-        ValueError: a share or number below 0, or nothing left for train.
+        ValueError: If a share or number is below 0, or nothing is left for train.
     """
     total = len(labels)
     counts = []
@@ -169,7 +169,7 @@ def split_indices(
             f"{total} images cannot give {counts[0]} for validation, {counts[1]} for test and some for train; "
             "take smaller shares or more images"
         )
-    # An image's rank within its class, as a share of the class: the first k by it hold every class in proportion.
+    # Rank of an image within its class, as a share of the class: the first k by it have all classes in proportion.
     order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
     grouped = labels[order].argsort(stable=True)
     sizes = labels.bincount()
@@ -185,18 +185,18 @@ def split_indices(
 def draw_splits(
     pools: Pools, /, *, name: str, validation: float = 0.1, test: float = 0.1, seed: int = 0, limit: int | None = None
 ) -> Splits:
-    """Make the splits of a data set from its pools; every data set gets its splits here.
+    """Draw the splits of a data set from its pools. Every data set uses this function.
 
     Args:
-        pools: what its loader returned.
-        name: as :func:`saam.data.load_data` takes it.
-        validation: share (below 1) or number of train images drawn for validation, where there is no such pool.
-        test: the same for test.
-        seed: of these draws.
-        limit: at most so many images in each split, with all classes in proportion; None: all.
+        pools: Result of its loader.
+        name: Name for :func:`saam.data.load_data`.
+        validation: Share (below 1) or number of training images drawn for validation, if there is no such pool.
+        test: Likewise for test.
+        seed: Seed of these draws.
+        limit: Largest number of images in each split, with all classes in proportion; None keeps all.
 
     Raises:
-        ValueError: as :func:`split_indices`, :func:`limit_splits` and :func:`build_splits`.
+        ValueError: As in :func:`split_indices`, :func:`limit_splits` and :func:`build_splits`.
     """
     parts = complete_splits(pools, validation=validation, test=test, seed=seed)
     return build_splits(
@@ -209,10 +209,10 @@ def draw_splits(
 
 
 def complete_splits(pools: Pools, *, validation: float, test: float, seed: int) -> Parts:
-    """Return images for train, validation and test; what has no pool is drawn from train as :func:`split_indices` does.
+    """Return images for train, validation and test. Missing pools are drawn from train as in :func:`split_indices`.
 
     Raises:
-        ValueError: as :func:`split_indices`.
+        ValueError: As in :func:`split_indices`.
     """
     used, held, tested = split_indices(
         pools.train.labels,
@@ -249,7 +249,7 @@ def _limited(parts: Parts, limit: int, seed: int) -> Parts:
 
 
 def _colour_statistics(images: ImageSource) -> tuple[_Colour, _Colour]:
-    """Mean and standard deviation of the three colours, in 0..1; of 512 evenly spaced images where not in memory."""
+    """Return mean and deviation of the three colours, in 0..1; of 512 evenly spaced images if not in memory."""
     sample = len(images) if isinstance(images, Images) else min(len(images), 512)
     chosen = torch.linspace(0, len(images) - 1, sample, dtype=torch.float64).long()
     sums, squares = torch.zeros(2, 3, dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""CIFAR-10, CIFAR-100 and Fashion-MNIST: read where they are on disk, else downloaded by torchvision.
+"""CIFAR-10, CIFAR-100 and Fashion-MNIST: read from disk, or downloaded by torchvision.
 
 CIFAR: A. Krizhevsky, "Learning multiple layers of features from tiny images" (2009). Fashion-MNIST: Xiao, Rasul and
 Vollgraf, arXiv 1708.07747.
@@ -23,39 +23,40 @@ from saam.data.splits import Pools
 
 __all__ = ["load_cifar10", "load_cifar100", "load_fashion_mnist"]
 
-_SYSTEM = Path("/usr/share/datasets")  # where Debian's package dataset-fashion-mnist puts it
+_SYSTEM = Path("/usr/share/datasets")  # folder of Debian's package dataset-fashion-mnist
 
 
 def load_cifar10(*, root: str | Path | None = None, size: int | None = None) -> Pools:
-    """Read CIFAR-10: 60,000 photographs of 10 kinds of things, 32x32, 10,000 of them for test.
+    """Read CIFAR-10: 60,000 photographs in 10 classes, 32x32, 10,000 of them for test.
 
     Args:
-        root: folder that has ``cifar-10-batches-py``, or gets it; None: the user's cache folder.
-        size: pixels to resize to, at most 64; None: as they are.
+        root: Folder that contains, or will contain, ``cifar-10-batches-py``; None means the user's cache folder.
+        size: Pixels to resize to, at most 64; None does not resize.
 
     Raises:
-        ConnectionError: the download failed.
-        ValueError: the files are damaged, or an option is out of its range.
+        ConnectionError: If the download failed.
+        ValueError: If the files are damaged, or an option is out of range.
     """
     return _pools("CIFAR-10", *_cifar(datasets.CIFAR10, root), size)
 
 
 def load_cifar100(*, root: str | Path | None = None, size: int | None = None) -> Pools:
-    """Read CIFAR-100: as CIFAR-10, with 100 kinds of things, in ``cifar-100-python``; see :func:`load_cifar10`."""
+    """Read CIFAR-100: like CIFAR-10, with 100 classes, in ``cifar-100-python``; see :func:`load_cifar10`."""
     return _pools("CIFAR-100", *_cifar(datasets.CIFAR100, root), size)
 
 
 def load_fashion_mnist(*, root: str | Path | None = None, size: int | None = None) -> Pools:
-    """Read Fashion-MNIST: 70,000 grey pictures of 10 kinds of clothes, 28x28, 10,000 of them for test.
+    """Read Fashion-MNIST: 70,000 grey pictures of clothes in 10 classes, 28x28, 10,000 of them for test.
 
     Args:
-        root: folder that has its four ``idx`` files (``.gz`` or not), itself or in ``fashion-mnist`` or
-            ``FashionMNIST/raw``, or gets them; None: /usr/share/datasets if they are there, else the cache folder.
-        size: as for :func:`load_cifar10`.
+        root: Folder that contains, or will contain, the four ``idx`` files (``.gz`` or not), directly or in
+            ``fashion-mnist`` or ``FashionMNIST/raw``. None means /usr/share/datasets if they are there, otherwise the
+            cache folder.
+        size: As in :func:`load_cifar10`.
 
     Raises:
-        ConnectionError: the download failed.
-        ValueError: the files are damaged, or an option is out of its range.
+        ConnectionError: If the download failed.
+        ValueError: If the files are damaged, or an option is out of range.
     """
     folder = _find_idx([Path(root)] if root else [cache_folder(), _SYSTEM])
     if folder is None:
@@ -108,7 +109,7 @@ def _cifar(kind: Any, root: str | Path | None) -> tuple[_Part, _Part]:
 
 
 def _download(kind: Any, root: Path, folder: str) -> None:
-    """Let torchvision download into ``root/folder``, unless that is there; half of it is never there."""
+    """Download with torchvision into ``root/folder`` unless it exists; the folder is never incomplete."""
     if (root / folder).is_dir():
         return
     if not downloads_allowed():
@@ -124,12 +125,12 @@ def _download(kind: Any, root: Path, folder: str) -> None:
         try:
             os.replace(Path(staging) / folder, root / folder)
         except OSError:
-            if not (root / folder).is_dir():  # else another process was first
+            if not (root / folder).is_dir():  # otherwise another process was first
                 raise
 
 
 def _find_idx(roots: list[Path]) -> Path | None:
-    """The first folder that has the first of the four files."""
+    """Return the first folder that has the first of the four files."""
     for root in roots:
         for folder in (root, root / "fashion-mnist", root / "FashionMNIST" / "raw"):
             if list(folder.expanduser().glob("train-images-idx3-ubyte*")):
@@ -138,7 +139,7 @@ def _find_idx(roots: list[Path]) -> Path | None:
 
 
 def _read_idx(file: Path, *, dimensions: int) -> Tensor:
-    """One file in the idx format of MNIST: two zeros, 8 (bytes), the dimensions, their sizes, the values."""
+    """Read one file in the idx format of MNIST: two zeros, 8 (bytes), the dimensions, their sizes, the values."""
     packed = file.with_name(f"{file.name}.gz")
     try:
         content = file.read_bytes() if file.exists() else gzip.decompress(packed.read_bytes())

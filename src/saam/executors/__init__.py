@@ -1,4 +1,4 @@
-"""Where work runs: every executor is a `concurrent.futures.Executor`, and knows nothing of what it runs."""
+"""Executors that run the jobs. Each is a `concurrent.futures.Executor` and knows nothing of the work that it runs."""
 
 from saam.executors.processes import Processes
 from saam.executors.ray import RayExecutor

@@ -15,11 +15,12 @@ __all__ = ["Processes"]
 
 
 class Processes(Executor):
-    """Runs work in so many worker processes, which are started when first needed.
+    """Run work in worker processes, which are started when first needed.
 
-    A worker that dies fails its own work with `concurrent.futures.BrokenExecutor`, and a new one takes its place. (The
-    pool of the standard library breaks as a whole.) The workers leave when the executor is shut down, and at once when
-    the ``with`` block ends by an exception or the parent process dies. A script needs ``if __name__ == "__main__":``.
+    If a worker dies, its own work fails with `concurrent.futures.BrokenExecutor`, and a new worker replaces it. (The
+    pool of the standard library breaks as a whole.) The workers exit when the executor is shut down, and immediately
+    when the ``with`` block ends with an exception or the parent process dies. A script needs ``if __name__ ==
+    "__main__":``.
 
     Args:
         workers: Number of processes.
@@ -27,7 +28,7 @@ class Processes(Executor):
 
     def __init__(self, workers: int) -> None:
         self._context = multiprocessing.get_context("spawn")
-        self._end, self._lifeline = self._context.Pipe(duplex=False)  # this process alone holds the writing end
+        self._end, self._lifeline = self._context.Pipe(duplex=False)  # only this process holds the writing end
         self._threads = ThreadPoolExecutor(workers)
         self._idle: SimpleQueue[ProcessPoolExecutor | None] = SimpleQueue()
         self._workers = workers
@@ -35,11 +36,11 @@ class Processes(Executor):
             self._idle.put(None)
 
     def submit(self, work: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
-        """Have work done in the next worker that is free."""
+        """Run work in the next free worker."""
         return self._threads.submit(self._run, work, args, options)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Let the workers leave once what they were given is done."""
+        """Stop the workers once their work is done."""
         self._threads.shutdown(wait, cancel_futures=cancel_futures)
         for _ in range(self._workers):
             worker = self._idle.get()
@@ -76,6 +77,6 @@ def _start(end: Connection) -> None:
 
 
 def _watch(end: Connection) -> None:
-    """Leave at once when the other end is closed: by the process that started this one, or with it."""
+    """Exit immediately when the other end is closed, or the process that started this one dies."""
     end.poll(None)
     os._exit(1)

@@ -14,23 +14,24 @@ __all__ = ["RayExecutor"]
 
 
 class RayExecutor(Executor):
-    """Runs work as tasks of a Ray cluster, which may span many machines.
+    """Run work as tasks of a Ray cluster, which may span many machines.
 
-    A worker or a machine that dies fails its own work with `concurrent.futures.BrokenExecutor`. Ray itself retries
-    nothing. The workers import saam and your own modules, so every machine needs the same code. Ray's dashboard and its
-    usage statistics stay off.
+    If a worker or a machine dies, its own work fails with `concurrent.futures.BrokenExecutor`. Ray itself does not
+    retry. The workers import saam and your own modules, so every machine needs the same code. Ray's dashboard and its
+    usage statistics are off.
 
     Args:
-        address: Of the cluster, as `ray.init` takes it. None joins the cluster that ``RAY_ADDRESS`` names or that runs
-            on this machine, and starts one on this machine where there is none. A program that has called `ray.init`
-            stays connected as it is.
-        threads: Processors that each job takes.
-        gpus: GPUs that each job takes; 0.5 lets two jobs share one. None: one where the cluster has any, otherwise 0.
+        address: Address of the cluster for `ray.init`. None joins the cluster that ``RAY_ADDRESS`` names or that runs
+            on this machine, or else starts one on this machine. A program that has called `ray.init` keeps its
+            connection.
+        threads: Number of processors for each job.
+        gpus: Number of GPUs for each job; 0.5 lets two jobs share one. None means one if the cluster has GPUs,
+            otherwise 0.
 
     Raises:
-        ModuleNotFoundError: Ray is not installed.
-        ValueError: Fewer than one thread, or a negative number of GPUs.
-        ConnectionError: There is no cluster at the address.
+        ModuleNotFoundError: If Ray is not installed.
+        ValueError: If there is less than one thread, or a negative number of GPUs.
+        ConnectionError: If there is no cluster at the address.
     """
 
     def __init__(self, address: str | None = None, *, threads: int = 1, gpus: float | None = None) -> None:
@@ -41,7 +42,7 @@ class RayExecutor(Executor):
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError("RayExecutor needs ray: pip install 'saam[cluster]'", name="ray") from error
         self._ray = ray
-        self._connected = not ray.is_initialized()  # by this object, which then disconnects
+        self._connected = not ray.is_initialized()  # whether this object connected and must disconnect
         if self._connected:
             with _no_usage_statistics():
                 ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
@@ -54,7 +55,7 @@ class RayExecutor(Executor):
 
     @property
     def workers(self) -> int:
-        """How many jobs the machines that are in the cluster now can run side by side; at least 1."""
+        """Number of jobs that the current machines of the cluster can run in parallel; at least 1."""
         there = self._ray.cluster_resources()
         fit = [there.get("CPU", 0.0) / self._threads]
         if self._gpus:
@@ -62,7 +63,7 @@ class RayExecutor(Executor):
         return max(1, int(min(fit)))
 
     def submit(self, work: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
-        """Have work done by a worker of the cluster; to cancel the future stops the work."""
+        """Run work in a worker of the cluster. Cancelling the future stops the work."""
         if self._closed:
             raise RuntimeError("cannot submit work after shutdown")
         future: Future[Any] = Future()
@@ -74,7 +75,7 @@ class RayExecutor(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Disconnect once the work is done, and end a cluster that was started here."""
+        """Disconnect once the work is done, and stop a cluster that was started here."""
         self._closed = True
         with self._lock:
             pending = list(self._pending)
@@ -103,7 +104,7 @@ def _call(work: Callable[..., Any], args: tuple[Any, ...], options: dict[str, An
 
 
 def _settle(future: Future[Any], done: Future[Any]) -> None:
-    """Hand on what came of a task: its result, its own error, or that whoever did it died."""
+    """Pass on the outcome of a task: its result, its own error, or the death of its worker."""
     from ray.exceptions import RayError, RayTaskError, UnserializableException
 
     if not future.set_running_or_notify_cancel():
@@ -127,7 +128,7 @@ def _wait(futures: list[Future[Any]]) -> None:
 
 @contextmanager
 def _no_usage_statistics() -> Iterator[None]:
-    """Have Ray send none: what `ray.init` starts takes this from the environment."""
+    """Disable Ray's usage statistics through the environment, which the processes started by `ray.init` inherit."""
     before = os.environ.get("RAY_USAGE_STATS_ENABLED")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:

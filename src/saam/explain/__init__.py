@@ -1,6 +1,6 @@
-"""Where a score squeeze looks: score maps, pictures of them, and measures against a mask.
+"""Inspect a score squeeze: score maps, pictures of them, and measures against a mask.
 
-Pictures of a whole data set or comparison are in :mod:`saam.report.examples`, which needs what they need.
+Functions for a whole data set or comparison are in :mod:`saam.report.examples`.
 """
 
 from saam.explain.localisation import area_share, mass_share, pointing_game, relative_mass

@@ -1,8 +1,8 @@
-"""Does a map look at the object? Measures of a map against the object's mask.
+"""Measure whether a map looks at the object, by comparing it with the object's mask.
 
-Maps are (B, G, h, w), non-negative, each summing to one; masks are (B, H, W), true or 1 on the object, at any
-resolution. A map pixel covers a cell of the mask, so a coarse map is measured by how much of each cell is object.
-The pointing game is that of Zhang et al., "Top-down neural attention by excitation backprop" (ECCV 2016).
+Maps are (B, G, h, w), non-negative, each summing to one. Masks are (B, H, W), true or 1 on the object, at any
+resolution. A map pixel covers a cell of the mask, so a coarse map is weighed by the share of the object in each cell.
+The pointing game is from Zhang et al., "Top-down neural attention by excitation backprop" (ECCV 2016).
 """
 
 import torch
@@ -13,7 +13,7 @@ __all__ = ["area_share", "mass_share", "pointing_game", "relative_mass"]
 
 
 def mass_share(maps: Tensor, masks: Tensor) -> Tensor:
-    """Share of a map's mass that lies on the object: sum over pixels of map * coverage, in [0, 1].
+    """Return the share of a map's mass on the object: sum over pixels of map * coverage, in [0, 1].
 
     Args:
         maps: (B, G, h, w).
@@ -23,29 +23,29 @@ def mass_share(maps: Tensor, masks: Tensor) -> Tensor:
         (B, G).
 
     Raises:
-        ValueError: shapes do not fit, or a mask is coarser than its map.
+        ValueError: If shapes do not match, or a mask is coarser than its map.
     """
     return (maps * _coverage(maps, masks)).sum(dim=(2, 3))
 
 
 def area_share(maps: Tensor, masks: Tensor) -> Tensor:
-    """Share of the mask's area at the maps' resolution: the mass share that a uniform map (mean pooling) has.
+    """Return the share of the mask's area at the maps' resolution: the mass share of a uniform map (mean pooling).
 
     Args:
-        maps: (B, G, h, w), read for its shape.
+        maps: (B, G, h, w); only its shape is used.
         masks: (B, H, W).
 
     Returns:
         (B, 1).
 
     Raises:
-        ValueError: shapes do not fit, or a mask is coarser than its map.
+        ValueError: If shapes do not match, or a mask is coarser than its map.
     """
     return _coverage(maps, masks).mean(dim=(2, 3))
 
 
 def relative_mass(maps: Tensor, masks: Tensor) -> Tensor:
-    """Mass share over area share: 1 looks at the object no more than mean pooling does, 2 twice as much.
+    """Return mass share over area share: 1 for mean pooling, 2 if twice as much weight is on the object.
 
     Args:
         maps: (B, G, h, w).
@@ -55,7 +55,7 @@ def relative_mass(maps: Tensor, masks: Tensor) -> Tensor:
         (B, G).
 
     Raises:
-        ValueError: shapes do not fit, a mask is coarser than its map, or a mask is empty.
+        ValueError: If shapes do not match, a mask is coarser than its map, or a mask is empty.
     """
     share = area_share(maps, masks)
     empty = (share == 0).flatten().nonzero().flatten().tolist()
@@ -65,20 +65,20 @@ def relative_mass(maps: Tensor, masks: Tensor) -> Tensor:
 
 
 def pointing_game(maps: Tensor, masks: Tensor, *, tolerance: int = 0) -> Tensor:
-    """Does the map's peak hit the object? 1 or 0; peaks that tie share the point.
+    """Return 1 if the map's peak hits the object, otherwise 0; tied peaks share the point.
 
     The peak is the mask pixel at the centre of the largest map pixel.
 
     Args:
         maps: (B, G, h, w).
         masks: (B, H, W).
-        tolerance: a peak this many mask pixels beside the object (along each axis) still hits.
+        tolerance: Distance from the object, in mask pixels along each axis, within which a peak still hits.
 
     Returns:
         (B, G) in [0, 1].
 
     Raises:
-        ValueError: shapes do not fit, a mask is coarser than its map, or the tolerance is negative.
+        ValueError: If shapes do not match, a mask is coarser than its map, or the tolerance is negative.
     """
     _check(maps, masks)
     if tolerance < 0:
@@ -93,7 +93,7 @@ def pointing_game(maps: Tensor, masks: Tensor, *, tolerance: int = 0) -> Tensor:
 
 
 def _coverage(maps: Tensor, masks: Tensor) -> Tensor:
-    """Share of each map pixel's cell that is object: (B, H, W) -> (B, 1, h, w)."""
+    """Return the share of the object in each map pixel's cell: (B, H, W) -> (B, 1, h, w)."""
     _check(maps, masks)
     return F.interpolate(masks.to(maps.dtype).unsqueeze(1), size=maps.shape[2:], mode="area")
 

@@ -1,9 +1,9 @@
 """Pictures of score maps: one map over its image, and a strip of images with the maps of several sites.
 
-Colour shows how much weight a pixel has against mean pooling, which gives every pixel 1 / (h * w): a map is drawn as
-map * h * w, from 0 (dark) to a ceiling (bright, as all above it) that the caller, or the strip's row label, names.
-A map that looks everywhere alike is therefore flat, not stretched until it seems to say something; in a strip, a site
-that gives no pixel 1.05 times the mean's weight is named as such and nothing is drawn over its images.
+Colour shows the weight of a pixel relative to mean pooling, which gives every pixel 1 / (h * w). A map is drawn as map
+* h * w, from 0 (dark) to a ceiling (bright) that the caller or the label of the row states. The scale is not stretched,
+so a nearly uniform map looks uniform. In a strip, a site where no pixel has 1.05 times the mean's weight is labelled
+"nearly the mean", and nothing is drawn over its images.
 """
 
 import io
@@ -29,8 +29,8 @@ _COLOURS = torch.tensor(  # seventeen steps of matplotlib's perceptually uniform
     ],
     dtype=torch.float32,
 )  # fmt: skip
-_NEAR_MEAN = 1.05  # a site whose largest weight, in times that of mean pooling, is below pools as the mean does
-_FLATTEST = 2.0  # the least ceiling: a uniform map has the middle colour at most
+_NEAR_MEAN = 1.05  # a site is nearly the mean if its largest weight, relative to mean pooling, is below this
+_FLATTEST = 2.0  # the smallest ceiling: a uniform map gets at most the middle colour
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class ScoreMapStrip:
     """A grid of pictures: a row of images, then for each site a row of its maps over them.
 
     Attributes:
-        png: the picture.
-        width, height: of the picture, in pixels.
-        title: whose maps these are, for a caption.
-        sites: name of each row of maps, from the top.
-        ceilings: for each of these rows, the weight drawn brightest, in times that of mean pooling; 1 where the site
-            is nearly the mean and nothing is drawn.
+        png: The picture.
+        width, height: Size of the picture, in pixels.
+        title: The caption: whose maps these are.
+        sites: Name of each row of maps, from the top.
+        ceilings: For each of these rows, the weight that is drawn brightest, relative to mean pooling; 1 if the site is
+            nearly the mean and nothing is drawn.
     """
 
     png: bytes
@@ -55,20 +55,20 @@ class ScoreMapStrip:
 
 
 def overlay(image: Tensor, score_map: Tensor, *, ceiling: float | None = None, opacity: float = 0.6) -> Tensor:
-    """Draw a score map over its image, made grey.
+    """Draw a score map over its image in grey.
 
     Args:
         image: (3, H, W) uint8.
         score_map: (h, w), sums to one; bilinearly enlarged to the image.
-        ceiling: weight, in times that of mean pooling, drawn brightest; None: that of the map's top 1 % of pixels,
-            but at least 2.
-        opacity: of the map, 0 to 1.
+        ceiling: Weight that is drawn brightest, relative to mean pooling. None takes that of the map's top 1 % of
+            pixels, but at least 2.
+        opacity: Opacity of the map, 0 to 1.
 
     Returns:
         (3, H, W) uint8.
 
     Raises:
-        ValueError: wrong shapes, image not uint8, or opacity outside [0, 1].
+        ValueError: If shapes are wrong, the image is not uint8, or the opacity is outside [0, 1].
     """
     if image.dim() != 3 or image.shape[0] != 3 or image.dtype != torch.uint8 or score_map.dim() != 2:
         raise ValueError(
@@ -94,22 +94,22 @@ def strip(
     title: str = "",
     cell: int = 128,
 ) -> ScoreMapStrip:
-    """Draw images in a row and under it, for each site, its maps over the images (mean over the heads).
+    """Draw a row of images and below it, for each site, its maps over the images (mean over the heads).
 
     Args:
         images: (B, 3, H, W) uint8.
-        maps: site name -> (B, G, h, w), as `score_maps` gives them.
-        sites: rows to draw, from the top; None: up to four sites, evenly from first to last.
-        labels: a text over each image; None: none.
-        title: whose maps these are.
-        cell: longer side of one picture, in pixels.
+        maps: Site name -> (B, G, h, w), as returned by `score_maps`.
+        sites: Rows to draw, from the top. None draws up to four sites, evenly spaced from first to last.
+        labels: A text above each image; None draws none.
+        title: The caption: whose maps these are.
+        cell: Longer side of one picture, in pixels.
 
     Returns:
-        The strip; all maps of a row share one ceiling, so that they can be compared. A site that is nearly the mean
+        The strip. All maps of a row share one ceiling, so that they can be compared. A site that is nearly the mean
         shows the grey images.
 
     Raises:
-        ValueError: an unknown site, or shapes and lengths that do not fit.
+        ValueError: If a site is unknown, or shapes and lengths do not match.
     """
     chosen = list(sites) if sites is not None else _spread(list(maps), 4)
     if unknown := [site for site in chosen if site not in maps]:
@@ -135,17 +135,17 @@ def strip(
 
 
 def _relative(maps: Tensor) -> Tensor:
-    """Weights in times the weight that mean pooling gives: (..., h, w) -> same, mean 1 over the pixels."""
+    """Return the weights relative to mean pooling: (..., h, w) -> same, mean 1 over the pixels."""
     return maps * (maps.shape[-2] * maps.shape[-1])
 
 
 def _ceiling(relative: Tensor) -> float:
-    """The 99 % quantile, so that one pixel does not leave all others dark; 2 or more."""
+    """Return the 99 % quantile, so that one pixel does not darken all others, but at least 2."""
     return max(_FLATTEST, float(relative.flatten().quantile(0.99)))
 
 
 def _colour(value: Tensor) -> Tensor:
-    """Look up the colour table, linear between its steps: (H, W) in [0, 1] -> (3, H, W) in [0, 255]."""
+    """Look up the colour table with linear interpolation: (H, W) in [0, 1] -> (3, H, W) in [0, 255]."""
     position = value.clamp(0, 1) * (len(_COLOURS) - 1)
     low = position.floor().long().clamp(max=len(_COLOURS) - 2)
     return torch.lerp(_COLOURS[low], _COLOURS[low + 1], (position - low).unsqueeze(-1)).permute(2, 0, 1)
@@ -161,7 +161,7 @@ def _spread(sites: list[str], count: int) -> list[str]:
 def _grid(
     pictures: Sequence[Sequence[Tensor]], names: Sequence[str], labels: Sequence[str] | None, cell: int
 ) -> "Image":
-    """Lay pictures out on white: names of the rows on the left, labels on top."""
+    """Arrange pictures on white, with row names on the left and labels on top."""
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(size=max(10, cell // 8))

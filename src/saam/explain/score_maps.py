@@ -1,4 +1,4 @@
-"""The score maps of a network: what weight each pixel had when a score squeeze pooled its feature map."""
+"""The score maps of a network: the weight of each pixel when a score squeeze pools its feature map."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -15,18 +15,19 @@ __all__ = ["has_scores", "score_maps"]
 def score_maps(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     """Run the model once in eval mode and collect the map of every score squeeze in it.
 
-    Modes are put back, hooks removed and no gradient is recorded. A site that runs more than once keeps its last map.
+    Modes are restored, hooks are removed and no gradient is recorded. A site that runs more than once keeps its last
+    map.
 
     Args:
-        model: any network with `ScorePool2d` in it, in a `ChannelAttention` or alone.
+        model: Any network with `ScorePool2d` in it, in a `ChannelAttention` or alone.
         x: (B, C, H, W) input of the model, on the model's device.
 
     Returns:
-        Site name -> (B, G, h, w) weights, G heads at that site's resolution; each map sums to one over its pixels.
-        Sites come in the order of `model.named_modules()` and are called as the module that the attention follows.
+        Site name -> (B, G, h, w) weights, G heads at the resolution of the site; each map sums to one over its pixels.
+        Sites are in the order of `model.named_modules()` and are named after the module that the attention follows.
 
     Raises:
-        ValueError: the model has no score squeeze, or the scores at a site are not finite.
+        ValueError: If the model has no score squeeze, or the scores at a site are not finite.
     """
     pools = dict(_score_pools(model))
     if not pools:
@@ -52,14 +53,14 @@ def score_maps(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
 
 
 def has_scores(model: nn.Module) -> bool:
-    """Whether a network has a score squeeze anywhere."""
+    """Return whether a network has a score squeeze anywhere."""
     return any(isinstance(module, ScorePool2d) for module in model.modules())
 
 
 def _score_pools(model: nn.Module) -> Iterator[tuple[str, tuple[nn.Module, ScorePool2d]]]:
     """Yield (site, (module whose input is pooled, its pool)).
 
-    A fused path never calls the squeeze, so the attention that owns one is watched in its place.
+    A fused path never calls the squeeze itself, so the hook is on the attention that owns it.
     """
     owned: set[ScorePool2d] = set()
     for name, module in model.named_modules():
@@ -71,7 +72,7 @@ def _score_pools(model: nn.Module) -> Iterator[tuple[str, tuple[nn.Module, Score
 
 
 def _site(name: str) -> str:
-    """Give what stood there: `layer1.0.bn2` for `layer1.0.bn2.attention`, or `model` for the model itself."""
+    """Return the name of the site: `layer1.0.bn2` for `layer1.0.bn2.attention`, or `model` for the model itself."""
     return re.sub(r"(\.attention)?(\.squeeze(\.pool)?)?$", "", "." + name, count=1).lstrip(".") or "model"
 
 

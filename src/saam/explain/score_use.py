@@ -1,4 +1,4 @@
-"""How much a network uses its scores: a score squeeze that stays near the mean is one that has not been learned."""
+"""Measure how much a network uses its scores: a score squeeze that stays near the mean has learned nothing."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -16,30 +16,30 @@ __all__ = ["ScoreUse", "observe", "score_use"]
 class ScoreUse:
     """How much one score squeeze is used, averaged over images and heads.
 
-    With the weights p of a map of H x W pixels, which sum to one:
+    The weights p of a map of H x W pixels sum to one. With them:
     """
 
     share: float
-    """Share of the pixels that count, ``exp(-sum p log p) / (H W)``: 1 for the mean, 1 / (H W) for a single pixel."""
+    """Share of pixels that contribute, ``exp(-sum p log p) / (H W)``: 1 for the mean, 1 / (H W) for a single pixel."""
     lift: float
-    """The largest weight in times the mean's, ``max p * H W``: 1 for the mean, H W for a single pixel."""
+    """The largest weight relative to the mean's, ``max p * H W``: 1 for the mean, H W for a single pixel."""
 
 
 def score_use(model: nn.Module, batches: Tensor | Iterable[Tensor | tuple[Tensor, ...]]) -> dict[str, ScoreUse]:
     """Measure at every site how far the pooling of a network is from the mean.
 
-    The model runs in eval mode, without gradient; modes are put back.
+    The model runs in eval mode without gradients, and modes are restored.
 
     Args:
-        model: any network with `ScorePool2d` in it, see :func:`saam.score_maps`.
-        batches: input of the model (B, C, H, W), or batches of such; of a batch that is a tuple, such as (images,
-            labels), the first entry counts.
+        model: Any network with `ScorePool2d` in it, see :func:`saam.score_maps`.
+        batches: Input of the model (B, C, H, W), or batches of it. If a batch is a tuple, such as (images, labels), its
+            first entry is used.
 
     Returns:
         Site name -> share and lift, in the order of the network.
 
     Raises:
-        ValueError: the model has no score squeeze, its scores are not finite, or there are no images.
+        ValueError: If the model has no score squeeze, its scores are not finite, or there are no images.
 
     Example:
         >>> from saam import create_model
@@ -74,7 +74,7 @@ def _mean(values: list[Tensor]) -> float:
 
 
 def observe(model: nn.Module, x: Tensor) -> dict[str, dict[str, dict[str, float]]]:
-    """Return in plain values how much a network uses its scores on images (B, C, H, W); nothing if it has none.
+    """Return as plain values how much a network uses its scores on images (B, C, H, W); empty without score squeezes.
 
     Returns:
         {"score_use": {site: {"share": ..., "lift": ...}}}, or {}.

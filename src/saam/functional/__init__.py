@@ -1,4 +1,4 @@
-"""The operations on feature maps. Eager PyTorch is their definition; a fused backend computes the same faster."""
+"""The operations on feature maps. Eager PyTorch defines them; a fused backend computes the same faster."""
 
 from saam.functional.aggregate import score_aggregate
 from saam.functional.backend import use_backend

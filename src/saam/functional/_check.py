@@ -1,4 +1,4 @@
-"""What every operation on a feature map asks of its input, and in which precision it computes."""
+"""Input checks and the precision of the operations on feature maps."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -9,7 +9,7 @@ __all__ = ["accumulator", "require_map", "without_autocast"]
 
 
 def require_map(x: Tensor, name: str = "x") -> None:
-    """Raise unless ``x`` is a floating (B, C, H, W) tensor with at least one channel and one pixel."""
+    """Raise an error unless ``x`` is a floating (B, C, H, W) tensor with at least one channel and one pixel."""
     if x.ndim != 4:
         raise ValueError(
             f"{name} must be a feature map of shape (B, C, H, W), got {tuple(x.shape)}; "
@@ -22,13 +22,13 @@ def require_map(x: Tensor, name: str = "x") -> None:
 
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype in which sums over pixels are taken: float32 for half types, else the type itself."""
+    """Return the dtype in which sums over pixels are computed: float32 for half types, otherwise the dtype itself."""
     return torch.promote_types(dtype, torch.float32)
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager[object]:
     """Return a context in which operations on tensors like ``x`` keep their dtype."""
     device = x.device.type
-    # Not torch.amp.is_autocast_available, which torch.compile of torch 2.10 cannot trace.
+    # torch.amp.is_autocast_available would be simpler, but torch.compile of torch 2.10 cannot trace it.
     on = device != "meta" and torch.is_autocast_enabled(device)
     return torch.autocast(device, enabled=False) if on else nullcontext()

@@ -1,4 +1,4 @@
-"""What saam needs of torch's private parts: all of it stands here."""
+"""All uses of torch's private functions."""
 
 from contextlib import AbstractContextManager
 
@@ -9,10 +9,12 @@ __all__ = ["below_autograd", "transform"]
 
 
 def transform() -> str | None:
-    """Name what looks into every operation that runs now, or return None: there the fused operations have no part.
+    """Name the transform that intercepts the operations running now, or return None.
 
-    ``_is_exporting_flag`` is what ``torch.compiler.is_exporting()`` returns; torch.compile of torch 2.10 takes the
-    call itself for true. ``_are_functorch_transforms_active`` is true under torch.vmap, the transforms of torch.func
+    Fused operations cannot run under a transform.
+
+    ``_is_exporting_flag`` is what ``torch.compiler.is_exporting()`` returns; torch.compile of torch 2.10 evaluates the
+    call itself to True. ``_are_functorch_transforms_active`` is True under torch.vmap, the transforms of torch.func
     and batched gradients, and torch.compile can trace it. ``_current_level`` is -1 outside ``forward_ad.dual_level()``.
     """
     if torch.compiler._is_exporting_flag:
@@ -27,6 +29,6 @@ def transform() -> str | None:
 
 
 def below_autograd() -> AbstractContextManager[None]:
-    """Return a context in which operations go past autograd, which torch.library uses too and does not show."""
+    """Return a context in which operations bypass autograd. torch.library uses it too but does not expose it."""
     guard: AbstractContextManager[None] = torch._C._AutoDispatchBelowAutograd()
     return guard

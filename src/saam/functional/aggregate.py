@@ -19,23 +19,23 @@ __all__ = ["score_aggregate"]
 
 
 def score_aggregate(x: Tensor, scores: Tensor, *, temperature: float = 1.0, backend: Backend | None = None) -> Tensor:
-    """Pool each channel of a feature map to one number, each pixel weighing as much as its score says.
+    """Pool each channel of a feature map to one number, with pixel weights given by scores.
 
     Args:
-        x: feature map (B, C, H, W), any floating dtype and memory layout.
+        x: Feature map (B, C, H, W), any floating dtype and memory layout.
         scores: (B, G, H, W), one map per head; G divides C, and head g weighs channels ``g*C/G`` to ``(g+1)*C/G - 1``.
-        temperature: divides the scores before the softmax; above 0.
-        backend: "auto" takes the fused operation on the CPU where it can, "eager" and "fused" insist; None for what
-            :func:`saam.use_backend` says, which is "auto" outside of all its blocks.
+        temperature: Divides the scores before the softmax; above 0.
+        backend: "auto" uses the fused operation on the CPU if possible; "eager" and "fused" require that backend. None
+            uses the backend set by :func:`saam.use_backend`, which defaults to "auto".
 
     Returns:
         Context (B, C) in the dtype of ``x``; half types are accumulated in float32.
 
     Raises:
-        ValueError: shapes that do not match, heads that do not divide the channels, a temperature not above 0, or an
-            unknown backend.
-        TypeError: an input that is not floating, a temperature that is not a number.
-        RuntimeError: "fused" was asked for and cannot compute here.
+        ValueError: If shapes do not match, the heads do not divide the channels, the temperature is not above 0, or the
+            backend is unknown.
+        TypeError: If an input is not floating, or the temperature is not a number.
+        RuntimeError: If "fused" was requested and cannot run here.
 
     Example:
         >>> import torch

@@ -1,7 +1,7 @@
-"""The arithmetic of PyTorch's operations, in multiply-accumulates.
+"""Count the arithmetic of PyTorch's operations in multiply-accumulates.
 
-One multiply-accumulate (MAC) is one product added to a sum; convolutions and matrix products have as many as their
-formulas say. Other arithmetic counts as well, because it is where the compared modules differ:
+One multiply-accumulate (MAC) adds one product to a sum. For convolutions and matrix products the count follows from
+their formulas. Other arithmetic counts as well, because the compared modules differ in it:
 
     elementwise operations (sum of two maps, product, activation)   1 for each element of the largest tensor involved
     reductions (mean, sum, max, norm)                               1 for each element of the input
@@ -12,7 +12,7 @@ formulas say. Other arithmetic counts as well, because it is where the compared 
     pooling with a window                                           1 for each element of each window
     views, copies, padding, concatenation, indexing                 0
 
-So ResNet-20 has a little more than the 40.8 million of its convolutions.
+So ResNet-20 has slightly more than the 40.8 million MACs of its convolutions.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -46,10 +46,10 @@ _FACTORS = {
 
 
 class MacCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the multiply-accumulates of every operation that runs under it, in ``total``.
+    """Count in ``total`` the multiply-accumulates of every operation that runs in the block.
 
     Raises:
-        ValueError: an operation that is not PyTorch's own, which nobody can look into.
+        ValueError: If an operation is not one of PyTorch's own, because its arithmetic is unknown.
 
     Example:
         >>> import torch
@@ -96,7 +96,7 @@ def _window(args: Sequence[Any], out: Any) -> int:
 
 
 def _attention(args: Sequence[Any], out: Any) -> int:
-    """Scaled dot product: scores q.k, their softmax, weighted sum of v; (B, heads, length, channels) each."""
+    """Count scaled dot-product attention, (B, heads, length, channels): scores q.k, softmax, weighted sum of v."""
     query, key, value = args[:3]
     pairs = query.shape[:-1].numel() * key.shape[-2]
     return int(pairs * (query.shape[-1] + 3 + value.shape[-1]))

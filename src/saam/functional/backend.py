@@ -1,4 +1,4 @@
-"""Which implementation computes an operation: eager PyTorch, or the fused one."""
+"""Select the implementation of an operation: eager PyTorch, or the fused one."""
 
 import threading
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 class _Thread(threading.local):
-    """The backend in force in this thread. torch.compile guards an attribute of the instance, and not a ContextVar."""
+    """The active backend of this thread. torch.compile guards an attribute of the instance, but not a ContextVar."""
 
     def __init__(self) -> None:
         self.backend: Backend = "auto"
@@ -30,9 +30,9 @@ _THREAD = _Thread()
 
 
 def backends() -> dict[str, str]:
-    """Return each backend with ``"available"`` on the CPU or the reason why it is not.
+    """Return for each backend ``"available"`` on the CPU, or the reason why it is not.
 
-    On CUDA "fused" needs Triton, and is taken only where it is asked for: see :func:`use_backend`.
+    On CUDA "fused" needs Triton and is used only on request, see :func:`use_backend`.
 
     Example:
         >>> backends()["eager"]
@@ -43,26 +43,26 @@ def backends() -> dict[str, str]:
 
 @contextmanager
 def use_backend(backend: Backend) -> Iterator[None]:
-    """Let a backend compute what runs in a ``with`` block, or in a function that this decorates.
+    """Select the backend of a ``with`` block, or of a function that this decorates.
 
-    "eager" is made of PyTorch's own operations, and is the definition. "fused" insists on the fused operations:
-    :func:`saam.score_aggregate`, :class:`saam.ScorePool2d` and :class:`saam.ChannelAttention` take them or raise, and
-    the error says why. What has no ``backend``, such as :func:`saam.rescale`, computes as ever. "auto", which holds
-    outside of all blocks, takes "fused" on the CPU where it can and "eager" elsewhere: the Triton operations were never
-    timed, and torch.compile fuses eager operations by itself.
+    "eager" uses PyTorch's own operations, which define the result. "fused" requires the fused operations:
+    :func:`saam.score_aggregate`, :class:`saam.ScorePool2d` and :class:`saam.ChannelAttention` use them or raise an
+    error with the reason. Functions without ``backend``, such as :func:`saam.rescale`, are not affected. "auto" is the
+    default outside all blocks. It uses "fused" on the CPU if possible and "eager" elsewhere: the Triton operations were
+    never timed, and torch.compile fuses eager operations by itself.
 
-    "fused" needs a map on the CPU, where saam-native is installed, or on CUDA, where Triton is, in float32, float64,
-    bfloat16 or float16. It cannot compute under torch.export, torch.jit.trace, the transforms of torch.func such as
-    vmap, and forward-mode differentiation.
+    "fused" needs a map in float32, float64, bfloat16 or float16, on the CPU with saam-native or on CUDA with Triton. It
+    does not support torch.export, torch.jit.trace, the transforms of torch.func such as vmap, or forward-mode
+    differentiation.
 
-    A block holds for the thread that enters it; an inner one wins, and a ``backend=`` that is passed to a function wins
-    over all. torch.compile decides when it traces, and traces again where another backend is in force.
+    A block applies to the thread that enters it. An inner block takes precedence over an outer one, and a ``backend=``
+    argument over all blocks. torch.compile selects the backend when it traces, and traces again if the backend changes.
 
     Args:
         backend: "auto", "eager" or "fused".
 
     Raises:
-        ValueError: no such backend, as the block is entered.
+        ValueError: If there is no such backend, when the block is entered.
 
     Example:
         >>> import saam
@@ -84,13 +84,13 @@ def choose(backend: Backend | None, x: Tensor, obstacle: str | None = None) -> L
     """Return the backend that computes on ``x``.
 
     Args:
-        backend: what the caller asks for; None for what :func:`use_backend` says.
-        x: the feature map.
-        obstacle: why the caller has no use for the fused operation, if it knows a reason.
+        backend: The backend that the caller requests; None for that of :func:`use_backend`.
+        x: The feature map.
+        obstacle: Why the caller cannot use the fused operation, if there is a reason.
 
     Raises:
-        ValueError: no such backend.
-        RuntimeError: "fused" was asked for and cannot compute here.
+        ValueError: If there is no such backend.
+        RuntimeError: If "fused" was requested and cannot run here.
     """
     backend = _THREAD.backend if backend is None else backend
     _require_known(backend)
@@ -110,7 +110,7 @@ def _require_known(backend: str) -> None:
 
 
 def _missing(x: Tensor) -> str | None:
-    """Return why there is no fused operation for a map such as ``x``, or None."""
+    """Return why there is no fused operation for ``x``, or None."""
     if x.device.type not in ("cpu", "cuda"):
         return f"it computes on cpu and cuda, got a map on {x.device.type}; move it with .to()"
     if x.dtype not in _DTYPES:
@@ -128,6 +128,6 @@ def _load_triton() -> str | None:
 
 
 def _under() -> str | None:
-    """Return what around the call keeps the fused operation from it, or None."""
+    """Return which transform around the call prevents the fused operation, or None."""
     what = transform()
     return None if what is None else f"it takes plain calls, got one under {what}; call it outside"

@@ -1,4 +1,4 @@
-"""How a per-channel value meets the feature map: it scales its channel, or is added to it."""
+"""Combine a per-channel value with the feature map: scale each channel by it, or add it."""
 
 from typing import Any
 
@@ -17,8 +17,8 @@ def rescale(x: Tensor, factor: Tensor) -> Tensor:
         (B, C, H, W), in the dtype and memory layout of ``x``.
 
     Raises:
-        ValueError: shapes that do not match.
-        TypeError: ``x`` is not floating.
+        ValueError: If shapes do not match.
+        TypeError: If ``x`` is not floating.
 
     Example:
         >>> import torch
@@ -31,14 +31,14 @@ def rescale(x: Tensor, factor: Tensor) -> Tensor:
 
 
 def shift(x: Tensor, addend: Tensor) -> Tensor:
-    """Add to every channel of ``x`` (B, C, H, W) its ``addend`` (B, C), as GCNet does.
+    """Add its ``addend`` (B, C) to every channel of ``x`` (B, C, H, W), as GCNet does.
 
     Returns:
         (B, C, H, W), in the dtype and memory layout of ``x``.
 
     Raises:
-        ValueError: shapes that do not match.
-        TypeError: ``x`` is not floating.
+        ValueError: If shapes do not match.
+        TypeError: If ``x`` is not floating.
     """
     return _meet(x, addend, adds=True)
 
@@ -56,7 +56,7 @@ def _meet(x: Tensor, value: Tensor, *, adds: bool) -> Tensor:
 
 
 def as_map(value: Tensor, x: Tensor) -> Tensor:
-    """Give per-channel values (B, C) the shape (B, C, 1, 1) and the dtype of ``x``."""
+    """Reshape per-channel values (B, C) to (B, C, 1, 1) and convert them to the dtype of ``x``."""
     return value.to(x.dtype)[:, :, None, None]
 
 
@@ -67,7 +67,7 @@ def value_gradient(dy: Tensor, x: Tensor, *, adds: bool) -> Tensor:
 
 
 class _Meet(torch.autograd.Function):
-    """The same for half types, in which the sums over the pixels for the value's gradient would overflow."""
+    """The same operation for half types, where the sums over pixels in the value's gradient would overflow."""
 
     generate_vmap_rule = True
 

@@ -1,4 +1,4 @@
-"""Score pooling step by step: scores of the pixels, the weights that they become, the sum that they weigh."""
+"""Score pooling step by step: the scores of the pixels, their weights, and the weighted sums."""
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,14 +11,14 @@ __all__ = ["convolve", "require_temperature", "score_weights", "weigh"]
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, padding: int = 0, groups: int = 1) -> Tensor:
     """Score the pixels of ``x`` by a convolution, ``(B, C, H, W) -> (B, G, H, W)``, in float32 or wider.
 
-    Also under autocast: in float16 a sum over many channels overflows.
+    Autocast does not change this, because in float16 a sum over many channels overflows.
 
     Args:
-        x: feature map (B, C, H, W).
+        x: Feature map (B, C, H, W).
         weight: (G, C / groups, k, k).
         bias: (G,), or None.
         padding: (k - 1) / 2.
-        groups: 1, where every head sees all channels, or C, where each channel sees itself.
+        groups: 1 if every head sees all channels, C if each channel sees only itself.
     """
     dtype = accumulator(x.dtype)
     with without_autocast(x):
@@ -31,14 +31,14 @@ def score_weights(scores: Tensor, *, temperature: float = 1.0) -> Tensor:
 
     Args:
         scores: (B, G, H, W), any floating dtype.
-        temperature: divides the scores; above 0. Towards 0 the weights pick one pixel, towards infinity they are equal.
+        temperature: Divides the scores; above 0. Near 0 the weights select one pixel, near infinity they are equal.
 
     Returns:
         Weights (B, G, H, W) in float32 or wider; each map is non-negative and sums to one.
 
     Raises:
-        ValueError: ``scores`` is not (B, G, H, W), or the temperature is not above 0.
-        TypeError: ``scores`` is not floating, a temperature that is not a number.
+        ValueError: If ``scores`` is not (B, G, H, W), or the temperature is not above 0.
+        TypeError: If ``scores`` is not floating, or the temperature is not a number.
     """
     require_map(scores, "scores")
     require_temperature(temperature)
@@ -53,7 +53,7 @@ def weigh(x: Tensor, weights: Tensor) -> Tensor:
 
 
 def require_temperature(temperature: float | Tensor) -> None:
-    """Raise unless the temperature is a number above 0."""
+    """Raise an error unless the temperature is a number above 0."""
     if isinstance(temperature, Tensor):
         raise TypeError("temperature must be a number; to learn it, divide the scores by the tensor before")
     if not temperature > 0:

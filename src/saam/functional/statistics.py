@@ -1,7 +1,8 @@
 """Statistics of each channel over its pixels. Half types are accumulated in float32.
 
-What lies between the smallest and the largest value of its channel comes back in the dtype of the input; what can grow
-beyond (:func:`channel_l2`, :func:`channel_covariance`) in float32 or wider, where it cannot overflow.
+Statistics that lie between the smallest and the largest value of the channel are returned in the dtype of the input.
+Those that can be larger (:func:`channel_l2`, :func:`channel_covariance`) are returned in float32 or wider, to avoid
+overflow.
 """
 
 from torch import Tensor
@@ -24,19 +25,19 @@ def channel_mean(x: Tensor) -> Tensor:
     """Return the mean over the pixels: (B, C, H, W) -> (B, C), in the dtype of ``x``.
 
     Raises:
-        ValueError: ``x`` is not (B, C, H, W).
-        TypeError: ``x`` is not floating.
+        ValueError: If ``x`` is not (B, C, H, W).
+        TypeError: If ``x`` is not floating.
     """
     require_map(x)
     return x.mean((2, 3), dtype=accumulator(x.dtype)).to(x.dtype)
 
 
 def channel_max(x: Tensor) -> Tensor:
-    """Return the maximum over the pixels: (B, C, H, W) -> (B, C); pixels that tie share the gradient equally.
+    """Return the maximum over the pixels: (B, C, H, W) -> (B, C). Tied pixels share the gradient equally.
 
     Raises:
-        ValueError: ``x`` is not (B, C, H, W).
-        TypeError: ``x`` is not floating.
+        ValueError: If ``x`` is not (B, C, H, W).
+        TypeError: If ``x`` is not floating.
     """
     require_map(x)
     return x.amax((2, 3))
@@ -45,11 +46,11 @@ def channel_max(x: Tensor) -> Tensor:
 def channel_std(x: Tensor, *, epsilon: float = 1e-5) -> Tensor:
     """Return ``sqrt(var + epsilon)`` over the pixels: (B, C, H, W) -> (B, C), in the dtype of ``x``.
 
-    The variance is the unbiased one, as in SRM; a map of one pixel has variance 0.
+    The variance is unbiased, as in SRM. A map of one pixel has variance 0.
 
     Raises:
-        ValueError: ``x`` is not (B, C, H, W).
-        TypeError: ``x`` is not floating.
+        ValueError: If ``x`` is not (B, C, H, W).
+        TypeError: If ``x`` is not floating.
     """
     require_map(x)
     pixels = x.shape[2] * x.shape[3]
@@ -57,7 +58,7 @@ def channel_std(x: Tensor, *, epsilon: float = 1e-5) -> Tensor:
 
 
 def channel_variance(x: Tensor, *, correction: int = 0) -> Tensor:
-    """Return the variance over the pixels, in float32 or wider: (B, C, H, W) -> (B, C); 0 corrects nothing."""
+    """Return the variance over the pixels in float32 or wider: (B, C, H, W) -> (B, C); biased with ``correction=0``."""
     return x.to(accumulator(x.dtype)).var((2, 3), correction=correction)
 
 
@@ -65,8 +66,8 @@ def channel_l2(x: Tensor, *, epsilon: float = 1e-5) -> Tensor:
     """Return ``sqrt(sum of squares + epsilon)`` over the pixels: (B, C, H, W) -> (B, C), in float32 or wider.
 
     Raises:
-        ValueError: ``x`` is not (B, C, H, W).
-        TypeError: ``x`` is not floating.
+        ValueError: If ``x`` is not (B, C, H, W).
+        TypeError: If ``x`` is not floating.
     """
     require_map(x)
     return (x.to(accumulator(x.dtype)).square().sum((2, 3)) + epsilon).sqrt()
@@ -75,21 +76,21 @@ def channel_l2(x: Tensor, *, epsilon: float = 1e-5) -> Tensor:
 def channel_gem(x: Tensor, exponent: Tensor | float = 3.0, *, epsilon: float = 1e-6) -> Tensor:
     """Return the generalised mean over the pixels, ``mean(max(x, epsilon)^p)^(1/p)``: (B, C, H, W) -> (B, C).
 
-    From the mean of what is positive at p = 1 towards the maximum as p grows (Radenovic, Tolias, Chum: Fine-tuning CNN
-    Image Retrieval with No Human Annotation, TPAMI 2018, arXiv:1711.02512). Computed by logarithms, so that no power
-    overflows.
+    It goes from the mean of the positive values at p = 1 towards the maximum as p grows (Radenovic, Tolias, Chum:
+    Fine-tuning CNN Image Retrieval with No Human Annotation, TPAMI 2018, arXiv:1711.02512). It is computed with
+    logarithms, so that no power overflows.
 
     Args:
-        x: feature map; its values below ``epsilon`` count as ``epsilon`` and get no gradient.
-        exponent: p, above 0; a number or a tensor of one element.
-        epsilon: above 0.
+        x: Feature map; values below ``epsilon`` count as ``epsilon`` and get no gradient.
+        exponent: The exponent p, above 0; a number or a tensor of one element.
+        epsilon: The smallest value, above 0.
 
     Returns:
         (B, C), in the dtype of ``x``.
 
     Raises:
-        ValueError: ``x`` is not (B, C, H, W).
-        TypeError: ``x`` is not floating.
+        ValueError: If ``x`` is not (B, C, H, W).
+        TypeError: If ``x`` is not floating.
     """
     require_map(x)
     wide = accumulator(x.dtype)
@@ -102,16 +103,16 @@ def channel_gem(x: Tensor, exponent: Tensor | float = 3.0, *, epsilon: float = 1
 def channel_logsumexp(x: Tensor, *, sharpness: float = 1.0) -> Tensor:
     """Return ``log(mean(exp(r x))) / r`` over the pixels: (B, C, H, W) -> (B, C), in the dtype of ``x``.
 
-    A smooth maximum: from the mean as r goes to 0 to the maximum as r grows (Pinheiro, Collobert: From Image-level to
-    Pixel-level Labeling with Convolutional Networks, CVPR 2015, arXiv:1411.6228).
+    This is a smooth maximum, from the mean as r goes to 0 to the maximum as r grows (Pinheiro, Collobert: From
+    Image-level to Pixel-level Labeling with Convolutional Networks, CVPR 2015, arXiv:1411.6228).
 
     Args:
-        x: feature map.
-        sharpness: r, above 0.
+        x: Feature map.
+        sharpness: The sharpness r, above 0.
 
     Raises:
-        ValueError: ``x`` is not (B, C, H, W), or the sharpness is not above 0.
-        TypeError: ``x`` is not floating.
+        ValueError: If ``x`` is not (B, C, H, W), or the sharpness is not above 0.
+        TypeError: If ``x`` is not floating.
     """
     require_map(x)
     if not sharpness > 0:
@@ -122,11 +123,11 @@ def channel_logsumexp(x: Tensor, *, sharpness: float = 1.0) -> Tensor:
 def channel_covariance(x: Tensor) -> Tensor:
     """Return the covariances of the channels over the pixels: (B, C, H, W) -> (B, C, C), in float32 or wider.
 
-    Divided by the number of pixels, as in GSoP; a map of one pixel has covariance 0.
+    They are divided by the number of pixels, as in GSoP. A map of one pixel has covariance 0.
 
     Raises:
-        ValueError: ``x`` is not (B, C, H, W).
-        TypeError: ``x`` is not floating.
+        ValueError: If ``x`` is not (B, C, H, W).
+        TypeError: If ``x`` is not floating.
     """
     require_map(x)
     pixels = x.to(accumulator(x.dtype)).flatten(2)

@@ -1,6 +1,6 @@
 """Multiply-accumulates of a network, counted from the operations that it runs.
 
-What one is worth stands in :mod:`saam.functional.arithmetic`.
+:mod:`saam.functional.arithmetic` defines the count of each operation.
 """
 
 import torch
@@ -16,15 +16,15 @@ __all__ = ["count_macs"]
 def count_macs(model: nn.Module, image_size: tuple[int, int], *, channels: int = 3) -> int:
     """Count the multiply-accumulates of one forward pass of one image, in evaluation mode.
 
-    The model really runs, where it is and on an empty image, and the operations that go by are counted.
+    The model runs on an empty image on its own device, and the operations are counted.
 
     Args:
-        model: takes (1, channels, H, W).
+        model: Accepts (1, channels, H, W).
         image_size: (H, W).
-        channels: of the image.
+        channels: Number of channels of the image.
 
     Raises:
-        ValueError: the model runs an operation that is not PyTorch's own, which nobody can look into.
+        ValueError: If the model runs an operation that is not one of PyTorch's own, because its arithmetic is unknown.
 
     Example:
         >>> count_macs(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()), (4, 4))  # 8*27*16 + 8*16

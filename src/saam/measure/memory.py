@@ -1,6 +1,6 @@
-"""Peak memory: what tensors hold.
+"""Peak memory of tensors.
 
-Storages are added up as they come and go; scratch space inside one operation is not seen.
+The sizes of storages are summed as they are allocated and freed. Scratch space inside an operation is not counted.
 """
 
 import weakref
@@ -15,11 +15,12 @@ __all__ = ["peak_memory"]
 
 
 def peak_memory(step: Callable[[], object], tensors: Iterable[Tensor]) -> int:
-    """Return the most bytes that tensors hold at once while ``step`` runs.
+    """Return the largest number of bytes that tensors hold at once while ``step`` runs.
 
     Args:
-        step: is called once.
-        tensors: those that exist before; every storage is counted once. A list would keep alive what the step frees.
+        step: Function that is called once.
+        tensors: Existing tensors; every storage is counted once. Pass an iterator if ``step`` frees some of them,
+            because a list would keep them alive.
     """
     with _LiveBytes() as live:
         for tensor in tensors:
@@ -29,7 +30,7 @@ def peak_memory(step: Callable[[], object], tensors: Iterable[Tensor]) -> int:
 
 
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Follows the storages that operations make, until they are freed."""
+    """Track the storages that operations allocate, until they are freed."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Times of contenders that take turns, so that a slow moment of the machine meets all of them."""
+"""Time contenders in turns, so that a slow phase of the machine affects all of them."""
 
 import math
 import time
@@ -19,18 +19,18 @@ def take_turns(
     repeat: float = 0.0,
     device: torch.device | None = None,
 ) -> dict[str, list[float]]:
-    """Time each work once a round; every round begins with another one.
+    """Time each work once per round; every round starts with another one.
 
     Args:
-        works: label -> what is timed.
-        rounds: at most.
-        seconds: once this time has passed no further round begins, but ``minimum`` rounds are made.
-        minimum: number of rounds that are made in any case.
-        repeat: a work that takes less than these seconds is called again and again until they have passed.
-        device: where the work runs, if not on the CPU; each time ends when the device has done what was queued.
+        works: Label -> function to time.
+        rounds: Largest number of rounds.
+        seconds: After this time no further round starts, unless fewer than ``minimum`` rounds were made.
+        minimum: Smallest number of rounds.
+        repeat: A work that takes fewer seconds is repeated until they have passed.
+        device: Device of the work, if not the CPU; each time includes waiting for the device to finish.
 
     Returns:
-        Label -> seconds of a call in each round.
+        Label -> seconds per call in each round.
     """
     times: dict[str, list[float]] = {label: [] for label in works}
     labels, end = list(works), time.perf_counter() + seconds
@@ -56,6 +56,6 @@ def spread(values: Sequence[float]) -> float:
 
 
 def median_ratio(times: Sequence[float], baseline: Sequence[float]) -> tuple[float, float]:
-    """Return the median, and the interquartile range, of the ratios that the times of one round have."""
+    """Return the median and the interquartile range of the ratios of the times within each round."""
     ratios = [time / other for time, other in zip(times, baseline, strict=True)]
     return median(ratios), spread(ratios)

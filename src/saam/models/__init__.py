@@ -1,4 +1,4 @@
-"""Networks: CIFAR backbones, one factory for all, and saving them with what surgery did to them."""
+"""Networks: CIFAR backbones, one factory for all networks, and saving them with their surgery."""
 
 from saam.models.backbones import list_models
 from saam.models.cifar_densenet import DenseNetBC

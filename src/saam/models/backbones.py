@@ -1,4 +1,4 @@
-"""Backbones by name: those of this library, and those of timm and torchvision."""
+"""Backbones by name: those of this library, of timm and of torchvision."""
 
 import inspect
 import re
@@ -40,7 +40,7 @@ _BUILDERS: dict[str, tuple[Callable[..., nn.Module], tuple[str, ...]]] = {
 
 
 def list_models() -> list[str]:
-    """Return the backbones of this library; ``resnet``, ``wrn`` and so on take other numbers as well.
+    """Return the backbones of this library. Families such as ``resnet`` and ``wrn`` accept other numbers as well.
 
     Example:
         >>> "wrn28_10" in list_models()
@@ -53,9 +53,9 @@ def build_backbone(name: str, *, num_classes: int | None, pretrained: bool, opti
     """Build a backbone without attention, see :func:`saam.create_model`.
 
     Raises:
-        ValueError: an unknown name, or pretrained weights that there are none of.
-        TypeError: an option that the backbone does not have.
-        ModuleNotFoundError: timm or torchvision is asked for and not installed.
+        ValueError: If the name is unknown, or there are no pretrained weights.
+        TypeError: If the backbone has no such option.
+        ModuleNotFoundError: If timm or torchvision is required and not installed.
     """
     source, colon, rest = name.partition(":")
     if colon and source == "timm":
@@ -66,7 +66,7 @@ def build_backbone(name: str, *, num_classes: int | None, pretrained: bool, opti
         numbers = re.fullmatch(pattern, name)
         if numbers:
             if pretrained:
-                raise ValueError(f"there are no pretrained weights of {name!r}; take a timm: or torchvision: network")
+                raise ValueError(f"there are no pretrained weights of {name!r}; use a timm: or torchvision: network")
             require_options(f"model {name!r}", build, options, but=["num_classes"])
             return build(*map(int, numbers.groups()), num_classes=10 if num_classes is None else num_classes, **options)
     listed = f"known: {', '.join(list_models())}, the same with other numbers, timm:NAME and torchvision:NAME"
@@ -96,7 +96,7 @@ def _torchvision(name: str, num_classes: int | None, pretrained: bool, options: 
     if not pretrained:
         classes = {} if num_classes is None else {"num_classes": num_classes}
         if "weights_backbone" in inspect.signature(models.get_model_builder(name)).parameters:
-            options = {"weights_backbone": None, **options}  # the builder downloads them unless told
+            options = {"weights_backbone": None, **options}  # the builder downloads them by default
         return models.get_model(name, **classes, **options)
     with _fetching(f"torchvision:{name}", pretrained=pretrained):
         model = models.get_model(name, weights="DEFAULT", **options)
@@ -107,10 +107,10 @@ def _torchvision(name: str, num_classes: int | None, pretrained: bool, options: 
 
 @contextmanager
 def _fetching(name: str, *, pretrained: bool) -> Iterator[None]:
-    """Say in one line where published weights cannot be had, after a single try.
+    """Report in one line, after a single attempt, that published weights cannot be downloaded.
 
     Raises:
-        OSError: there is no connection, or no room.
+        OSError: If there is no connection, or not enough disk space.
     """
     if not pretrained:
         yield
@@ -118,17 +118,17 @@ def _fetching(name: str, *, pretrained: bool) -> Iterator[None]:
     try:
         with _one_try():
             yield
-    except OSError as error:  # of urllib, and of huggingface_hub, whose errors are of this kind
+    except OSError as error:  # the errors of urllib and of huggingface_hub
         reason = " ".join(str(error).split())[:100]
         raise OSError(
             f"cannot fetch the published weights of {name} ({type(error).__name__}: {reason}): connect to the "
-            "internet, fetch them once on a machine that is and copy its cache, or leave out pretrained"
+            "internet, copy the cache of a machine that has them, or leave out pretrained"
         ) from error
 
 
 @contextmanager
 def _one_try() -> Iterator[None]:
-    """Keep huggingface_hub from trying again for a minute: where there is no network, it asks each host but once."""
+    """Keep huggingface_hub from retrying for a minute: without a network, try each host only once."""
     try:
         from huggingface_hub import constants
     except ModuleNotFoundError:
@@ -143,7 +143,7 @@ def _one_try() -> Iterator[None]:
 
 
 def _connected(host: str, *, seconds: float = 3.0) -> bool:
-    """Whether a host, or the proxy that leads to it, can be reached."""
+    """Return whether a host, or the proxy that leads to it, can be reached."""
     if getproxies():
         return True
     try:
@@ -154,7 +154,7 @@ def _connected(host: str, *, seconds: float = 3.0) -> bool:
 
 
 def _replace_classifiers(model: nn.Module, num_classes: int) -> None:
-    """Give every layer that ends in the 1000 classes of ImageNet a new one in its place."""
+    """Replace every layer that ends in the 1000 classes of ImageNet."""
     for parent in list(model.modules()):
         for key, layer in list(parent.named_children()):
             if isinstance(layer, nn.Linear) and layer.out_features == 1000:

@@ -1,7 +1,8 @@
 """DenseNet-BC for CIFAR (Huang et al., arXiv:1608.06993).
 
 Three blocks of n layers, each ``cat(x, conv2(relu(bn2(conv1(relu(bn1(x)))))))`` with a 1x1 bottleneck of 4k channels
-and k new channels of a 3x3; between them the channels are halved. Attention goes on the new channels, after ``conv2``.
+and k new channels from a 3x3 convolution. Between the blocks the number of channels is halved. Attention goes on the
+new channels, after ``conv2``.
 
     DenseNet-BC-100-12   769,162 parameters (0.8 M in the paper)
     DenseNet-BC-190-40   25,624,430 (25.6 M)
@@ -16,7 +17,7 @@ __all__ = ["DenseLayer", "DenseNetBC"]
 
 
 class DenseLayer(nn.Module):
-    """Adds ``growth`` channels, made of all that came before."""
+    """Compute ``growth`` new channels from all previous ones and append them."""
 
     def __init__(self, channels_in: int, growth: int) -> None:
         super().__init__()
@@ -36,16 +37,16 @@ class DenseNetBC(nn.Module):
 
     Args:
         depth: 6n+4: 100, 190, 250, ...
-        growth: k, the channels that each layer adds.
-        num_classes: width of the classifier.
-        stem_stride: stride of the first convolution.
-        in_channels: channels of the images.
+        growth: The number k of channels that each layer adds.
+        num_classes: Width of the classifier.
+        stem_stride: Stride of the first convolution.
+        in_channels: Channels of the images.
 
     Shape:
         (B, in_channels, H, W) -> logits (B, num_classes).
 
     Raises:
-        ValueError: a depth that is not 6n+4.
+        ValueError: If the depth is not 6n+4.
     """
 
     def __init__(

@@ -1,7 +1,8 @@
-"""MobileNetV2 for 32x32 images (Sandler et al., arXiv:1801.04381), with two of its strides taken out.
+"""MobileNetV2 for 32x32 images (Sandler et al., arXiv:1801.04381), with two of its strides removed.
 
-As usual on CIFAR the stem and the second stage keep the size of the map. The layers are the paper's, so ten classes
-give the 2,236,682 parameters of torchvision's network. A branch ends with the norm ``bn3``; there attention goes.
+As usual on CIFAR, the stem and the second stage keep the size of the map. The layers are those of the paper, so with
+ten classes it has the 2,236,682 parameters of torchvision's network. A branch ends with the norm ``bn3``, where
+attention goes.
 """
 
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ _STAGES = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3
 
 
 class InvertedResidual(nn.Module):
-    """1x1 expansion, depthwise 3x3, linear 1x1 projection; the input is added where the shape stays."""
+    """1x1 expansion, depthwise 3x3, linear 1x1 projection; the input is added if the shape does not change."""
 
     def __init__(self, channels_in: int, channels: int, expansion: int, stride: int) -> None:
         super().__init__()
@@ -42,8 +43,8 @@ class MobileNetV2(nn.Module):
     """A MobileNetV2 for small images.
 
     Args:
-        num_classes: width of the classifier.
-        in_channels: channels of the images.
+        num_classes: Width of the classifier.
+        in_channels: Channels of the images.
 
     Shape:
         (B, in_channels, H, W) -> logits (B, num_classes).

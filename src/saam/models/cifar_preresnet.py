@@ -1,8 +1,8 @@
 """CIFAR networks with pre-activation: PreResNet (He et al., arXiv:1603.05027) and WRN (Zagoruyko, arXiv:1605.07146).
 
-Three stages of n blocks ``x + conv2(relu(bn2(conv1(relu(bn1(x))))))`` after a 3x3 stem, a norm and ReLU after the last.
-A branch ends with its second convolution, ``conv2``; there attention goes. Where the shape changes, the shortcut is a
-1x1 convolution of ``relu(bn1(x))``.
+After a 3x3 stem come three stages of n blocks ``x + conv2(relu(bn2(conv1(relu(bn1(x))))))``, then a norm and a ReLU. A
+branch ends with its second convolution, ``conv2``, where attention goes. If the shape changes, the shortcut is a 1x1
+convolution of ``relu(bn1(x))``.
 
     PreResNet-20    272,282 parameters     PreResNet-110  1,730,522
     WRN-16-8     10,961,370                WRN-28-10     36,479,194     WRN-40-2  2,243,546
@@ -43,19 +43,19 @@ class PreActivationResNet(nn.Module):
 
     Args:
         depth: 6n+2 for a PreResNet, 6n+4 for a WRN.
-        widen: factor on the widths of the stages; a WRN of factor k is WRN-depth-k.
-        num_classes: width of the classifier.
-        width: channels of the three stages before that factor; one number w stands for (w, 2w, 4w). Three numbers are
-            taken as they are, without the factor.
-        dropout: between the convolutions of a block; 0.3 in the paper's WRN with dropout.
-        stem_stride: stride of the first convolution.
-        in_channels: channels of the images.
+        widen: Factor on the widths of the stages; a WRN with factor k is WRN-depth-k.
+        num_classes: Width of the classifier.
+        width: Channels of the three stages before that factor; one number w stands for (w, 2w, 4w). Three numbers are
+            used without the factor.
+        dropout: Dropout between the convolutions of a block; 0.3 in the paper's WRN with dropout.
+        stem_stride: Stride of the first convolution.
+        in_channels: Channels of the images.
 
     Shape:
         (B, in_channels, H, W) -> logits (B, num_classes).
 
     Raises:
-        ValueError: a depth or factor that no such network has, or a width that is neither one number nor three.
+        ValueError: If no such network has this depth or factor, or the width is neither one number nor three.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """CIFAR ResNets with 6n+2 layers (He et al., arXiv:1512.03385, section 4.2).
 
-Three stages of n basic blocks after a 3x3 stem; the first block of stages two and three halves the map. Shortcuts
-that change shape are 1x1 convolutions with a norm, so ResNet-20 has 272,474 parameters for ten classes. The last norm
-of each residual branch, ``bn2``, is where attention goes.
+Three stages of n basic blocks follow a 3x3 stem. The first block of stages two and three halves the map. Shortcuts that
+change the shape are 1x1 convolutions with a norm, so ResNet-20 has 272,474 parameters for ten classes. Attention goes
+after ``bn2``, the last norm of each residual branch.
 """
 
 from collections.abc import Sequence
@@ -39,17 +39,17 @@ class CifarResNet(nn.Module):
     """A ResNet for small images.
 
     Args:
-        depth: number of layers, 6n+2: 8, 14, 20, 32, 44, 56, 110, ...
-        num_classes: width of the classifier.
-        width: channels of the three stages; one number w stands for (w, 2w, 4w).
-        stem_stride: stride of the first convolution; 2 makes the network about four times as fast.
-        in_channels: channels of the images.
+        depth: Number of layers, 6n+2: 8, 14, 20, 32, 44, 56, 110, ...
+        num_classes: Width of the classifier.
+        width: Channels of the three stages; one number w stands for (w, 2w, 4w).
+        stem_stride: Stride of the first convolution; 2 makes the network about four times as fast.
+        in_channels: Channels of the images.
 
     Shape:
         (B, in_channels, H, W) -> logits (B, num_classes).
 
     Raises:
-        ValueError: a depth that is not 6n+2, or a width that is neither one number nor three.
+        ValueError: If the depth is not 6n+2, or the width is neither one number nor three.
     """
 
     def __init__(

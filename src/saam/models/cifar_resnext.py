@@ -1,7 +1,7 @@
 """ResNeXt-29 for CIFAR (Xie et al., arXiv:1611.05431, section 5.2).
 
-Three stages of three bottlenecks 1x1, grouped 3x3, 1x1 after a 3x3 stem of 64 channels. A branch ends with the norm
-``bn3``; there attention goes.
+After a 3x3 stem of 64 channels come three stages of three bottlenecks: 1x1, grouped 3x3, 1x1. A branch ends with the
+norm ``bn3``, where attention goes.
 
     ResNeXt-29, 8x64d    34,426,698 parameters (34.4 M in the paper)
     ResNeXt-29, 16x64d   68,155,210 (68.1 M)
@@ -42,11 +42,11 @@ class ResNeXt29(nn.Module):
     """A ResNeXt of 29 layers for small images.
 
     Args:
-        cardinality: number of groups, 8 in "8x64d".
-        width: channels of a group in the first stage, 64 in "8x64d".
-        num_classes: width of the classifier.
-        stem_stride: stride of the first convolution.
-        in_channels: channels of the images.
+        cardinality: Number of groups, 8 in "8x64d".
+        width: Channels of a group in the first stage, 64 in "8x64d".
+        num_classes: Width of the classifier.
+        stem_stride: Stride of the first convolution.
+        in_channels: Channels of the images.
 
     Shape:
         (B, in_channels, H, W) -> logits (B, num_classes).

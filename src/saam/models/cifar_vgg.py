@@ -1,6 +1,6 @@
 """VGG with batch norm for CIFAR: the convolutions of Simonyan & Zisserman (arXiv:1409.1556) and one linear layer.
 
-There are no branches; attention goes to the ends of the stages (``where="stage"``), before each pooling.
+It has no branches. Attention goes to the ends of the stages (``where="stage"``), before each pooling.
 
     VGG-11  9,231,114 parameters   VGG-13  9,416,010   VGG-16  14,728,266   VGG-19  20,040,522
 """
@@ -19,14 +19,14 @@ class VGG(nn.Module):
 
     Args:
         depth: 11, 13, 16 or 19.
-        num_classes: width of the classifier.
-        in_channels: channels of the images.
+        num_classes: Width of the classifier.
+        in_channels: Channels of the images.
 
     Shape:
         (B, in_channels, H, W) with sides of 32 pixels or more -> logits (B, num_classes).
 
     Raises:
-        ValueError: another depth.
+        ValueError: If the depth is not supported.
     """
 
     def __init__(self, depth: int, *, num_classes: int = 10, in_channels: int = 3) -> None:

@@ -1,4 +1,4 @@
-"""Networks by name, with attention put in."""
+"""Create networks by name, with attention."""
 
 import inspect
 from collections.abc import Callable
@@ -20,7 +20,7 @@ __all__ = ["ModelCard", "create_model", "model_card", "untrained_parameters"]
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What it takes to build a network again, attention apart."""
+    """What is needed to rebuild a network, without its attention."""
 
     name: str
     num_classes: int | None
@@ -41,32 +41,33 @@ def create_model(
     seed: int | None = None,
     **options: Any,
 ) -> nn.Module:
-    """Build a network, and put attention into it.
+    """Build a network, optionally with attention.
 
     Args:
-        name: one of :func:`saam.list_models` such as ``resnet20``, a CIFAR ResNet of 6n+2 layers, or ``timm:NAME`` or
-            ``torchvision:NAME``; or a class or function of your own that takes the options and returns the network.
+        name: A name of :func:`saam.list_models`, such as ``resnet20`` for a CIFAR ResNet of 6n+2 layers; ``timm:NAME``
+            or ``torchvision:NAME``; or your own class or function that takes the options and returns the network.
         attention: None or "none", a registered name with options as in ``"saam,heads=4"``, or a function of the
             channels.
-        num_classes: width of the classifier, 1 or more; None means 10, or what a network of timm or torchvision has.
-        pretrained: load the weights that timm or torchvision has for the network.
-        where: see :func:`saam.attach`.
-        start: see :func:`saam.attach`, which starts as "identity" unless told; here None starts as "identity" in a
-            pretrained network, and as "default", as in the papers, in one that is trained from scratch.
-        head: the squeeze that takes the place of the global average pooling before the classifier, as in "score" or
-            "score,heads=4"; None or "mean" leaves it. See :func:`saam.upgrade`.
-        seed: a whole number; draws the initial weights. The backbone's depend on the seed alone, whatever the
-            attention, and the attention's come from a generator of their own; the global generator stays as it was.
-        options: of the backbone, such as ``width`` of a CIFAR ResNet, ``drop_path_rate`` of a network of timm.
+        num_classes: Width of the classifier, 1 or more. None means 10, or the default of a timm or torchvision network.
+        pretrained: Whether to load the pretrained weights of timm or torchvision.
+        where: See :func:`saam.attach`.
+        start: See :func:`saam.attach`. None means "identity" in a pretrained network, and "default", as in the papers,
+            in a network that is trained from scratch.
+        head: Squeeze that replaces the global average pooling before the classifier, as in "score" or "score,heads=4".
+            None or "mean" keeps the pooling. See :func:`saam.upgrade`.
+        seed: Seed of the initial weights, a whole number. The weights of the backbone depend only on the seed, not on
+            the attention, whose weights come from a separate generator. The global generator is not changed.
+        options: Options of the backbone, such as ``width`` of a CIFAR ResNet or ``drop_path_rate`` of a timm network.
 
     Returns:
         The network, (B, 3, H, W) -> logits (B, num_classes).
 
     Raises:
-        ValueError: an unknown network or attention, no site for the attention, no pretrained weights, a network
-            without a pooling module before its classifier, or a number of classes or a seed that is none.
-        TypeError: an option that the backbone does not have.
-        ModuleNotFoundError: the library of the network is not installed.
+        ValueError: If the network or attention is unknown, there is no site for the attention, there are no pretrained
+            weights, the network has no pooling module before its classifier, or the number of classes or the seed is
+            invalid.
+        TypeError: If the backbone has no such option.
+        ModuleNotFoundError: If the library of the network is not installed.
 
     Example:
         >>> model = create_model("resnet20", attention="saam")
@@ -75,8 +76,8 @@ def create_model(
     """
     if num_classes is not None and not (_is_whole(num_classes) and num_classes > 0):
         raise ValueError(
-            f"num_classes must be a whole number above 0, or None, got {num_classes!r}; for features alone build the "
-            "network without a classifier yourself, and attach to it"
+            f"num_classes must be a whole number above 0, or None, got {num_classes!r}; for a network without a "
+            "classifier, build it yourself and attach to it"
         )
     if seed is not None and not _is_whole(seed):
         raise ValueError(f"seed must be a whole number, or None, got {seed!r}")
@@ -105,15 +106,15 @@ def create_model(
 
 
 def model_card(model: nn.Module) -> ModelCard | None:
-    """Return what :func:`create_model` noted of a network; None for a network from elsewhere."""
+    """Return the card of a network built by :func:`create_model`; None for other networks."""
     card = getattr(model, "saam_card", None)
     return card if isinstance(card, ModelCard) else None
 
 
 def untrained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the parameters that start untrained in a pretrained network: attention, and a classifier of new classes.
+    """Return the untrained parameters of a pretrained network: attention, and a new classifier.
 
-    They want a larger learning rate than the rest: give their names to ``saam.training.parameter_groups``.
+    They need a larger learning rate than the rest: pass their names to ``saam.training.parameter_groups``.
     """
     card = model_card(model)
     fresh = {id(parameter) for parameter in new_parameters(model).values()}
@@ -123,7 +124,7 @@ def untrained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def _replaced(model: nn.Module, name: str, options: dict[str, Any]) -> tuple[str, ...]:
-    """Return the parameters that pretrained weights did not fill: their shapes differ in the network as published."""
+    """Return the parameters that pretrained weights did not fill, because the published network has another shape."""
     with seeded(0):
         published = build_backbone(name, num_classes=None, pretrained=False, options=options)
     shapes = {key: parameter.shape for key, parameter in published.named_parameters()}
@@ -131,7 +132,7 @@ def _replaced(model: nn.Module, name: str, options: dict[str, Any]) -> tuple[str
 
 
 def _accepted(build: Callable[..., nn.Module], options: dict[str, Any]) -> dict[str, Any]:
-    """Return those of the options that are not None and that a function of the user's own takes."""
+    """Return the options that are not None and that the user's function accepts."""
     parameters = inspect.signature(build).parameters
     every = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     return {name: value for name, value in options.items() if value is not None and (every or name in parameters)}
@@ -142,6 +143,6 @@ def _is_whole(number: Any) -> bool:
 
 
 def _hidden_options(model: nn.Module) -> dict[str, Any]:
-    """Return what pretrained weights of torchvision's inception networks decide and no state dict holds."""
+    """Return options that torchvision's pretrained inception weights set but a state dict does not hold."""
     names = ("transform_input", "aux_logits")
     return {name: getattr(model, name) for name in names if isinstance(getattr(model, name, None), bool)}

@@ -1,9 +1,9 @@
-"""What a network may be that a file describes, such as the config.json of a stranger.
+"""What a file may specify about a network, such as the config.json of a stranger.
 
-A file describes architectures, and nothing else is built from it: a name of this library, of timm or of torchvision
-without a place in it, plain values for the options in ``ARCHITECTURE``, attention by name with plain options. None of
-these fetches, reads or writes anything: weights come from the file beside the description alone. What is built is
-bounded by those weights before memory is taken.
+A file may specify only architectures: a name of this library, of timm or of torchvision without a path in it, plain
+values for the options in ``ARCHITECTURE``, and attention by name with plain options. None of these downloads, reads or
+writes anything: weights come only from the file beside the description. The size of the network is checked against
+those weights before memory is allocated.
 """
 
 import threading
@@ -40,16 +40,16 @@ ARCHITECTURE = frozenset(
 _NAME = r"(?:(?:timm|torchvision):)?[a-z0-9_]{1,80}(?:\.[a-z0-9_]{1,80})?"
 _MOST_CLASSES = 1_000_000
 _MOST_CHANGES = 2_000  # records of surgery
-_SPARE = 2**22  # elements, beside those of the weights: buffers that are not saved, parts that surgery replaces
-_TIMES = 4  # as many elements and modules may be built as the weights have: surgery registers some again
+_SPARE = 2**22  # elements in addition to the weights: buffers that are not saved, parts that surgery replaces
+_TIMES = 4  # factor on the elements and modules of the weights, because surgery registers some again
 _SPARE_MODULES = 10_000
 
 
 def check_network(name: Any, num_classes: Any, options: Any) -> dict[str, Any]:
-    """Return the keyword arguments of :func:`saam.create_model` for a network that a file describes.
+    """Return the keyword arguments of :func:`saam.create_model` for a network described in a file.
 
     Raises:
-        ValueError: a name, a number of classes or an option that is not taken from a file.
+        ValueError: If a file may not set this name, number of classes or option.
     """
     name = require_word("the network", name, _NAME)
     if num_classes is not None and (not isinstance(num_classes, int) or not 0 < num_classes <= _MOST_CLASSES):
@@ -58,10 +58,10 @@ def check_network(name: Any, num_classes: Any, options: Any) -> dict[str, Any]:
 
 
 def check_attention(label: Any) -> str:
-    """Return the label of an arm that a file names, such as "eca,squeeze=score" or "none,head=score,heads=4".
+    """Return the label of an arm given in a file, such as "eca,squeeze=score" or "none,head=score,heads=4".
 
     Raises:
-        ValueError: its name or an option is not taken from a file.
+        ValueError: If a file may not set the name or an option.
     """
     if not isinstance(label, str) or len(label) > 400:
         raise ValueError(f"expected an attention with options, got {label!r:.80}")
@@ -72,10 +72,10 @@ def check_attention(label: Any) -> str:
 
 
 def check_surgery(surgery: Any) -> list[dict[str, Any]]:
-    """Return the records of surgery that a file gives, see :func:`saam.models.describe`.
+    """Return the records of surgery given in a file, see :func:`saam.models.describe`.
 
     Raises:
-        ValueError: they are not of that form, or an option is not taken from a file.
+        ValueError: If they do not have this form, or a file may not set one of the options.
     """
     if not isinstance(surgery, list) or len(surgery) > _MOST_CHANGES:
         raise ValueError(f"expected a list of at most {_MOST_CHANGES} changes to the network, got {surgery!r:.80}")
@@ -101,16 +101,16 @@ def _check_attach(record: Mapping[str, Any]) -> None:
 
 @contextmanager
 def room_for(weights: Mapping[str, Tensor] | None) -> Iterator[None]:
-    """Refuse, within this block and this thread, networks that are far larger than their weights, as they are built.
+    """Refuse networks that are far larger than their weights, while they are built in this block and thread.
 
-    Parameters and buffers are counted when a module takes them, which is before their values are drawn: memory is
-    reserved by then and hardly any of it in use.
+    Parameters and buffers are counted when a module registers them, before their values are drawn. At that point memory
+    is reserved but hardly used.
 
     Args:
-        weights: as the file holds them; None: no bound is known.
+        weights: The weights in the file; None sets no bound.
 
     Raises:
-        ValueError: a tensor, or all of them, are too large.
+        ValueError: If a tensor, or all of them together, are too large.
     """
     if weights is None:
         yield
@@ -127,7 +127,7 @@ def room_for(weights: Mapping[str, Tensor] | None) -> Iterator[None]:
         elements += size
         if size > held or elements > _TIMES * held or modules > most:
             raise ValueError(
-                f"the network that is described is far larger than its weights, which have {held - _SPARE:,} values"
+                f"the described network is far larger than its weights, which have {held - _SPARE:,} values"
             )
 
     handles = (

@@ -1,4 +1,4 @@
-"""Saved networks on the Hugging Face hub, by huggingface_hub's mixin."""
+"""Share saved networks on the Hugging Face hub, with huggingface_hub's mixin."""
 
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ __all__ = ["from_hub", "push_to_hub"]
 
 
 def push_to_hub(model: nn.Module, repo_id: str, **options: Any) -> str:
-    """Push a network, surgery included, to a repository ``owner/name`` on the hub.
+    """Push a network, including its surgery, to a repository ``owner/name`` on the hub.
 
     Args:
-        model: any network that :func:`saam.save` saves.
-        repo_id: of the repository; it is made if need be.
-        options: of ``huggingface_hub.ModelHubMixin.push_to_hub``, such as ``private``, ``token``, ``commit_message``.
+        model: Any network that :func:`saam.save` supports.
+        repo_id: Name of the repository, which is created if necessary.
+        options: Options of ``huggingface_hub.ModelHubMixin.push_to_hub``, such as ``private``, ``token``,
+            ``commit_message``.
 
     Returns:
         Address of the commit.
@@ -28,18 +29,18 @@ def push_to_hub(model: nn.Module, repo_id: str, **options: Any) -> str:
 def from_hub(repo_id: str, *, model: nn.Module | None = None, attention: Any = None, **options: Any) -> nn.Module:
     """Load a network that was pushed, from the hub or from a local folder.
 
-    Two files are fetched, weights and description, and nothing that the description could ask for; see
+    Only two files are downloaded, the weights and the description, and nothing that the description refers to; see
     :mod:`saam.models.from_file`.
 
     Args:
-        repo_id: of the repository, or path of a folder.
-        model: the network before surgery, for one that :func:`saam.create_model` does not make. It is changed in place.
-        attention: the function of the channels, for attention that was given by a function.
-        options: of ``huggingface_hub.snapshot_download``, such as ``revision`` and ``token``.
+        repo_id: Name of the repository, or path of a folder.
+        model: The network before surgery, if :func:`saam.create_model` cannot build it. It is changed in place.
+        attention: The function of the channels, if the attention was given as a function.
+        options: Options of ``huggingface_hub.snapshot_download``, such as ``revision`` and ``token``.
 
     Raises:
-        ValueError: a file is damaged, does not fit the network, or asks for what is not taken from a file.
-        OSError: there is no such repository, no network, or a file is missing.
+        ValueError: If a file is damaged, does not fit the network, or requests something that a file may not set.
+        OSError: If there is no such repository, it has no network, or a file is missing.
     """
     folder = Path(repo_id)
     if not folder.is_dir():
@@ -49,7 +50,7 @@ def from_hub(repo_id: str, *, model: nn.Module | None = None, attention: Any = N
 
 
 class _Shared(ModelHubMixin, library_name="saam", tags=["channel-attention"]):
-    """The mixin wants a class; it holds the network. Of its two directions pushing alone is in use."""
+    """Hold the network for the mixin, which requires a class. Only pushing is used."""
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network

@@ -1,4 +1,4 @@
-"""What the backbones share."""
+"""Layers and helpers shared by the backbones."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ __all__ = ["GlobalMean", "stage_widths", "start_convolutions"]
 
 
 class GlobalMean(nn.Module):
-    """The mean over the pixels before a classifier: (B, C, H, W) -> (B, C). A module, so that it can be upgraded."""
+    """The mean over the pixels before a classifier, as a module that can be upgraded: (B, C, H, W) -> (B, C)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``x``."""
@@ -16,7 +16,7 @@ class GlobalMean(nn.Module):
 
 
 def start_convolutions(model: nn.Module) -> None:
-    """Draw the weights of all convolutions as He et al. do: normal, the variance 2 / (kernel area * channels out)."""
+    """Initialize all convolutions as He et al. do: normal with variance 2 / (kernel area * output channels)."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -26,7 +26,7 @@ def stage_widths(width: int | Sequence[int]) -> tuple[int, int, int]:
     """Return the channels of three stages; one number w stands for (w, 2w, 4w).
 
     Raises:
-        ValueError: neither one number nor three, or one below 1.
+        ValueError: If it is neither one number nor three, or one is below 1.
     """
     widths = (width, 2 * width, 4 * width) if isinstance(width, int) else tuple(width)
     if len(widths) != 3 or min(widths) < 1:

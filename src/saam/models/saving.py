@@ -1,10 +1,10 @@
-"""Networks on the disk: weights, and a description of the network and of what surgery did to it.
+"""Save and load networks: weights, and a description of the network and its surgery.
 
 model.safetensors   weights and buffers, under the keys of the network without surgery, the new ones beside them
 config.json         {"model": name, classes and options, "surgery": one record a site, "versions": ...}; where the
                     temperature of a score pool was changed after it was built, "temperatures": {module: temperature}
 
-Either file may come from a stranger: :mod:`saam.models.from_file` says what is built from it.
+Either file may come from a stranger: :mod:`saam.models.from_file` defines what may be built from it.
 """
 
 import json
@@ -35,19 +35,19 @@ __all__ = ["describe", "load", "rebuild", "save"]
 _WEIGHTS, _CONFIG = "model.safetensors", "config.json"
 _WITHOUT_CARD = "del model.saam_card, save, and load with model=, the same network before surgery"
 
-# What libraries raise for sizes that do not fit together. ValueError, which says what is wrong, passes as it is.
+# Errors of libraries for sizes that do not match. ValueError has a clear message and is not listed.
 _DAMAGE = (AssertionError, ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError)
 
 
 def describe(model: nn.Module) -> dict[str, Any]:
-    """Return what it takes to build a network again, as JSON has it: model, surgery and versions.
+    """Return a JSON-compatible description of a network: model, surgery and versions.
 
-    Put it into the config of a checkpoint, and :func:`load` can read that checkpoint.
+    If it is part of the config of a checkpoint, :func:`load` can read that checkpoint.
 
     Raises:
-        TypeError: the network is compiled, scripted or distributed.
-        ValueError: the network was changed by other means than surgery, or with something that has no name, such as a
-            function as a squeeze.
+        TypeError: If the network is compiled, scripted or distributed.
+        ValueError: If the network was changed by other means than surgery, or with something that has no name, such as
+            a function as a squeeze.
     """
     refuse(model, to="save")
     card = model_card(model)
@@ -80,17 +80,18 @@ def describe(model: nn.Module) -> dict[str, Any]:
 def rebuild(
     description: Mapping[str, Any], *, model: nn.Module | None = None, attention: Attention | None = None
 ) -> nn.Module:
-    """Build a network from what :func:`describe` gave, with fresh weights.
+    """Build a network from the result of :func:`describe`, with new weights.
+
+    Nothing is downloaded and no file is opened, whatever the description says: see :mod:`saam.models.from_file`.
 
     Args:
-        description: has "model" and "surgery".
-        model: the network before surgery, for one that :func:`saam.create_model` does not make. It is changed in place.
-        attention: the function of the channels, for attention that was given by a function.
-
-    Nothing is fetched, and no file is opened, whatever the description says: see :mod:`saam.models.from_file`.
+        description: A dict with "model" and "surgery".
+        model: The network before surgery, if :func:`saam.create_model` cannot build it. It is changed in place.
+        attention: The function of the channels, if the attention was given as a function.
 
     Raises:
-        ValueError: the description is damaged, asks for what is not taken from a file, or model or attention is needed.
+        ValueError: If the description is damaged, a file may not set what it requests, or model or attention is
+            required.
     """
     if model is not None:
         refuse(model)
@@ -112,19 +113,19 @@ def rebuild(
 
 
 def save(model: nn.Module, folder: str | Path) -> Path:
-    """Save a network so that :func:`load` builds it again, surgery included.
+    """Save a network, including its surgery, so that :func:`load` can rebuild it.
 
-    A file may set the options in :data:`saam.models.from_file.ARCHITECTURE`. A network that has others is saved without
-    its name: ``del model.saam_card``, save, and load with ``model=``, the same network before surgery.
+    A file may set the options in :data:`saam.models.from_file.ARCHITECTURE`. A network with other options must be saved
+    without its name: ``del model.saam_card``, save, and load with ``model=``, the same network before surgery.
 
     Returns:
         The folder, with ``model.safetensors`` and ``config.json``.
 
     Raises:
-        TypeError: the network is compiled, scripted or distributed.
-        ValueError: the network was changed by other means than surgery, or with something that has no name, such as a
-            function as a squeeze, or an option of the network is not taken from a file.
-        OSError: the folder cannot be written.
+        TypeError: If the network is compiled, scripted or distributed.
+        ValueError: If the network was changed by other means than surgery, or with something that has no name, such as
+            a function as a squeeze, or a file may not set one of the network's options.
+        OSError: If the folder cannot be written.
     """
     from safetensors.torch import save as to_bytes
 
@@ -141,19 +142,19 @@ def save(model: nn.Module, folder: str | Path) -> Path:
 
 
 def load(folder: str | Path, *, model: nn.Module | None = None, attention: Attention | None = None) -> nn.Module:
-    """Build the network that :func:`save` saved, with its weights in the dtypes that they had, on the CPU.
+    """Build a network that :func:`save` saved, with its weights in their original dtypes, on the CPU.
 
     Args:
-        folder: has ``model.safetensors`` and ``config.json``.
-        model: the network before surgery, for one that :func:`saam.create_model` does not make. It is changed in place.
-        attention: the function of the channels, for attention that was given by a function.
+        folder: Contains ``model.safetensors`` and ``config.json``.
+        model: The network before surgery, if :func:`saam.create_model` cannot build it. It is changed in place.
+        attention: The function of the channels, if the attention was given as a function.
 
     Returns:
         The network, in evaluation mode.
 
     Raises:
-        FileNotFoundError: the folder or a file is not there.
-        ValueError: a file is damaged, or does not fit the network.
+        FileNotFoundError: If the folder or a file does not exist.
+        ValueError: If a file is damaged, or does not fit the network.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
@@ -183,7 +184,7 @@ def load(folder: str | Path, *, model: nn.Module | None = None, attention: Atten
 
 
 def _require_same(model: nn.Module, description: Mapping[str, Any]) -> None:
-    """Raise unless a network that is built from the description takes the weights of this one."""
+    """Raise an error unless a network built from the description accepts the weights of this one."""
     requests = [module.request for module in model.modules() if isinstance(module, Attended)]
     functions = [request["attention"] for request in requests if not isinstance(request["attention"], str)]
     with generators_kept():
@@ -195,13 +196,13 @@ def _require_same(model: nn.Module, description: Mapping[str, Any]) -> None:
         more = f" and {len(differing) - 1} more" if differing[1:] else ""
         raise ValueError(
             f"cannot save this {type(model).__name__}, which was changed after create_model made it: {key!r}{more} "
-            f"would not load, with the shape {saved.get(key)} here and {loaded.get(key)} in what load builds; give "
-            f"create_model what it takes, such as num_classes, or {_WITHOUT_CARD}"
+            f"would not load, with the shape {saved.get(key)} here and {loaded.get(key)} in what load builds; pass "
+            f"the change to create_model, such as num_classes, or {_WITHOUT_CARD}"
         )
 
 
 def _take_dtypes(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Give a network the dtypes of weights, and buffers that are not saved that of the first."""
+    """Convert a network to the dtypes of the weights, and unsaved buffers to the dtype of the first."""
     floating = [value.dtype for value in weights.values() if value.is_floating_point()]
     model.to(next(iter(floating), None))
     for key, value in model.state_dict(keep_vars=True).items():
@@ -210,7 +211,7 @@ def _take_dtypes(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def _surgery(model: nn.Module) -> list[dict[str, Any]]:
-    """Return one record for each change of a network, in an order in which they can be done again."""
+    """Return one record per change of a network, in an order in which the changes can be repeated."""
     attached: list[dict[str, Any]] = []
     upgraded: list[dict[str, Any]] = []
     for name, module in visible_modules(model).items():

@@ -1,4 +1,4 @@
-"""Checks that the modules share."""
+"""Checks shared by the modules."""
 
 from torch import Tensor
 
@@ -8,7 +8,7 @@ __all__ = ["require_channels"]
 
 
 def require_channels(channels: int, x: Tensor | None = None) -> None:
-    """Raise unless ``channels`` is a positive whole number and ``x``, where given, is a map of so many channels."""
+    """Raise an error unless ``channels`` is a positive whole number and ``x``, if given, has this many channels."""
     if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
         raise ValueError(f"channels must be a whole number above 0, got {channels!r}")
     if x is not None:

@@ -17,17 +17,18 @@ class ChannelAttention(nn.Module):
 
     Args:
         squeeze: (B, C, H, W) -> statistics (B, C) or (B, K, C), see :mod:`saam.nn.squeeze`.
-        excitation: statistics -> logits (B, C), see :mod:`saam.nn.excitation`.
-        gate: logits -> factor (B, C), any elementwise module, see :mod:`saam.nn.gate`; one that has ``adds = True``
-            gives an addend instead.
+        excitation: Statistics -> logits (B, C), see :mod:`saam.nn.excitation`.
+        gate: Logits -> factor (B, C), any elementwise module, see :mod:`saam.nn.gate`. If it has ``adds = True``, its
+            value is added to the map instead.
 
-    What a part may declare beside its forward: :mod:`saam.nn.protocol`.
+    :mod:`saam.nn.protocol` lists what a part may declare in addition to its forward.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W), in the dtype and memory layout of the input.
 
     Raises:
-        RuntimeError: :func:`saam.use_backend` insists on "fused", which cannot compute here or has no such squeeze.
+        RuntimeError: If :func:`saam.use_backend` requires "fused" and it cannot run here or does not support this
+            squeeze.
 
     Example:
         >>> import torch
@@ -55,28 +56,28 @@ class ChannelAttention(nn.Module):
     def respond(self, statistics: Tensor) -> Tensor:
         """Return the value of every channel (B, C) for statistics (B, C) or (B, K, C).
 
-        It is computed in the dtype of the excitation's parameters, also under autocast: these tensors are tiny, and
-        float16 overflows in them.
+        It is computed in the dtype of the excitation's parameters, also under autocast, because these small tensors
+        overflow in float16.
         """
         parameter = next(self.excitation.parameters(), statistics)
         with without_autocast(statistics):
             return self.gate(self.excitation(statistics.to(parameter.dtype)))
 
     def no_weight_decay(self) -> set[str]:
-        """Return the names of the parameters to train without weight decay, as the parts say (timm's name)."""
+        """Return the names of the parameters to train without weight decay, as declared by the parts."""
         parts = self.named_children()
         return {f"{path}.{name}" for path, part in parts for name in no_weight_decay(part)}
 
 
 def _obstacle(squeeze: nn.Module) -> str | None:
-    """Return why the fused operation cannot do what a squeeze does, or None.
+    """Return why the fused operation cannot replace a squeeze, or None.
 
-    It can where the class's forward is the one that its fused form stands for, and where nobody wants to see it called.
+    It can if the forward of the class is the one that the fused form replaces, and no hook observes it.
     """
     name = type(squeeze).__name__
     if pooling_of(squeeze) is None:
-        return f"it takes squeezes that have a fused form, got {name}, which has none; take another squeeze"
+        return f"it supports squeezes that have a fused form, got {name}, which has none; use another squeeze"
     hooks = (squeeze._forward_hooks, squeeze._forward_pre_hooks, squeeze._backward_hooks, squeeze._backward_pre_hooks)
     if any(hooks):
-        return f"it takes squeezes that nobody watches, got {name} with hooks; remove them"
+        return f"it supports squeezes without hooks, got {name} with hooks; remove them"
     return None

@@ -1,6 +1,6 @@
-"""Gates: from logits (B, C) to the value that meets the feature map.
+"""Gates: from logits (B, C) to a value per channel.
 
-A gate's value multiplies its channel; a gate whose attribute ``adds`` is true adds it.
+The value of a gate multiplies its channel. If the attribute ``adds`` of the gate is True, the value is added instead.
 """
 
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ __all__ = ["Add", "Doubled", "OnePlusSigmoid", "OnePlusTanh"]
 
 
 class Add(nn.Module):
-    """The logits themselves, added to the map (GCNet)."""
+    """Return the logits themselves, to be added to the map (GCNet)."""
 
     adds = True
 
@@ -19,7 +19,7 @@ class Add(nn.Module):
 
 
 class OnePlusSigmoid(nn.Module):
-    """``1 + sigmoid(logits)`` (BAM): between 1 and 2, so that it only ever enlarges, and 1.5 at zero."""
+    """``1 + sigmoid(logits)`` (BAM): between 1 and 2, so it only enlarges; 1.5 at zero."""
 
     def forward(self, logits: Tensor) -> Tensor:
         """Return the factor (B, C)."""
@@ -27,7 +27,7 @@ class OnePlusSigmoid(nn.Module):
 
 
 class OnePlusTanh(nn.Module):
-    """``1 + tanh(logits)`` (GCT): between 0 and 2, and 1 at zero."""
+    """``1 + tanh(logits)`` (GCT): between 0 and 2; 1 at zero."""
 
     def forward(self, logits: Tensor) -> Tensor:
         """Return the factor (B, C)."""
@@ -35,7 +35,7 @@ class OnePlusTanh(nn.Module):
 
 
 class Doubled(nn.Module):
-    """Twice another gate, such as ``2 * sigmoid``: a gate that is a half at zero becomes the identity there."""
+    """Twice another gate, such as ``2 * sigmoid``. A gate that is 1/2 at zero becomes the identity there."""
 
     def __init__(self, gate: nn.Module) -> None:
         super().__init__()

@@ -1,10 +1,10 @@
-"""What a part of the grammar may declare beside its forward. Any module can be a part: nn.Sigmoid declares nothing.
+"""What a part of the grammar may declare in addition to its forward. Declarations are optional: nn.Sigmoid has none.
 
-part         declares            what it says                                           without it
-squeeze      ``statistics``      K, the statistics that it gives of each channel        1
-squeeze      ``width``           the channels whose statistics it gives                 C
-squeeze      ``pooling(x)``      what the fused operation is to compute in its place    nothing
-excitation   ``zero_last_()``    makes all logits zero, to learn from there             cannot
+part         declares            meaning                                                default
+squeeze      ``statistics``      K, the number of statistics per channel                1
+squeeze      ``width``           the number of channels with statistics                 C
+squeeze      ``pooling(x)``      the fused form of the squeeze                          none
+excitation   ``zero_last_()``    make all logits zero, such that it can still learn     not supported
 gate         ``adds``            whether its value is added, not multiplied             False
 """
 
@@ -18,10 +18,10 @@ __all__ = ["adds", "pooling_of", "statistics_of", "width_of", "zeroing_of"]
 
 
 def statistics_of(squeeze: nn.Module, channels: int) -> int:
-    """Return K, the statistics that a squeeze gives of each of the channels.
+    """Return K, the number of statistics per channel that a squeeze gives.
 
     Raises:
-        ValueError: it gives statistics of another number of channels.
+        ValueError: If the squeeze gives statistics of another number of channels.
     """
     width = width_of(squeeze, channels)
     if width != channels:
@@ -38,16 +38,16 @@ def width_of(squeeze: nn.Module, channels: int) -> int:
 
 
 def pooling_of(squeeze: nn.Module) -> Callable[[Tensor], Pooling] | None:
-    """Return the fused form of a squeeze, or None; it stands for the forward of the same class, not of a subclass."""
+    """Return the fused form of a squeeze, or None. It belongs to the forward of its own class, not of a subclass."""
     owner = next(kind for kind in type(squeeze).__mro__ if "forward" in vars(kind))
     return getattr(squeeze, "pooling", None) if "pooling" in vars(owner) else None
 
 
 def zeroing_of(excitation: nn.Module) -> Callable[[], None] | None:
-    """Return what makes all logits zero, or None."""
+    """Return the function that makes all logits zero, or None."""
     return getattr(excitation, "zero_last_", None)
 
 
 def adds(gate: nn.Module) -> bool:
-    """Whether the value of a gate is added to the map."""
+    """Return whether the value of a gate is added to the map."""
     return getattr(gate, "adds", False)

@@ -1,4 +1,4 @@
-"""Attention by name: one frozen record for each module, and the functions that look them up."""
+"""Attention by name: one frozen record per module, and functions that look records up."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ __all__ = ["AttentionRecord", "attention_record", "create_attention", "list_atte
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionRecord:
-    """What saam knows of one attention module."""
+    """Description of one attention module."""
 
     name: str
     """Registry name; variants follow a colon, as in ``se:timm``."""
@@ -28,32 +28,32 @@ class AttentionRecord:
     paper: str
     """Authors, title, venue."""
     arxiv: str = ""
-    """arXiv number, where there is one."""
+    """arXiv number, if any."""
     source: str
-    """Where the authors' code is, or who defined the variant."""
+    """Location of the authors' code, or who defined the variant."""
     placement: str = "residual"
     """Where the paper puts the module."""
     formula: str = ""
-    """The number of parameters with default options, in words of C, p = C/16, k, H and W."""
+    """The number of parameters with default options, in terms of C, p = C/16, k, H and W."""
     weight_decay: str = "on all weights, not on biases and norms"
     """The authors' rule for weight decay."""
     needs: tuple[Literal["size", "stage"], ...] = ()
-    """Options that tell the module where it stands: "size", (H, W) or a number for both, if it takes maps of one size
-    only; "stage", from 1, if it depends on the stage of the network."""
+    """Required options that describe the site: "size", (H, W) or one number for both, if the module accepts maps of one
+    size only; "stage", from 1, if it depends on the stage of the network."""
     notes: str = ""
-    """How it differs from its variants, and what to look out for."""
+    """Differences from its variants, and pitfalls."""
 
     def options_at(self, *, size: MapSize = 7, stage: int = 1) -> dict[str, Any]:
-        """Return the options that the module needs at a site: of ``size`` and ``stage`` those in ``needs``."""
+        """Return the options that the module needs at a site: those of ``size`` and ``stage`` that are in ``needs``."""
         site = {"size": size, "stage": stage}
         return {name: site[name] for name in self.needs}
 
     def parameters(self, channels: int, **options: Any) -> int:
-        """Return the number of parameters of a module, which is built on the meta device.
+        """Return the number of parameters of a module, built on the meta device.
 
         Args:
             channels: C.
-            options: the module's own. A size that it needs is 7 if it is not given, a stage 1.
+            options: Options of the module. A required size defaults to 7, a required stage to 1.
         """
         with torch.device("meta"):
             module = self.build(channels, **self.options_at() | options)
@@ -63,19 +63,19 @@ class AttentionRecord:
 _RECORDS: dict[str, AttentionRecord] = {}
 
 _UNSEEN = (
-    "; a worker process like this one does not see what is registered under `if __name__ == '__main__'`: register it "
-    "at the top level of the script, or of a module that the script imports"
+    "; a worker process like this one does not run code under `if __name__ == '__main__'`: "
+    "register it at the top level of the script, or of a module that the script imports"
 )
 
 
 def register(record: AttentionRecord) -> None:
-    """Make a module known by its name, in the process that calls this.
+    """Register an attention under its name, in the current process.
 
-    The workers of a comparison are processes of their own, which import the script that started them: call this at the
-    top level of that script or of a module that it imports, not under ``if __name__ == "__main__"``.
+    The workers of a comparison are separate processes, which import the script that started them. Therefore call this
+    at the top level of the script or of a module that it imports, not under ``if __name__ == "__main__"``.
 
     Raises:
-        ValueError: the name is taken.
+        ValueError: If the name is taken.
     """
     if record.name in _RECORDS:
         raise ValueError(f"attention {record.name!r} is registered already; choose another name")
@@ -93,12 +93,12 @@ def list_attentions() -> list[str]:
 
 
 def attention_record(name: str) -> AttentionRecord:
-    """Return the record of a registered attention, or for ``timm:NAME`` of an attention of timm.
+    """Return the record of a registered attention, or of an attention of timm for ``timm:NAME``.
 
     Raises:
-        ValueError: no such name; the message has the nearest ones.
-        ModuleNotFoundError: a name of timm, which is not installed.
-        RuntimeError: an attention that the installed timm cannot build.
+        ValueError: If there is no such name; the message suggests similar names.
+        ModuleNotFoundError: If the name is one of timm and timm is not installed.
+        RuntimeError: If the installed timm cannot build this attention.
     """
     if name.startswith("timm:"):
         from saam.nn.attentions.timm import timm_record
@@ -115,17 +115,17 @@ def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
     """Build a registered attention for a number of channels.
 
     Args:
-        name: see :func:`list_attentions`; ``timm:NAME`` builds what timm calls NAME. Options may follow it, as in
-            ``"eca,squeeze=score"``.
+        name: See :func:`list_attentions`; ``timm:NAME`` builds timm's attention NAME. Options may follow the name, as
+            in ``"eca,squeeze=score"``.
         channels: C of the feature map.
-        options: the module's own, such as ``rd_ratio`` or ``squeeze="score"``.
+        options: Options of the module, such as ``rd_ratio`` or ``squeeze="score"``.
 
     Returns:
         A module (B, C, H, W) -> (B, C, H, W).
 
     Raises:
-        ValueError: no such name, an option that is given twice, or one out of its range.
-        TypeError: an option that this module does not have.
+        ValueError: If there is no such name, an option is given twice, or an option is out of range.
+        TypeError: If the module has no such option.
 
     Example:
         >>> create_attention("eca", 64, squeeze="score").squeeze
@@ -138,16 +138,16 @@ def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
 
 
 def parse_attention(text: str, more: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-    """Split ``"name,option=value,..."``, as the command line takes it, into name and options.
+    """Split ``"name,option=value,..."``, as on the command line, into name and options.
 
-    Values are Python literals, and what is none is a string.
+    Each value is parsed as a Python literal; anything else is kept as a string.
 
     Args:
-        text: a name, with or without options.
-        more: options that were given beside the text.
+        text: A name, with or without options.
+        more: Options given separately.
 
     Raises:
-        ValueError: no such name, a part that is not ``option=value``, or an option that is given twice.
+        ValueError: If there is no such name, a part is not ``option=value``, or an option is given twice.
 
     Example:
         >>> parse_attention("saam,heads=4,scorer=pixel")
@@ -156,5 +156,5 @@ def parse_attention(text: str, more: Mapping[str, Any] | None = None) -> tuple[s
     name, options = parse_options(text)
     attention_record(name)
     for option in options.keys() & (more or {}):
-        raise ValueError(f"option {option!r} is given twice, in {text!r} and beside it: leave out one of the two")
+        raise ValueError(f"option {option!r} is given twice, in {text!r} and as a keyword: leave out one of the two")
     return name, {**options, **(more or {})}

@@ -1,4 +1,4 @@
-"""Score-based pooling as a module: the scorer's parameters, and the aggregation by its scores."""
+"""Score-based pooling as a module: the parameters of the scorer, and the aggregation by its scores."""
 
 from collections.abc import Callable
 from typing import Any, Literal, get_args
@@ -23,36 +23,37 @@ Scorer = _Named | nn.Module | Callable[[int], nn.Module]
 
 
 class ScorePool2d(nn.Module):
-    """Pool a feature map to one number per channel, with weights that are learned and depend on the input.
+    """Pool a feature map to one number per channel, with learned weights that depend on the input.
 
-    The scorer is a convolution without norm or activation: "pixel" maps all C channels to G score maps, "channel" lets
-    each channel score its own pixels (depthwise, G = C). It starts at zero, where the pooling is exactly the mean;
-    gradients reach it from there. The scorer is our reconstruction of Lee & Chung, TIME-E 2019; see
+    The scorer is a convolution without norm or activation. "pixel" maps all C channels to G score maps; "channel" lets
+    each channel score its own pixels (depthwise, G = C). The scorer starts at zero, where the pooling is exactly the
+    mean and the scorer gets gradients. It is our reconstruction of Lee & Chung, TIME-E 2019; see
     :func:`saam.score_aggregate`.
 
     Args:
         channels: C.
         heads: G, the number of score maps of a "pixel" scorer; divides C; 1 by default.
-        scorer: "pixel", "channel", or a scorer of your own: a module (B, C, H, W) -> (B, G, H, W), where G divides C,
-            or a function of the channels that builds one. It starts as it is built: with a last layer at zero the
-            pooling starts as the mean. In a :class:`ScorePool` it sees (B, C, N, 1), all N positions in a row.
-        kernel_size: side of the scorer's convolution, odd; 1 by default.
-        temperature: divides the scores; above 0. "sqrt" takes the square root of the convolution's fan-in, as scaled
-            dot-product attention does: ``sqrt(C) * kernel_size`` for "pixel", ``kernel_size`` for "channel". Under
-            plain SGD from the zero start, a temperature T moves the scores as a learning rate 1 / T^2 as large does.
-        keepdim: give (B, C, 1, 1), as ``nn.AdaptiveAvgPool2d(1)`` does, instead of (B, C).
-        bias: give the convolution a bias. The softmax cancels it; it exists to hold the weights of modules that have
+        scorer: "pixel", "channel", or your own scorer: a module (B, C, H, W) -> (B, G, H, W), where G divides C, or a
+            function of the channels that builds one. Its initial weights are kept; if its last layer starts at zero,
+            the pooling starts as the mean. In a :class:`ScorePool` its input is (B, C, N, 1), with all N positions in a
+            row.
+        kernel_size: Kernel size of the scorer's convolution, odd; 1 by default.
+        temperature: Divides the scores; above 0. "sqrt" is the square root of the convolution's fan-in, as in scaled
+            dot-product attention: ``sqrt(C) * kernel_size`` for "pixel", ``kernel_size`` for "channel". Under plain SGD
+            from zero, a temperature T changes the scores like a learning rate multiplied by 1 / T^2.
+        keepdim: Return (B, C, 1, 1), like ``nn.AdaptiveAvgPool2d(1)``, instead of (B, C).
+        bias: Whether the convolution has a bias. The softmax cancels it; it exists for the weights of modules that have
             one.
-        device, dtype: of the parameters.
+        device, dtype: Device and dtype of the parameters.
 
     Shape:
         (B, C, H, W) -> (B, C), or (B, C, 1, 1) with ``keepdim``.
 
     Raises:
-        ValueError: heads that do not divide the channels, an even kernel, an unknown scorer, a temperature not above 0,
-            or an option of the convolution together with a scorer of your own.
-        TypeError: a scorer that is neither name nor module nor a function that builds one, heads or a kernel size that
-            is no whole number.
+        ValueError: If the heads do not divide the channels, the kernel size is even, the scorer is unknown, the
+            temperature is not above 0, or an option of the convolution is combined with your own scorer.
+        TypeError: If the scorer is not a name, a module or a function that builds one, or heads or kernel size is not a
+            whole number.
 
     Example:
         >>> pool = ScorePool2d(64, heads=4)
@@ -125,7 +126,7 @@ class ScorePool2d(nn.Module):
         self.weight: nn.Parameter | None = None
         self.bias: nn.Parameter | None = None
         if isinstance(self.scorer, str):
-            # Plain parameters, not an nn.Conv2d: networks re-initialise every convolution that they find.
+            # Plain parameters instead of an nn.Conv2d, because networks re-initialise all their convolutions.
             shape = (heads, fan_in // kernel_size**2, kernel_size, kernel_size)
             self.weight = nn.Parameter(torch.zeros(shape, device=device, dtype=dtype))
             self.bias = nn.Parameter(torch.zeros(heads, device=device, dtype=dtype)) if bias else None
@@ -136,7 +137,7 @@ class ScorePool2d(nn.Module):
         """Return the scores before the softmax: (B, C, H, W) -> (B, G, H, W), in float32 or wider.
 
         Raises:
-            ValueError: ``x`` is not (B, C, H, W) with this pool's C.
+            ValueError: If ``x`` is not (B, C, H, W) with this pool's C.
         """
         require_channels(self.channels, x)
         if self.weight is None:
@@ -169,7 +170,7 @@ class ScorePool2d(nn.Module):
         require_channels(self.channels, x)
         weight = self.weight.flatten(1)
         if self.bias is not None:
-            weight = weight + 0 * self.bias[:, None]  # no bearing on the pooling, and a gradient of zero
+            weight = weight + 0 * self.bias[:, None]  # no effect on the pooling; the bias gets a zero gradient
         if self.scorer == "channel":
             return Pooling(CHANNEL, weight.flatten(), temperature=self.temperature)
         return Pooling(PIXEL, weight, temperature=self.temperature)
@@ -184,7 +185,7 @@ class ScorePool2d(nn.Module):
         return context[:, :, None, None] if self.keepdim else context
 
     def no_weight_decay(self) -> set[str]:
-        """Return the names of the scorer's parameters, all of them: decay would draw the pooling back to the mean."""
+        """Return the names of all parameters of the scorer: weight decay would pull the pooling back to the mean."""
         return {name for name, _ in self.named_parameters()}
 
     def extra_repr(self) -> str:
@@ -199,14 +200,14 @@ class ScorePool(nn.Module):
 
     Args:
         channels: C.
-        dim: axis of the channels, 1 for (B, C, L) and (B, C, D, H, W), -1 for tokens (B, N, C).
-        heads, scorer, temperature, device, dtype: as in :class:`ScorePool2d`.
+        dim: Axis of the channels, 1 for (B, C, L) and (B, C, D, H, W), -1 for tokens (B, N, C).
+        heads, scorer, temperature, device, dtype: As in :class:`ScorePool2d`.
 
     Shape:
         (B, C, positions...) or (B, positions..., C) -> (B, C).
 
     Raises:
-        ValueError: an option out of its range.
+        ValueError: If an option is out of range.
 
     Example:
         >>> ScorePool(192, dim=-1, heads=3)(torch.randn(2, 196, 192)).shape
@@ -236,7 +237,7 @@ class ScorePool(nn.Module):
         return self.pool(self._as_map(x))
 
     def score_map(self, x: Tensor) -> Tensor:
-        """Return the pooling weights (B, G, positions...) in float32 or wider; those of a head sum to one."""
+        """Return the pooling weights (B, G, positions...) in float32 or wider; the weights of a head sum to one."""
         weights = self.pool.score_map(self._as_map(x))
         return weights.reshape(*weights.shape[:2], *x.movedim(self.dim, 1).shape[2:])
 
@@ -253,11 +254,11 @@ class ScorePool(nn.Module):
 
 
 class MeanScore(nn.Module):
-    """The mean and a score pool side by side, as CBAM has mean and maximum: (B, C, H, W) -> (B, 2, C).
+    """The mean and a score pool, as CBAM has mean and maximum: (B, C, H, W) -> (B, 2, C).
 
     Args:
         channels: C.
-        options: of the :class:`ScorePool2d`, such as ``heads``; ``device`` and ``dtype`` too.
+        options: Options of :class:`ScorePool2d`, such as ``heads``, ``device`` and ``dtype``.
     """
 
     statistics = 2

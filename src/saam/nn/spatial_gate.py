@@ -2,7 +2,7 @@
 
     gate = sigmoid(norm(conv([max over an axis, mean over that axis])))
 
-The axis is the channels in CBAM; Triplet Attention rotates the map so that height and width take their turn.
+In CBAM the axis is the channels. Triplet Attention also uses height and width.
 """
 
 from typing import Literal
@@ -17,23 +17,23 @@ __all__ = ["SpatialGate"]
 
 
 class SpatialGate(nn.Module):
-    """A factor that is shared along one axis of the map and made from its maximum and mean along that axis.
+    """Compute a factor that is shared along one axis, from the maximum and the mean along that axis.
 
-    The two are convolved without bias, normed (momentum .01) and sent through a sigmoid. They are few, and are computed
-    in the dtype of the parameters, also under autocast: float16 overflows in the convolution. Elements that tie for the
-    maximum share its gradient.
+    The two are convolved without bias, normalized (momentum .01) and passed through a sigmoid. They are computed in the
+    dtype of the parameters, also under autocast, because the convolution overflows in float16. Elements that tie for
+    the maximum share its gradient.
 
     Args:
-        kernel_size: side of the convolution, odd.
-        axis: which of (B, C, H, W) the factor is shared along: 1 as in CBAM, 2 or 3 for a map turned so that height or
-            width stands in the place of the channels. The convolution runs over (H, W), (C, W) or (H, C).
-        device, dtype: of the parameters.
+        kernel_size: Kernel size of the convolution, odd.
+        axis: The axis of (B, C, H, W) along which the factor is shared: 1 as in CBAM; 2 or 3 for a map permuted so that
+            height or width replaces the channels. The convolution runs over (H, W), (C, W) or (H, C), respectively.
+        device, dtype: Device and dtype of the parameters.
 
     Shape:
-        (B, C, H, W) -> the same with 1 in the place of ``axis``, in the dtype of the input.
+        (B, C, H, W) -> the same with size 1 on ``axis``, in the dtype of the input.
 
     Raises:
-        ValueError: an even kernel, or an axis that is not 1, 2 or 3.
+        ValueError: If the kernel size is even, or the axis is not 1, 2 or 3.
     """
 
     def __init__(

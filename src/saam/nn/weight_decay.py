@@ -1,4 +1,4 @@
-"""Which parameters of a network are to train without weight decay."""
+"""Parameters of a network to train without weight decay."""
 
 from torch import nn
 
@@ -6,17 +6,17 @@ __all__ = ["no_weight_decay"]
 
 
 def no_weight_decay(model: nn.Module) -> set[str]:
-    """Return the names of the parameters that the modules of a network want to train without weight decay.
+    """Return the names of the parameters that the modules of a network exempt from weight decay.
 
-    These are the scorers, wherever they stand, and what authors of attention modules exempt. A module names its own by
-    timm's convention, a method ``no_weight_decay()``; this function asks every module of the network, also inside a
-    wrapper that has no such method.
+    These are all scorers, and the parameters that authors of attention modules exempt. A module names its own with the
+    method ``no_weight_decay()``, which is timm's convention. This function asks every module of the network, also
+    inside a wrapper without such a method.
 
     Args:
-        model: any module.
+        model: Any module.
 
     Returns:
-        Names as in ``model.named_parameters()``; biases and norms are not among them unless a module names them.
+        Names as in ``model.named_parameters()``. Biases and norms are included only if a module names them.
 
     Example:
         >>> from saam import ScorePool2d

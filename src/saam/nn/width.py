@@ -6,12 +6,12 @@ __all__ = ["reduced"]
 
 
 def reduced(channels: int, rd_ratio: float, rd_channels: int | None, rd_divisor: int) -> int:
-    """Return the width of a bottleneck: ``rd_channels``, or C * rd_ratio to the nearest multiple of ``rd_divisor``.
+    """Return the width of a bottleneck: ``rd_channels``, or C * rd_ratio rounded to a multiple of ``rd_divisor``.
 
-    It is never below one ``rd_divisor``, so that few channels still have a bottleneck.
+    The width is at least ``rd_divisor``, so that few channels still have a bottleneck.
 
     Raises:
-        ValueError: a ratio, width or divisor that is not above 0.
+        ValueError: If a ratio, width or divisor is not above 0.
     """
     require_channels(channels)
     if rd_channels is not None:

@@ -1,4 +1,4 @@
-"""Records to reading matter: a table for the terminal, verdicts in words, and one self-contained HTML page."""
+"""Turn records into reports: a table for the terminal, verdicts in words, and one self-contained HTML page."""
 
 from saam.report.overview import verdicts
 from saam.report.page import html, write_report

@@ -1,4 +1,4 @@
-"""The charts of the page, as Vega-Lite specifications; colours of text and axes come from the page's own theme."""
+"""The charts of the page as Vega-Lite specifications. The page's theme sets the colours of text and axes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,8 @@ Section = Literal["scores", "of_focus", "to_reference", "cost", "curves", "use"]
 _FOCUS, _REFERENCE = "#d1495b", "#8b929c"
 _OTHERS = ("#2f7fb8", "#3a9d78", "#c98a1b", "#8b6bb8", "#4fb0c6", "#a3623a", "#6d8f2f", "#c46aa0")
 _DEPTHS = ("#3a9d78", "#2f7fb8", "#8b6bb8", "#d1495b")  # from the first site to the last; legible on light and dark
-_MOST_ARMS, _MOST_SITES = 8, 8  # arms whose use of the scores is drawn; sites that a legend names
-_MOST_REPORTED = 6  # numbers of a task whose curves are drawn
+_MOST_ARMS, _MOST_SITES = 8, 8  # largest numbers of arms with a chart of use, and of sites in a legend
+_MOST_REPORTED = 6  # largest number of curves of a task
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Chart:
 
 
 def charts(view: Overview, records: Sequence[RunRecord]) -> list[Chart]:
-    """Draw what the records allow so far."""
+    """Return all charts that the current records allow."""
     drawn = []
     for metric in view.metrics:
         scores = [_Entry(row.arm, row.arm, row.scores[metric.name]) for row in view.rows if metric.name in row.scores]
@@ -91,7 +91,7 @@ def _drawable(entries: Sequence[_Entry]) -> bool:
 
 
 def _forest(view: Overview, entries: Sequence[_Entry], metric: Metric, title: str) -> dict[str, Any]:
-    """Draw for each entry every seed as a point, and above the points their mean with its 95 % interval.
+    """Draw every seed of an entry as a point, and above the points their mean with its 95 % interval.
 
     A thin line behind the interval of a difference is its confidence sequence.
     """
@@ -144,7 +144,7 @@ def _forest(view: Overview, entries: Sequence[_Entry], metric: Metric, title: st
 
 
 def _cost(view: Overview, field: Literal["step", "parameters"], title: str) -> dict[str, Any]:
-    """Draw each arm's primary score with its 95 % interval over what it costs."""
+    """Draw each arm's primary score with its 95 % interval against its cost."""
     metric, values, shown = view.primary, list[dict[str, Any]](), list[float]()
     for row in view.rows:
         if row.cost and metric.name in row.scores:
@@ -170,7 +170,7 @@ def _cost(view: Overview, field: Literal["step", "parameters"], title: str) -> d
 def _curve_values(
     view: Overview, records: Sequence[RunRecord], names: Sequence[str], metric: Metric
 ) -> list[dict[str, Any]]:
-    """The points of a chart of curves: for each arm and measure those of `_by_epoch`."""
+    """Return the points of a chart of curves: for each arm and measure those of `_by_epoch`."""
     return [
         {"arm": row.arm, "measure": name.replace("_", " "), **point}
         for row in view.rows
@@ -180,7 +180,7 @@ def _curve_values(
 
 
 def _reported(view: Overview, records: Sequence[RunRecord]) -> list[Metric]:
-    """Return what tasks of the user's own reported after their epochs, under names of their own; metrics first."""
+    """Return the names of the numbers that the user's own tasks reported after their epochs, metrics first."""
     names = {name: None for record in records if not record.recipe for epoch in record.curve for name in epoch}
     theirs = [name for name in names if name not in ("epoch", "observed", "seconds", "learning_rate")]
     known = {f"{part}_{metric.name}" for metric in view.metrics for part in ("validation", "train")}
@@ -194,9 +194,9 @@ def _reported(view: Overview, records: Sequence[RunRecord]) -> list[Metric]:
 
 
 def _curves(view: Overview, values: Sequence[dict[str, Any]], names: Sequence[str], title: str) -> dict[str, Any]:
-    """Draw each arm's mean over seeds by epoch, and a band of one standard deviation to either side.
+    """Draw each arm's mean over seeds by epoch, with a band of one standard deviation on either side.
 
-    The frame fits what follows the first quarter of the epochs, where arms differ by less than they first learn.
+    The axis fits the epochs after the first quarter, because early learning exceeds the differences between arms.
     """
     trained = any(point["measure"].startswith("train") for point in values)
     title += "; training dashed" if trained and len(names) > 1 else ""
@@ -231,9 +231,9 @@ def _curves(view: Overview, values: Sequence[dict[str, Any]], names: Sequence[st
 
 
 def _use(arm: str, uses: Sequence[SiteUse]) -> dict[str, Any]:
-    """Draw by epoch the share of pixels that each site of an arm uses, under a rule where the mean would be.
+    """Draw by epoch the share of pixels that each site of an arm uses, below a rule at the mean's share.
 
-    Points that cannot be seen carry the tooltips: a line has but one.
+    Invisible points carry the tooltips, because a line can have only one.
     """
     values = [{"arm": arm, **asdict(use)} for use in uses]
     values = [
@@ -266,7 +266,7 @@ def _use(arm: str, uses: Sequence[SiteUse]) -> dict[str, Any]:
 
 
 def _by_epoch(curves: Sequence[Sequence[Mapping[str, Any]]], name: str, metric: Metric) -> list[dict[str, float]]:
-    """Mean over runs and one standard deviation to either side, as far as scores go, for each epoch; no NaN counts."""
+    """Return for each epoch the mean over runs and one standard deviation on either side, ignoring NaN."""
     found: dict[int, list[float]] = {}
     for epoch in (epoch for curve in curves for epoch in curve):
         value = epoch.get(name)
@@ -295,7 +295,7 @@ def _difference_axis(metric: Metric) -> str:
 
 
 def _frame(values: Sequence[float], limits: tuple[float, float]) -> list[float]:
-    """Ends of an axis: a little beyond all values, but not beyond what is possible."""
+    """Return the ends of an axis: slightly beyond all values, but within the possible range."""
     finite = [value for value in values if math.isfinite(value)]
     low, high = min(finite), max(finite)
     margin = 0.04 * (high - low) or 0.5
@@ -303,13 +303,13 @@ def _frame(values: Sequence[float], limits: tuple[float, float]) -> list[float]:
 
 
 def _spec(chart: alt.LayerChart, **size: Any) -> dict[str, Any]:
-    """Return the specification, as wide as its place on the page and without altair's own theme."""
+    """Return the specification, as wide as its container and without altair's theme."""
     spec: dict[str, Any] = chart.properties(width="container", **size).to_dict()
     return {key: value for key, value in spec.items() if key not in ("$schema", "config")}
 
 
 def _colour(view: Overview, *, legend: bool = False) -> alt.Color:
-    """Colour by arm, the same in every chart: focus and reference have their own."""
+    """Return a colour by arm that is the same in every chart; focus and reference have their own."""
     arms = [row.arm for row in view.rows]
     others = [arm for arm in arms if arm not in (view.focus, view.reference)]
     shades = {arm: _OTHERS[place % len(_OTHERS)] for place, arm in enumerate(others)}
@@ -320,12 +320,12 @@ def _colour(view: Overview, *, legend: bool = False) -> alt.Color:
 
 
 def _columns(labels: Sequence[str]) -> int:
-    """Return how many columns of a legend fit a phone: 300 pixels, 30 and about 7 a letter for each."""
+    """Return how many columns of a legend fit a phone: 300 pixels, and 30 plus about 7 per letter for each column."""
     return max(1, 300 // (30 + 7 * max(map(len, labels))))
 
 
 def _ramp(count: int) -> list[str]:
-    """Return as many colours as there are sites, evenly from the first depth's to the last's."""
+    """Return one colour per site, evenly spaced from the first depth's to the last's."""
     stops = [[int(colour[place : place + 2], 16) for place in (1, 3, 5)] for colour in _DEPTHS]
     colours = []
     for index in range(count):
@@ -336,12 +336,12 @@ def _ramp(count: int) -> list[str]:
 
 
 def _spread(count: int, most: int) -> list[int]:
-    """Return all places of a list, or of a long one as many as may be, evenly from the first to the last."""
+    """Return all indices of a list, or for a long list at most the given number, evenly spaced."""
     return list(range(count)) if count <= most else [round(step * (count - 1) / (most - 1)) for step in range(most)]
 
 
 def _lines(label: str) -> str:
-    """Break a long label, as arms with options have, into lines."""
+    """Break a long label into lines, as for arms with options."""
     return "\n".join(wrap(label.replace(",", ", "), 26))
 
 
@@ -350,5 +350,5 @@ def _tip(field: str, title: str) -> alt.Tooltip:
 
 
 def _finite(value: float) -> float | None:
-    """Return None, which charts leave out, for what JSON cannot hold."""
+    """Return None, which charts leave out, for numbers that JSON cannot hold."""
     return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""The command line that makes a comparison again."""
+"""The command line that repeats a comparison."""
 
 import shlex
 from collections.abc import Mapping
@@ -13,12 +13,13 @@ __all__ = ["command"]
 
 
 def command(plan: Plan | TaskPlan) -> str:
-    """Return what to type to run a plan again; nothing for one that words cannot say and no file may.
+    """Return the command that repeats a plan; empty if neither options nor a file can express it.
 
-    That is a training function of the user's own, and arms of the user's own by other labels than their names.
+    This is the case for the user's own training function, and for the user's own arms with labels other than their
+    names.
 
-    Where words cannot say it (seeds that are not 0, 1, 2 and so on, arms that stopped, or text with commas among the
-    options), the command reads the plan that the comparison left in its folder.
+    If options cannot express the plan (seeds that are not 0, 1, 2 and so on, arms that stopped, or text with commas
+    among the options), the command reads the plan that the comparison left in its folder.
     """
     if not isinstance(plan, Plan):
         return ""
@@ -41,7 +42,7 @@ def command(plan: Plan | TaskPlan) -> str:
 
 
 def _recipe(name: str, recipe: Recipe) -> str:
-    """Spell a recipe as the named one with changes."""
+    """Return a recipe as the named one with changes."""
     base = create_recipe(name).to_dict()
     return _spelled(name, {key: value for key, value in recipe.to_dict().items() if value != base[key]})
 
@@ -51,7 +52,7 @@ def _spelled(name: str, options: Mapping[str, Any]) -> str:
 
 
 def _says(text: str, name: str, options: Mapping[str, Any]) -> bool:
-    """Whether the command line would understand the text as it is meant."""
+    """Return whether the command line parses the text as intended."""
     try:
         return parse_options(text) == (name, options)
     except ValueError:

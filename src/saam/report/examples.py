@@ -1,4 +1,4 @@
-"""Where the score maps of a finished comparison look: pictures for its report."""
+"""Pictures of the score maps of a finished comparison, for its report."""
 
 from pathlib import Path
 from statistics import fmean
@@ -20,19 +20,19 @@ __all__ = ["comparison_strip", "data_strip"]
 def comparison_strip(out: str | Path, *, images: int = 10) -> ScoreMapStrip | None:
     """Draw test images with the score maps of a comparison's best score-based arm.
 
-    The arm is the one with the highest mean test accuracy among those with a score squeeze, the network that of its
-    first finished seed, and the images are the first of each class: nothing is picked by its looks.
+    The arm is the one with the highest mean test accuracy among those with a score squeeze, the network is from its
+    first finished seed, and the images are the first of each class. Nothing is selected by its appearance.
 
     Args:
-        out: folder of the comparison.
-        images: how many.
+        out: Folder of the comparison.
+        images: Number of images.
 
     Returns:
-        The strip; None where no arm has a score squeeze or none has finished a run.
+        The strip; None if no arm has a score squeeze or none has finished a run.
 
     Raises:
-        FileNotFoundError: the folder holds no comparison or not the network, or the data are gone.
-        ValueError: a file is damaged, or no image is asked for.
+        FileNotFoundError: If the folder holds no comparison or does not hold the network, or the data are gone.
+        ValueError: If a file is damaged, or ``images`` is below 1.
     """
     comparison = load_comparison(out)
     plan, arm = comparison.plan, _best_scored_arm(comparison)
@@ -46,14 +46,13 @@ def data_strip(model: nn.Module, splits: Splits, *, images: int = 10, title: str
     """Draw test images, the first of each class in turn, with the score maps of a network.
 
     Args:
-        model: a network with score squeezes.
-        splits: its data; where they have masks, the title says how much more of the maps' weight falls on the object
-            than mean pooling puts there.
-        images: how many.
-        title: whose maps these are.
+        model: A network with score squeezes.
+        splits: Its data. If they have masks, the title compares the weight on the object with that of mean pooling.
+        images: Number of images.
+        title: The caption: whose maps these are.
 
     Raises:
-        ValueError: the network has no score squeeze, or no image is asked for.
+        ValueError: If the network has no score squeeze, or ``images`` is below 1.
     """
     chosen = _first_of_each_class(splits.test.labels, images)
     source = splits.test.select(chosen)
@@ -81,7 +80,7 @@ def _best_scored_arm(comparison: Comparison) -> str | None:
 
 
 def _first_of_each_class(labels: Tensor, count: int) -> Tensor:
-    """Indices (count,) of images: the first of each class, then the second of each, and so on."""
+    """Return the indices (count,) of images: the first of each class, then the second of each, and so on."""
     if count < 1:
         raise ValueError(f"expected one image or more, got images={count}")
     seen: dict[int, int] = {}
@@ -93,7 +92,7 @@ def _first_of_each_class(labels: Tensor, count: int) -> Tensor:
 
 
 def _on_the_object(model: nn.Module, x: Tensor, masks: Tensor) -> str:
-    """Say how the weight on the object compares with mean pooling's, at the first and the last site."""
+    """Describe the weight on the object relative to mean pooling, at the first and the last site."""
     visible = masks.flatten(1).any(1)
     maps = score_maps(model, x[visible])
     sites = list(maps)

@@ -1,4 +1,4 @@
-"""Differences over seeds and test images alike, from the scores by image that a comparison keeps."""
+"""Differences over both seeds and test images, from the stored scores by image."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,23 +12,23 @@ __all__ = ["over_images"]
 def over_images(out: str | Path, comparison: Comparison) -> Mapping[str, Mapping[str, CrossedInterval]]:
     """Return the interval of each arm's difference to the reference over seeds x images.
 
-    It says what to expect of new seeds *and* new images; the intervals over seeds take the test images as given.
+    It is valid for new seeds *and* new images, while the intervals over seeds treat the test images as fixed.
 
     Args:
         out: Folder of the comparison.
-        comparison: What is in it.
+        comparison: The comparison in it.
 
     Returns:
-        Metric name -> arm -> interval, as far as two seeds or more have scores by image.
+        Metric name -> arm -> interval, for those with scores by image from at least two seeds.
 
     Raises:
-        ValueError: A file of scores is damaged.
+        ValueError: If a file of scores is damaged.
     """
     scores = {}
     for record in comparison.records:
         try:
             scores[record.arm, record.seed] = read_values(out, record.id)
-        except FileNotFoundError:  # kept by newer versions alone
+        except FileNotFoundError:  # only newer versions store them
             continue
     reference = comparison.plan.reference
     found: dict[str, dict[str, CrossedInterval]] = {}

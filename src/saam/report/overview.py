@@ -1,4 +1,4 @@
-"""What both reports show, drawn from the records once: rows of the main table, and the two families of differences."""
+"""The content shared by both reports: rows of the main table, and the two families of differences."""
 
 import math
 from collections import Counter
@@ -22,13 +22,13 @@ class Row:
     """One arm.
 
     Attributes:
-        arm: its label.
-        runs: how many have finished.
-        planned: how many there are to be; an arm that has been told stops early.
-        failed: how many have failed.
-        scores: by name of the metric, where there are any yet.
-        differences: to the reference, likewise.
-        cost: if it is measured.
+        arm: Its label.
+        runs: Number of finished runs.
+        planned: Number of planned runs; an arm that is decided stops early.
+        failed: Number of failed runs.
+        scores: Scores by name of the metric, if there are any yet.
+        differences: Differences to the reference, likewise.
+        cost: The cost, if it is measured.
     """
 
     arm: str
@@ -42,22 +42,22 @@ class Row:
 
 @dataclass(frozen=True)
 class Overview:
-    """The comparison as far as it has got.
+    """The current state of a comparison.
 
     Attributes:
-        metrics: what is compared, the primary one first.
-        rows: one for each arm of the plan, in its order.
-        reference: label of the arm that the table compares with.
-        focus: label of the arm that the report is about.
-        finished: number of runs.
-        planned: number of runs.
-        failures: the runs that ended with an error.
-        to_reference: by name of the metric, the differences of all other arms to the reference; Holm over these.
-        of_focus: by name of the metric, the differences of the focus arm to all others; Holm over these.
-        shares: of each arm whose records tell it, the share of pixels that every site uses with the weights of the last
-            epoch, mean over seeds.
-        notes: what this number of seeds and test images cannot show, and how much the arms use their scores.
-        at_chance: a sentence where no arm learned anything, else empty.
+        metrics: The metrics, the primary one first.
+        rows: One for each arm of the plan, in its order.
+        reference: Label of the arm that the table compares with.
+        focus: Label of the arm that the report is about.
+        finished: Number of finished runs.
+        planned: Number of planned runs.
+        failures: The runs that ended with an error.
+        to_reference: By name of the metric, the differences of all other arms to the reference, with Holm over these.
+        of_focus: By name of the metric, the differences of the focus arm to all others, with Holm over these.
+        shares: For each arm with score use in its records, the share of pixels that every site uses with the weights of
+            the last epoch, mean over seeds.
+        notes: What this number of seeds and test images cannot show, and how much the arms use their scores.
+        at_chance: A sentence if no arm learned anything, else empty.
     """
 
     metrics: tuple[Metric, ...]
@@ -101,7 +101,7 @@ class Overview:
 
     @property
     def detectable(self) -> list[Difference]:
-        """The primary differences of the focus arm whose seeds and spread promise to find what is large enough."""
+        """The primary differences of the focus arm with a useful minimum detectable difference."""
         family, least = self.of_focus[self.primary.name], 0.5 * 10**-self.primary.digits
         return [each for each in family if each.n >= seeds_needed(len(family)) and each.minimum_detectable >= least]
 
@@ -156,13 +156,13 @@ def overview(comparison: Comparison) -> Overview:
 
 
 def verdicts(comparison: Comparison) -> list[str]:
-    """Return one sentence each for the focus arm against every alternative; before them, whether no arm learned."""
+    """Return one sentence for the focus arm against every alternative, preceded by a note if no arm learned."""
     view = overview(comparison)
     return [*filter(None, [view.at_chance]), *view.verdicts]
 
 
 def _summary(comparison: Comparison, reference: str, metric: Metric, order: Mapping[str, int]) -> Summary:
-    """Summarise in the plan's order; as long as the reference has no run, there are scores but no differences."""
+    """Summarise in the plan's order. While the reference has no run, there are scores but no differences."""
     records = sorted(comparison.records, key=lambda record: order[record.arm])
     if not records:
         return Summary(metric, reference, (), (), ())

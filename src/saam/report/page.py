@@ -33,18 +33,19 @@ def html(
     no_strip: str = "",
     images: Mapping[str, Mapping[str, CrossedInterval]] | None = None,
 ) -> str:
-    """Write a comparison, finished or not, as a self-contained page.
+    """Return a comparison, finished or not, as a self-contained page.
 
-    Scripts, styles, charts and pictures are all inside; a content security policy keeps the page from loading anything.
+    Scripts, styles, charts and pictures are embedded, and a content security policy keeps the page from loading
+    anything.
 
     Args:
-        comparison: plan, records and costs so far.
-        strip: test images with score maps over them, for a section of its own.
-        no_strip: where there should be a strip and is none, why; it stands in its place.
-        images: differences over seeds and images, as `saam.report.over_images` gives them.
+        comparison: Plan, records and costs so far.
+        strip: Test images with score maps over them, for their own section.
+        no_strip: Why there is no strip; shown in its place.
+        images: Differences over seeds and images, as returned by `saam.report.over_images`.
 
     Returns:
-        The page's HTML. All that comes from records, plan and strip is escaped.
+        The HTML of the page. All text from records, plan and strip is escaped.
     """
     view, about = overview(comparison), setting(comparison)
     drawn = charts(view, comparison.records)
@@ -64,7 +65,7 @@ def html(
         failed={(each.arm, each.seed): each.error for each in view.failures},
         setting=about,
         runs={(record.arm, record.seed): record for record in comparison.records},
-        specs=[{**chart.spec, "description": chart.title} for chart in drawn],  # Vega labels its drawing with this
+        specs=[{**chart.spec, "description": chart.title} for chart in drawn],  # Vega's label of the drawing
         images=images or {},
         no_strip=no_strip,
         strip=strip,
@@ -75,13 +76,13 @@ def html(
 
 
 def write_report(path: str | Path, comparison: Comparison, **parts: Any) -> None:
-    """Write the page of `html`, with its parts, to a file, whole or not at all."""
+    """Write the page of `html` to a file atomically."""
     write_atomically({Path(path): html(comparison, **parts).encode()})
 
 
 @functools.cache
 def environment() -> Environment:
-    """Return what renders the pages: templates, and the words that they use."""
+    """Return the environment that renders the pages: templates, and the functions that they use."""
     made = Environment(
         loader=PackageLoader("saam.report"),
         autoescape=True,
@@ -98,12 +99,12 @@ def environment() -> Environment:
 
 @functools.cache
 def _bundle() -> Markup:
-    """Vega, Vega-Lite and Vega-Embed as one script, which cannot end the element that it stands in."""
+    """Return Vega, Vega-Lite and Vega-Embed as one script without a closing script tag."""
     return Markup(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", r"<\/script"))
 
 
 def _environments(records: tuple[RunRecord, ...]) -> dict[str, str]:
-    """Where the runs ran: for each entry of their environments all values that occur."""
+    """Return for each entry of the runs' environments all values that occur."""
     found: dict[str, list[str]] = {}
     for record in records:
         for name, value in record.environment.items():

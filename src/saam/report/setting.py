@@ -1,4 +1,4 @@
-"""What a report says of its plan, whether that trains a classifier by a recipe or calls a task of the user's."""
+"""Describe the plan in a report, for both classifiers trained by a recipe and the user's own tasks."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
@@ -11,16 +11,16 @@ __all__ = ["Setting", "setting"]
 
 @dataclass(frozen=True)
 class Setting:
-    """The circumstances of a comparison; what a plan does not have is None.
+    """The setting of a comparison. Entries that a plan does not have are None.
 
     Attributes:
         title: "resnet8 on photo-digits", or the title of the plan.
-        model: name of the backbone.
-        data: how results on the data are labelled, as soon as a run has said so.
-        where: placement of the attention.
-        start: how the attention starts.
-        recipe: the settings of the training by name.
-        task: ``package.module:function`` of a training of the user's own.
+        model: Name of the backbone.
+        data: Label of the data, once a run has recorded it.
+        where: Placement of the attention.
+        start: How the attention starts.
+        recipe: The settings of the training by name.
+        task: ``package.module:function`` of the user's own training.
     """
 
     title: str
@@ -33,12 +33,12 @@ class Setting:
 
     @property
     def epochs(self) -> int | None:
-        """Of the training."""
+        """Number of epochs of the training."""
         return self.recipe.get("epochs") if self.recipe else None
 
 
 def setting(comparison: Comparison) -> Setting:
-    """Return the circumstances of a comparison."""
+    """Return the setting of a comparison."""
     plan = comparison.plan
     known = {name: getattr(plan, name, None) or None for name in ("model", "data", "where", "start")}
     known["data"] = (getattr(comparison.records[0], "data", None) if comparison.records else None) or known["data"]

@@ -1,4 +1,4 @@
-"""A study's comparisons beside each other: a table for the terminal, and one page that leads to theirs."""
+"""All comparisons of a study: a table for the terminal, and one page with links to their reports."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ class StudyView:
     """All comparisons of a study.
 
     Attributes:
-        metric: the primary one.
-        cells: the overview of each comparison by name.
-        titles: what each compares.
-        arms: labels, best average rank first as far as ranks are known.
-        focus: label of the arm that the report is about.
-        summary: over all comparisons that have runs of every arm; None where there is none.
-        failures: one sentence for each comparison with failed runs.
+        metric: The primary metric.
+        cells: The overview of each comparison by name.
+        titles: The title of each comparison.
+        arms: Labels, best average rank first as far as ranks are known.
+        focus: Label of the arm that the report is about.
+        summary: Summary over all comparisons with runs of every arm; None if there is none.
+        failures: One sentence for each comparison with failed runs.
     """
 
     metric: Metric
@@ -45,7 +45,7 @@ class StudyView:
 
     @property
     def finding(self) -> str:
-        """What the comparisons say together, in one sentence."""
+        """The joint result of the comparisons, in one sentence."""
         summary = self.summary
         if summary is None or not summary.arms:
             return "No comparison has a run of every arm yet"
@@ -61,7 +61,7 @@ def study_view(results: Mapping[str, Comparison]) -> StudyView:
     """Summarise the comparisons of a study, finished or not.
 
     Args:
-        results: by name, one or more.
+        results: One or more comparisons by name.
     """
     first = next(iter(results.values())).plan
     metric = first.metrics[0]
@@ -103,7 +103,7 @@ def study_table(results: Mapping[str, Comparison]) -> Table:
 
 
 def study_html(study: Study, results: Mapping[str, Comparison]) -> str:
-    """Write a study, finished or not, as a page that needs no other file but leads to the report of each comparison."""
+    """Return a study, finished or not, as a page that only links to the report of each comparison."""
     view = study_view(results)
     return (
         environment()
@@ -113,7 +113,7 @@ def study_html(study: Study, results: Mapping[str, Comparison]) -> str:
 
 
 def write_study_report(path: str | Path, study: Study, results: Mapping[str, Comparison]) -> None:
-    """Write the page of `study_html` to a file, whole or not at all."""
+    """Write the page of `study_html` to a file atomically."""
     write_atomically({Path(path): study_html(study, results).encode()})
 
 

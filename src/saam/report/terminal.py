@@ -1,4 +1,4 @@
-"""The comparison as a table for the terminal; on a narrow screen it leaves columns out and breaks no number."""
+"""The comparison as a table for the terminal. On a narrow screen it drops columns instead of breaking numbers."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _STYLES = {"better": "bold green", "worse": "bold red", "equivalent": "bold cyan
 
 @dataclass(frozen=True)
 class _Layout:
-    """Which columns a table has, beside arm, runs, primary metric and verdict."""
+    """The optional columns of a table, in addition to arm, runs, primary metric and verdict."""
 
     costs: bool
     others: tuple[Metric, ...]
@@ -32,7 +32,7 @@ class _Layout:
 
 @dataclass(frozen=True)
 class ComparisonTable:
-    """What rich prints: the widest table that fits the screen."""
+    """A rich renderable: the widest table that fits the screen."""
 
     comparison: Comparison
 
@@ -49,21 +49,21 @@ class ComparisonTable:
 def table(comparison: Comparison) -> ComparisonTable:
     """Tabulate the arms with their scores, the difference to the reference, cost and verdict.
 
-    Works while the comparison is under way: cells fill as runs finish, what is missing shows as an ellipsis.
+    It also works while the comparison is running: cells are filled as runs finish, and missing values are an ellipsis.
 
     Args:
-        comparison: plan, records and costs so far.
+        comparison: Plan, records and costs so far.
 
     Returns:
-        A table whose cells hold two lines: the value, and under it its 95 % interval or difference to the reference;
-        under a verdict its confidence sequence, or how many more seeds it takes. On a narrow screen the table leaves
-        out the costs, then other metrics than the primary one, then p. Notes stand below.
+        A table whose cells have two lines: the value, and below it its 95 % interval or difference to the reference;
+        below a verdict its confidence sequence, or how many more seeds are needed. On a narrow screen the table first
+        drops the costs, then all metrics except the primary one, then p. Notes are below the table.
     """
     return ComparisonTable(comparison)
 
 
 def _layouts(others: Sequence[Metric], *, costs: bool) -> Iterator[_Layout]:
-    """Go from the widest layout to the narrowest; the costs of a task of the user's own are never measured."""
+    """Yield layouts from the widest to the narrowest. The costs of the user's own task are never measured."""
     if costs:
         yield _Layout(costs=True, others=tuple(others), p=True)
     for kept in range(len(others), -1, -1):
@@ -144,7 +144,7 @@ def _verdict(difference: Difference | None) -> Text:
 
 
 def _lines(arm: str) -> str:
-    """Break a long arm between its options, never inside one."""
+    """Break a long arm between its options, but not inside one."""
     lines = wrap(arm.replace(",", ", "), 14, break_long_words=False, break_on_hyphens=False)
     return "\n".join(lines).replace(", ", ",")
 

@@ -1,4 +1,4 @@
-"""How much the arms use their scores, as far as their records tell; old ones may not."""
+"""How much the arms use their scores. Old records may not have this."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,11 +22,10 @@ class SiteUse:
 
 
 def use_by_epoch(records: Sequence[RunRecord]) -> list[SiteUse]:
-    """Average over the runs of one arm how much every site's scores are used, for each epoch.
+    """Average over the runs of one arm how much the scores of every site are used, for each epoch.
 
     Returns:
-        One entry for each site and epoch of which a share is known: the sites in the order of the network, for each
-        the epochs in turn.
+        One entry for each site and epoch with a known share, by site in the order of the network, then by epoch.
     """
     found: dict[str, dict[int, list[Mapping[str, Any]]]] = {}
     for epoch in (epoch for record in records for epoch in record.curve):
@@ -42,7 +41,7 @@ def use_by_epoch(records: Sequence[RunRecord]) -> list[SiteUse]:
 def delivered_shares(records: Sequence[RunRecord]) -> dict[str, float]:
     """Average over the runs of one arm the share of pixels that each site uses with the weights of the last epoch.
 
-    These are the weights that were tested and kept; how the share got there does not count.
+    These are the weights that were tested and saved, so earlier epochs do not matter.
     """
     found: dict[str, list[float]] = {}
     for record in records:
@@ -52,7 +51,7 @@ def delivered_shares(records: Sequence[RunRecord]) -> dict[str, float]:
 
 
 def sites_of(epoch: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return what an epoch's record says of each site, as far as it knows the share."""
+    """Return the use of each site in an epoch's record, for the sites with a known share."""
     sites = _mapping(_mapping(epoch.get("observed")).get("score_use"))
     return {site: use for site, use in sites.items() if _known([_mapping(use)], "share")}
 

@@ -1,6 +1,6 @@
-"""Numbers and findings in words, the same on the terminal and on the page.
+"""Numbers and findings in words, the same for the terminal and the page.
 
-What is not known yet (None) shows as an ellipsis; what a run computed but is no number (a diverged loss) as NaN.
+Unknown values (None) are shown as an ellipsis; values that are not a number (a diverged loss) as NaN.
 """
 
 import math
@@ -38,8 +38,8 @@ __all__ = [
 
 MISSING = "…"
 _MINUS, _TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
-_UNLEARNED = 0.95  # share of the pixels; weights that stay above it at every site pool as the mean does
-_MOST_FAILURES = 3  # that are told apart
+_UNLEARNED = 0.95  # share of pixels; if every site stays above it, the pooling is nearly the mean
+_MOST_FAILURES = 3  # number of failures listed individually
 _SPOKEN = {
     PLAIN: "no attention",
     "wider": "a wider network",
@@ -57,11 +57,11 @@ class Failure(Protocol):
 
     @property
     def seed(self) -> int:
-        """Of the run."""
+        """Seed of the run."""
 
     @property
     def error(self) -> str:
-        """What went wrong."""
+        """Type and message of the error."""
 
 
 class Ends(Protocol):
@@ -87,13 +87,13 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def signed(value: float | None, digits: int = 2) -> str:
-    """Return a number with its sign, also where it is positive."""
+    """Return a number with its sign, including plus."""
     text = number(value, digits)
     return f"+{text}" if value is not None and float(f"{value:.{digits}f}") > 0 else text
 
 
 def interval(ends: Ends, digits: int = 2) -> str:
-    """Return "-0.05 to 0.68", or "too few seeds" where these give no interval, or nothing for a diverged loss."""
+    """Return "-0.05 to 0.68", "too few seeds" if there is no interval, or an empty string for a diverged loss."""
     if math.isfinite(ends.low) and math.isfinite(ends.high):
         return f"{number(ends.low, digits)} to {number(ends.high, digits)}"
     return "" if math.isnan(getattr(ends, "mean", 0.0)) else "too few seeds"
@@ -107,7 +107,7 @@ def p_value(p: float) -> str:
 
 
 def ratio(value: float | None, digits: int = 2, spread: float | None = None) -> str:
-    """Return a factor with its sign, 1.12 and a cross, and its spread where that is known: "± .02"."""
+    """Return a factor with its sign, 1.12 and a cross, and its spread if known: "± .02"."""
     if value is None:
         return MISSING
     text = number(value, digits) + _TIMES
@@ -143,7 +143,7 @@ def listed(names: Sequence[str], last: str = "and") -> str:
 
 
 def named(arm: str) -> str:
-    """Return an arm as it reads in a sentence: "none" is "no attention", "wider" is "a wider network"."""
+    """Return the name of an arm in a sentence: "none" is "no attention", "wider" is "a wider network"."""
     name, _, options = arm.partition(",")
     spoken = _SPOKEN.get(name, name)
     if spoken == name or not options:
@@ -152,7 +152,7 @@ def named(arm: str) -> str:
 
 
 def forecast(difference: Difference) -> str:
-    """Return how many more seeds a verdict takes: "about 12 more seeds", or nothing where there is one already."""
+    """Return how many more seeds a verdict needs: "about 12 more seeds", or an empty string if there is a verdict."""
     if difference.verdict != "cannot tell yet":
         return ""
     if math.isnan(difference.mean):
@@ -171,11 +171,11 @@ def probability(value: float) -> str:
 
 
 def verdict_sentence(difference: Difference, others: Sequence[Difference] = ()) -> str:
-    """Return one sentence: the verdict, the size of the difference, how sure it is, and what other metrics say.
+    """Return one sentence: the verdict, the size of the difference, its certainty, and the verdicts of other metrics.
 
     Args:
-        difference: by the primary metric.
-        others: the same pair by the other metrics; those that are told and say otherwise are mentioned.
+        difference: The difference in the primary metric.
+        others: The same pair in the other metrics; those with another verdict are mentioned.
     """
     metric = difference.metric
     pair = f"{named(difference.arm)} vs {named(difference.reference)}"
@@ -204,12 +204,12 @@ def verdict_sentence(difference: Difference, others: Sequence[Difference] = ()) 
 
 
 def finding(focus: str, differences: Sequence[Difference], others: Sequence[str]) -> str:
-    """Return the answer in one sentence: what the focus arm is better or worse than, and cannot be told from.
+    """Return the result in one sentence: where the focus arm is better or worse, and where this is undecided.
 
     Args:
-        focus: label of the arm that the question is about.
-        differences: focus minus alternative.
-        others: labels of all alternatives, with runs or without.
+        focus: Label of the arm that the question is about.
+        differences: Focus minus alternative.
+        others: Labels of all alternatives, with or without runs.
     """
     groups: dict[str, list[Difference]] = {}
     for difference in differences:
@@ -231,7 +231,7 @@ def finding(focus: str, differences: Sequence[Difference], others: Sequence[str]
 
 
 def failed_runs(failures: Sequence[Failure], planned: int) -> str:
-    """Say which runs failed and why: "1 of 28 runs failed: se, seed 3: out of memory"; nothing where none did."""
+    """Say which runs failed and why: "1 of 28 runs failed: se, seed 3: out of memory"; empty if none failed."""
     if not failures:
         return ""
     told = [f"{each.arm}, seed {each.seed}: {_first_line(each.error)}" for each in failures[:_MOST_FAILURES]]
@@ -241,7 +241,7 @@ def failed_runs(failures: Sequence[Failure], planned: int) -> str:
 
 
 def at_chance(accuracy: float, classes: int, images: int) -> str:
-    """Say that the best arm's accuracy (%) is that of guessing, give or take two standard errors; else nothing."""
+    """Say that the best arm's accuracy (%) is at chance, within two standard errors; otherwise empty."""
     chance = 100 / classes
     if accuracy <= chance + 2 * math.sqrt(chance * (100 - chance) / images):
         best, guess = (f"{number(value)}\N{NO-BREAK SPACE}%" for value in (accuracy, chance))
@@ -250,13 +250,13 @@ def at_chance(accuracy: float, classes: int, images: int) -> str:
 
 
 def few_images(n: int) -> str:
-    """Warn of so few test images that one of them weighs more than a point; else nothing."""
+    """Warn if there are so few test images that each one counts more than a point; otherwise empty."""
     images = "1 test image" if n == 1 else f"{n} test images"
     return f"{images}: each weighs {number(100 / n, 1)} points of accuracy; take 100 or more." if n < 100 else ""
 
 
 def share_range(shares: Collection[float]) -> str:
-    """Return the lowest and the highest share of pixels, as ".21 to .93", or the one that there is."""
+    """Return the lowest and the highest share of pixels, as ".21 to .93", or a single share."""
     ends = dict.fromkeys(number(share).removeprefix("0") for share in (min(shares), max(shares)))
     return " to ".join(ends)
 
@@ -265,9 +265,9 @@ def score_note(arm: str, shares: Collection[float]) -> str:
     """Say how much an arm uses its scores, or that its pooling is unlearned.
 
     Args:
-        arm: its label.
-        shares: of the pixels that each site uses (`saam.explain.ScoreUse`), with the weights of the last epoch, mean
-            over seeds; the pooling is unlearned where all of them are above .95.
+        arm: Its label.
+        shares: Share of pixels that each site uses (`saam.explain.ScoreUse`) with the weights of the last epoch, mean
+            over seeds. The pooling is unlearned if all of them are above .95.
     """
     if min(shares) > _UNLEARNED:
         mean = "an se" if arm.partition(",")[0].partition(":")[0] in ("saam", "se") else "mean pooling"
@@ -296,7 +296,7 @@ def _amount(text: str, metric: Metric) -> str:
 
 
 def _begin(text: str) -> str:
-    """Begin a sentence with a capital, unless its first word is the name of an arm."""
+    """Capitalise the first letter of a sentence, unless its first word is the name of an arm."""
     ours = f"{text} ".startswith(tuple(f"{words} " for words in (*_WORDS, *_SPOKEN.values())))
     return text[0].upper() + text[1:] if ours else text
 

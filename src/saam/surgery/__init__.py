@@ -1,4 +1,4 @@
-"""Surgery on networks: find where attention can go, put it there, give what is there a learned squeeze, undo it all."""
+"""Surgery on networks: find sites for attention, attach it, upgrade existing attention, and undo both."""
 
 from saam.surgery.attach import attach
 from saam.surgery.detach import detach, new_parameters

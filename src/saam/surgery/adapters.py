@@ -1,6 +1,6 @@
-"""Attention that networks come with: how each module squeezes, excites and gates, and the same with another squeeze.
+"""Adapters for the attention modules of other libraries: their squeeze, excitation and gate.
 
-An adapter lets another squeeze do the work while every weight of the module stays in use and in its place.
+An adapter replaces the squeeze of a module and keeps all of its weights in use, under the same keys.
 """
 
 from collections.abc import Callable
@@ -28,9 +28,9 @@ class Adapter:
     except for one of this library."""
     gate: nn.Module
     statistic: Statistic = "mean"
-    """What it squeezes by; "mean/max" is the average of the two, "other" is left alone."""
+    """Kind of its squeeze; "mean/max" is the average of the two, "other" is not upgraded."""
     channels: int | None = None
-    """C, where the module shows it."""
+    """C, if the module exposes it."""
 
 
 def adapter(module: nn.Module) -> Adapter | None:
@@ -42,14 +42,14 @@ def adapter(module: nn.Module) -> Adapter | None:
 
 
 class Upgraded(Surgical, ChannelAttention):
-    """An attention module with another squeeze in the place of its mean; all of its weights are in use as before.
+    """An attention module with another squeeze instead of its mean. All of its weights stay in use.
 
     The state dict keeps the keys of the module and adds those of the squeeze (``se.squeeze...``).
 
     Args:
-        module: an attention module that :func:`adapter` knows.
-        squeeze: takes the place of the mean, (B, C, H, W) -> (B, C); a maximum beside the mean stays.
-        request: how the upgrade was asked for, see :func:`saam.upgrade`.
+        module: An attention module that :func:`adapter` supports.
+        squeeze: Replaces the mean, (B, C, H, W) -> (B, C); a maximum beside the mean stays.
+        request: The arguments of the upgrade, see :func:`saam.upgrade`.
     """
 
     def __init__(self, module: nn.Module, squeeze: nn.Module, request: dict[str, Any]) -> None:
@@ -71,13 +71,13 @@ class Upgraded(Surgical, ChannelAttention):
 
 
 class UpgradedPool(Surgical):
-    """Another squeeze where a network's global pooling stood.
+    """A squeeze that replaces the global pooling of a network.
 
     Args:
-        module: the pooling.
+        module: The pooling.
         squeeze: (B, C, H, W) -> (B, C).
-        keepdim: give (B, C, 1, 1), as the pooling did, instead of (B, C).
-        request: how the upgrade was asked for, see :func:`saam.upgrade`.
+        keepdim: Whether to return (B, C, 1, 1), as the pooling did, instead of (B, C).
+        request: The arguments of the upgrade, see :func:`saam.upgrade`.
     """
 
     def __init__(self, module: nn.Module, squeeze: nn.Module, *, keepdim: bool, request: dict[str, Any]) -> None:
@@ -94,11 +94,11 @@ class UpgradedPool(Surgical):
 
 
 class BesideMax(nn.Module):
-    """A squeeze beside the maximum, which stays what it was in CBAM.
+    """A squeeze together with the maximum, which CBAM keeps.
 
     Args:
         pool: (B, C, H, W) -> (B, C).
-        stack: give both, (B, 2, C), or their average, (B, C).
+        stack: Whether to return both, (B, 2, C), or their average, (B, C).
     """
 
     def __init__(self, pool: nn.Module, *, stack: bool) -> None:
@@ -123,7 +123,7 @@ def _own(module: ChannelAttention) -> Adapter:
 
 
 class _Excitation(nn.Module):
-    """The excitation of a module that does more than excite."""
+    """The excitation part of a module that also does other things."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class _Excitation(nn.Module):
 
 
 class _Chain(_Excitation):
-    """Runs children of the module one after the other on a map of one pixel."""
+    """Apply children of the module in sequence to a map of one pixel."""
 
     def __init__(self, module: nn.Module, *names: str) -> None:
         super().__init__(module)
@@ -146,7 +146,7 @@ class _Chain(_Excitation):
 
 
 class _SharedChain(_Chain):
-    """Runs them on each statistic, and adds up the results."""
+    """Apply them to each statistic and sum the results."""
 
     def forward(self, statistics: Tensor) -> Tensor:
         return super().forward(statistics[:, 0]) + super().forward(statistics[:, 1])

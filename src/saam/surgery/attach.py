@@ -1,4 +1,4 @@
-"""Attention into a network."""
+"""Attach attention to a network."""
 
 import inspect
 from collections import Counter
@@ -21,7 +21,7 @@ from saam.surgery.surgical import Attended, original
 __all__ = ["Attention", "Start", "attach"]
 
 Attention = str | Callable[..., nn.Module]
-"""A registered name, with options as in ``"saam,heads=4"`` or without, or a function of the channels."""
+"""A registered name, optionally with options as in ``"saam,heads=4"``, or a function of the channels."""
 
 Start = Literal["identity", "default"]
 
@@ -35,34 +35,36 @@ def attach(
     example: Any = None,
     **options: Any,
 ) -> SurgeryReport:
-    """Put attention into a network, in place.
+    """Attach attention to a network, in place.
 
-    The keys of its state dict stay as they were, so weights saved before load after. All sites are changed, or on an
-    error none. Asking for the same again changes nothing. An optimizer that exists already learns of the new parameters
-    by ``optimizer.add_param_group({"params": list(saam.new_parameters(model).values())})``.
+    The existing keys of the state dict do not change, so weights that were saved before still load. If an error occurs,
+    no site is changed. Repeating the same call changes nothing. To add the new parameters to an existing optimizer,
+    call ``optimizer.add_param_group({"params": list(saam.new_parameters(model).values())})``.
 
     Args:
-        model: any network on images.
-        attention: a registered name, see :func:`saam.list_attentions`, which options may follow as in
+        model: Any network on images.
+        attention: A registered name, see :func:`saam.list_attentions`, optionally followed by options as in
             ``"eca,squeeze=score"``, or any function of the channels that returns a module (B, C, H, W) -> (B, C, H, W).
-        where: a kind of site, a pattern of module names or several, sites, or a predicate, see :func:`saam.sites`.
-            Attention that a block has already, such as SE, stays, and the new one comes after it;
+        where: A kind of site, one or several patterns of module names, sites, or a predicate, see :func:`saam.sites`.
+            If a block already has attention, such as SE, it is kept and the new attention comes after it;
             :func:`saam.upgrade` gives it a learned squeeze instead.
-        start: "identity" leaves what the network computes as it was, bit for bit as long as its activations are
-            finite; "default" starts the attention as its paper does, for training from scratch, as
-            :func:`saam.create_model` does by itself where nothing is pretrained.
-        example: input of the network. With one, the report says what changed in the outputs and what the attention
-            costs in multiply-accumulates; attention that is built for a size of map needs one of the size trained on.
-        options: of the attention, such as ``heads=4``. A function that takes ``stage`` or ``size`` is given the number
-            of the stage, from 1, and the size (H, W) of the map, unless they are among the options.
+        start: "identity" does not change the output of the network, bit for bit as long as its activations are finite.
+            "default" starts the attention as its paper does, for training from scratch; :func:`saam.create_model` uses
+            it unless the weights are pretrained.
+        example: Input of the network. If given, the report shows the change of the outputs and the cost of the
+            attention in multiply-accumulates. Attention that is built for one map size needs an example of the training
+            size.
+        options: Options of the attention, such as ``heads=4``. A function with an argument ``stage`` or ``size``
+            receives the number of the stage, from 1, and the size (H, W) of the map, unless they are given here.
 
     Returns:
-        What went where.
+        A report of the changed sites.
 
     Raises:
-        TypeError: a network that surgery cannot be done on, attention that is neither name nor function, or an option
-            that it does not have.
-        ValueError: no site, an unknown attention, an option given twice, or a site that has another attention already.
+        TypeError: If surgery does not support the network, the attention is neither a name nor a function, or it has no
+            such option.
+        ValueError: If there is no site, the attention is unknown, an option is given twice, or a site already has
+            another attention.
 
     Example:
         >>> from saam.models import create_model
@@ -105,7 +107,7 @@ def attach(
 
 
 def _notes(model: nn.Module) -> tuple[str, ...]:
-    """Return what to say of the attention that a network has without surgery."""
+    """Return notes on the attention that a network has without surgery."""
     own: list[tuple[str, str]] = []
     for module in visible_modules(model).values():
         while isinstance(module, Attended):
@@ -115,11 +117,9 @@ def _notes(model: nn.Module) -> tuple[str, ...]:
     if not own:
         return ()
     names = ", ".join(f"{count} {name}" for name, count in Counter(name for name, _ in own).items())
-    note = (
-        f"the network has attention of its own ({names}): it stays, and new attention in the same block comes after it"
-    )
+    note = f"the network already has attention ({names}): it stays, and new attention in the same block comes after it"
     if any(statistic.startswith("mean") for _, statistic in own):
-        note += "; saam.upgrade(model) gives what it has a learned squeeze"
+        note += "; saam.upgrade(model) gives it a learned squeeze"
     return (note,)
 
 
@@ -134,7 +134,7 @@ def _chosen(model: nn.Module, where: Where, example: Any) -> tuple[Site, ...]:
     kinds = " or ".join(f"where={kind!r} ({names[0]}{', ...' if names[1:] else ''})" for kind, names in others.items())
     if _has_tokens(model):
         hint = "it looks like a transformer, whose tokens have no map (B, C, H, W): channel attention has no site there"
-        hint += f"; outside of them there is {kinds}" if kinds else ""
+        hint += f"; other parts of it have sites: {kinds}" if kinds else ""
     elif kinds:
         hint = f"it has sites of another kind: {kinds}"
     else:
@@ -143,13 +143,13 @@ def _chosen(model: nn.Module, where: Where, example: Any) -> tuple[Site, ...]:
 
 
 def _has_tokens(model: nn.Module) -> bool:
-    """Whether a network attends to tokens, going by the names of its classes."""
+    """Return whether a network attends to tokens, judged by the names of its classes."""
     with undone(model):
         return any("attention" in type(module).__name__.lower() and not adapter(module) for module in model.modules())
 
 
 def _wanted(attention: Attention, options: dict[str, Any]) -> Callable[[Site], dict[str, Any]]:
-    """Return what an attention wants to know of its site."""
+    """Return the options that an attention needs from its site."""
     if isinstance(attention, str):
         names: set[str] = set(attention_record(attention).needs)
     else:
@@ -160,7 +160,7 @@ def _wanted(attention: Attention, options: dict[str, Any]) -> Callable[[Site], d
         for name, value in told.items():
             if value is None:
                 raise ValueError(
-                    f"{attention!r} depends on the {name} of the map at each site, and that is not known of "
+                    f"{attention!r} depends on the {name} of the map at each site, which is unknown for "
                     f"{site.name!r}: pass example=, an input of the size that the network is trained on"
                 )
         return told
@@ -171,7 +171,7 @@ def _wanted(attention: Attention, options: dict[str, Any]) -> Callable[[Site], d
 def _parameters(attention: Callable[..., nn.Module]) -> list[str]:
     try:
         return list(inspect.signature(attention).parameters)
-    except ValueError:  # a builtin has no signature
+    except ValueError:  # builtins have no signature
         return []
 
 
@@ -185,7 +185,7 @@ def _build(attention: Attention, site: Site, start: Start, options: dict[str, An
 
 
 def _check(built: Any, site: Site) -> None:
-    """Raise unless what a user's function built is a module that maps (B, C, H, W) to the same."""
+    """Raise an error unless a user's function built a module that keeps the shape (B, C, H, W)."""
     if not isinstance(built, nn.Module):
         raise TypeError(f"attention must give a torch.nn.Module for {site.channels} channels, got {built!r}")
     like = next(built.parameters(), torch.empty(0))
@@ -200,7 +200,7 @@ def _check(built: Any, site: Site) -> None:
 
 
 def _place(module: nn.Module, model: nn.Module) -> tuple[torch.device | None, torch.dtype | None]:
-    """Return device and dtype of a site."""
+    """Return the device and dtype of a site."""
     for source in (module, model):
         for parameter in source.parameters():
             if parameter.is_floating_point():

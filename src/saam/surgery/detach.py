@@ -1,4 +1,4 @@
-"""Attention out of a network again, and which of its parameters surgery brought."""
+"""Remove attention from a network, and list the parameters that surgery added."""
 
 from torch import nn
 
@@ -10,12 +10,12 @@ __all__ = ["detach", "new_parameters"]
 
 
 def detach(model: nn.Module) -> SurgeryReport:
-    """Undo attach and upgrade, in place: the network has its own modules again, and its own keys.
+    """Undo attach and upgrade, in place, and restore the network's own modules and keys.
 
-    The weights stay what they are now, those that were trained in the meantime included; only what surgery added goes.
+    The weights keep their current values, including those trained since; only what surgery added is removed.
 
     Raises:
-        TypeError: a network that surgery cannot be done on, or one that is itself the work of surgery.
+        TypeError: If surgery does not support the network, or the network is itself the result of surgery.
 
     Example:
         >>> from saam.models import create_model
@@ -49,10 +49,10 @@ def detach(model: nn.Module) -> SurgeryReport:
 
 
 def new_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the parameters that surgery brought, by their names in the network.
+    """Return the parameters that surgery added, by their names in the network.
 
-    They start untrained in a network that may be trained: give them a learning rate of their own, or add them to an
-    optimizer that exists with ``optimizer.add_param_group``.
+    They are untrained, while the network may be trained. Give them a separate learning rate, or add them to an existing
+    optimizer with ``optimizer.add_param_group``.
 
     Example:
         >>> from saam.models import create_model
@@ -66,7 +66,7 @@ def new_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def _hand_over_hooks(module: nn.Module, stood: nn.Module) -> None:
-    """Give what stood at a place the hooks before its forward, which pruning computes its weights in."""
+    """Move the forward pre-hooks to the original module; pruning computes its weights in them."""
     while isinstance(module, Surgical):
         stood._forward_pre_hooks.update(module._forward_pre_hooks)
         stood._forward_pre_hooks_with_kwargs.update(module._forward_pre_hooks_with_kwargs)

@@ -1,4 +1,4 @@
-"""Finding the sites of each kind in the graph of a network."""
+"""Find the sites of each kind in the graph of a network."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -13,21 +13,21 @@ from saam.surgery.site import Kind, Site
 
 __all__ = ["KINDS", "find", "head_pool", "module_sites"]
 
-_SMOOTH = {"hardswish", "elu", "gelu", "silu", "mish"}  # none of them ends a classifier, as a ReLU ends SqueezeNet's
+_SMOOTH = {"hardswish", "elu", "gelu", "silu", "mish"}  # none of these ends a classifier; a ReLU can, as in SqueezeNet
 _ACTIVATIONS = {"relu", "hardtanh", "leaky_relu", "prelu", *_SMOOTH}
 _POOLINGS = {"mean", "adaptive_avg_pool2d", "avg_pool2d", "amax", "adaptive_max_pool2d"}
 
 
 def find(model: nn.Module, graph: Graph, kind: str) -> list[Site]:
-    """Return the sites of one of the ``KINDS``, in the order in which they run."""
+    """Return the sites of one of the ``KINDS``, in execution order."""
     return _FINDERS[kind](model, graph)
 
 
 def module_sites(graph: Graph, names: Iterable[str]) -> list[Site]:
-    """Return the sites after modules of these names.
+    """Return the sites after the modules with these names.
 
     Raises:
-        ValueError: one of them does not give a feature map.
+        ValueError: If one of them does not give a feature map.
     """
     values = _values_by_module(graph)
     for name in names:
@@ -35,7 +35,7 @@ def module_sites(graph: Graph, names: Iterable[str]) -> list[Site]:
             if name in values:
                 what = f"its output has the shape {values[name].shape}"
             else:
-                what = "it gives no tensor of its own" if graph.calls[name] else "it never runs as a module"
+                what = "it gives no new tensor" if graph.calls[name] else "it never runs as a module"
             raise ValueError(
                 f"cannot tell the channels at {name!r}: expected a module that gives a feature map (B, C, H, W), but "
                 f"{what}; choose a module inside or around it"
@@ -44,7 +44,7 @@ def module_sites(graph: Graph, names: Iterable[str]) -> list[Site]:
 
 
 def head_pool(graph: Graph) -> tuple[Value, Value] | None:
-    """Return the last map of features that is pooled to one pixel before the output, and what it is pooled to."""
+    """Return the last feature map that is pooled to one pixel before the output, and the result of the pooling."""
     if not graph.outputs:
         return None
     logits = _logits(graph)
@@ -98,12 +98,12 @@ def _head(model: nn.Module, graph: Graph) -> list[Site]:
 
 
 def _stage_ends(graph: Graph, blocks: list[Value]) -> list[Value]:
-    """Return the last map of each resolution on the way to the deepest one, that of the outermost module.
+    """Return the last map of each resolution on the path to the deepest one, in the outermost module.
 
     Args:
-        graph: of the network.
-        blocks: what its blocks give; a resolution without one, such as a stem's, is no stage. A network without blocks
-            has a stage wherever there are two convolutions or more.
+        graph: Graph of the network.
+        blocks: Outputs of its blocks. A resolution without a block, such as that of a stem, is not a stage. In a
+            network without blocks, a stage has at least two convolutions.
     """
     deepest = _deepest(graph)
     if deepest is None:
@@ -119,16 +119,16 @@ def _stage_ends(graph: Graph, blocks: list[Value]) -> list[Value]:
 
 
 def _depth(value: Value) -> float:
-    """Return how deep in the network's tree the outermost module is that gives a value."""
+    """Return the depth in the module tree of the outermost module that returns a value."""
     names = [name for name in value.made_by or value.passed_by if name]
     return names[-1].count(".") if names else math.inf
 
 
 def _logits(graph: Graph) -> int:
-    """Return the set of values that the head of a classifier or of a segmentation gives, as bits.
+    """Return the set of values computed by the head of a classifier or of a segmentation network, as bits.
 
-    They begin with a map of a convolution after which come no weights, no norm, no gate, no smooth activation and no
-    end of a residual branch. But a network that returns the activations of a map returns features.
+    They begin with the output of a convolution that no weights, norm, gate, smooth activation or end of a residual
+    branch follow. However, a network that returns the activations of a map returns features.
     """
     features = graph.weighted | graph.which(_SMOOTH) | sum(1 << join.result.index for join in residual_joins(graph))
     for value in graph.values:
@@ -140,7 +140,7 @@ def _logits(graph: Graph) -> int:
     for value in _convolutions(graph):
         itself = 1 << value.index
         if not value.ancestors & graph.weighted & ~itself:
-            continue  # it makes features out of the image
+            continue  # it computes features from the image
         following = graph.descendants[value.index] & ~itself
         returned = following & activated and any(output.descends(value) for output in maps)
         if not following & features and not returned:
@@ -149,7 +149,7 @@ def _logits(graph: Graph) -> int:
 
 
 def _deepest(graph: Graph) -> Value | None:
-    """Return the last map of the lowest resolution that nothing enlarged went into, logits left out."""
+    """Return the last map of the lowest resolution that does not depend on an enlarged map, excluding logits."""
     logits = _logits(graph)
     maps = [
         value
@@ -166,7 +166,7 @@ def _trunk(graph: Graph, end: Value) -> list[Value]:
 
 
 def _cuts(graph: Graph, end: Value) -> list[Value]:
-    """Return the values that every way from the input to ``end`` goes through."""
+    """Return the values that lie on every path from the input to ``end``."""
     cuts, reach = [], 0
     for value in graph.values[: end.index + 1]:
         if not end.descends(value):
@@ -215,4 +215,4 @@ _FINDERS: dict[str, Callable[[nn.Module, Graph], list[Site]]] = {
 }
 
 KINDS = tuple(_FINDERS)
-"""The kinds of site that a network can have by itself."""
+"""The kinds of site that a network can have without surgery."""

@@ -1,6 +1,6 @@
-"""The graph of a network as it runs: which operation made each tensor, out of which, and which modules handed it on.
+"""The graph of a network as it runs: the operation and inputs of each tensor, and the modules that passed it on.
 
-It is recorded from one forward pass, so it needs neither tracing nor export: whatever runs has a graph.
+It is recorded from one forward pass, so it needs neither tracing nor export and works for every network that runs.
 """
 
 from collections import Counter
@@ -25,32 +25,32 @@ WEIGHTED = frozenset({"convolution", "linear", "addmm", "mm", "bmm", "baddbmm"})
 
 @dataclass(eq=False)
 class Value:
-    """One tensor at one moment: an operation in place makes a new value of the same tensor."""
+    """One tensor at one moment: an in-place operation makes a new value of the same tensor."""
 
     index: int
     operation: str
-    """Name of the aten operation, without overload and trailing underscore; "input" for the network's inputs."""
+    """Name of the aten operation without overload and trailing underscore; "input" for the network's inputs."""
     inputs: tuple["Value", ...]
     shape: tuple[int, ...]
     frame: str
-    """Module in whose forward the operation ran."""
+    """Module whose forward ran the operation."""
     ancestors: int
-    """Bit i is set where value i went into this one; a value is its own ancestor."""
+    """Bit i is set if this value depends on value i; a value is its own ancestor."""
     made_by: list[str] = field(default_factory=list)
-    """Modules that returned it without having received it, the innermost first."""
+    """Modules that returned it without receiving it, innermost first."""
     passed_by: list[str] = field(default_factory=list)
-    """Modules that received it as first argument and returned it as it was."""
+    """Modules that received it as first argument and returned it unchanged."""
     taken_by: list[str] = field(default_factory=list)
     """Modules that received it as first argument."""
 
     def descends(self, other: "Value") -> bool:
-        """Whether ``other`` went into this value, or is it."""
+        """Return whether this value depends on ``other``, or is it."""
         return bool(self.ancestors >> other.index & 1)
 
 
 @dataclass(frozen=True)
 class Graph:
-    """All values of one forward pass, in the order in which they were made."""
+    """All values of one forward pass, in the order of their creation."""
 
     values: list[Value]
     outputs: list[Value]
@@ -61,39 +61,39 @@ class Graph:
     consumers: dict[int, list[Value]]
     """Index of a value -> the values made from it."""
     descendants: list[int]
-    """For each value, the set of those that it went into, itself included, as bits."""
+    """For each value, the set of values that depend on it, itself included, as bits."""
 
     @cached_property
     def weighted(self) -> int:
-        """The set of values that a convolution or matrix product made, as bits."""
+        """The set of values computed by a convolution or matrix product, as bits."""
         return self.which(WEIGHTED)
 
     @cached_property
     def enlarged(self) -> int:
-        """The set of values that an upsampling or a transposed convolution made, as bits."""
+        """The set of values computed by an upsampling or a transposed convolution, as bits."""
         return sum(1 << value.index for value in self.values if _enlarges(value))
 
     def is_map(self, value: Value) -> bool:
-        """Whether a value is a feature map (B, C, H, W): its last two axes shrink the input's by one factor."""
+        """Return whether a value is a feature map (B, C, H, W): both sides are the input's divided by one factor."""
         if len(value.shape) != 4 or value.shape[2] * value.shape[3] < 2:
             return False
         height, width = value.shape[2:]
         return abs(height * self.size[1] - width * self.size[0]) <= max(self.size)
 
     def between(self, start: Value, end: Value) -> int:
-        """Return the set of values on the paths from ``start``, which is left out, to ``end``, as bits."""
+        """Return the set of values on the paths from ``start`` (excluded) to ``end``, as bits."""
         return end.ancestors & self.descendants[start.index] & ~(1 << start.index)
 
     def which(self, operations: Container[str]) -> int:
-        """Return the set of values that one of these operations made, as bits."""
+        """Return the set of values computed by one of these operations, as bits."""
         return sum(1 << value.index for value in self.values if value.operation in operations)
 
 
 def record(model: nn.Module, example: Any) -> Graph:
-    """Run a network once on an example, and return its graph. The network stays as it was.
+    """Run a network once on an example and return its graph. The network is not changed.
 
     Raises:
-        Exception: whatever the network raises on this example.
+        Exception: If the network raises any error on this example.
     """
     recorder = _Recorder()
     inputs = [leaf for leaf in tree_leaves(example) if isinstance(leaf, Tensor)]
@@ -130,17 +130,17 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.calls: Counter[str] = Counter()
         self.stack: list[tuple[str, Value | None]] = []
         self._current: dict[int, Value] = {}
-        self._alive: list[Tensor] = []  # so that no id is used twice
+        self._alive: list[Tensor] = []  # so that no id is reused
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Return False, or torch would import its whole compiler at the first look at a network."""
+        """Return False; otherwise torch would import its whole compiler at the first recording."""
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         inputs = [value for leaf in tree_leaves((args, kwargs)) if (value := self.value(leaf)) is not None]
         out = func(*args, **(kwargs or {}))
-        if inputs and func is not torch.ops.aten.as_strided_.default:  # it ends adaptive pooling, and moves nothing
+        if inputs and func is not torch.ops.aten.as_strided_.default:  # it ends adaptive pooling and has no effect
             name = func._schema.name.partition("::")[2].strip("_")
             for tensor in _tensors(out):
                 self.define(tensor, name, tuple(dict.fromkeys(inputs)))
@@ -175,7 +175,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @contextmanager
 def _watched(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
-    """Tell the recorder when a module of the network starts and ends."""
+    """Notify the recorder when a module of the network starts and ends."""
     with ExitStack() as hooks:
         for name, module in model.named_modules():
             before = module.register_forward_pre_hook(lambda _, args, name=name: recorder.enter(name, args))

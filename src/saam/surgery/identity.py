@@ -1,11 +1,11 @@
-"""Making new attention start as the exact identity, so that a trained network computes what it did.
+"""Make new attention start as the exact identity, so that a trained network computes the same as before.
 
     logits all zero, gate 1 there (1 + tanh) or 0 and added      nothing else to do
     logits all zero, gate 1/2 there (sigmoid, hard sigmoid)      the gate is doubled
     anything else                                                y = x + scale * (attention(x) - x), scale from 0
 
-Each gives x * 1 or x + 0, bit for bit, as long as the attention's own numbers are finite: 0 * inf is not 0. Gradients
-reach the last layer, or the scale, in the first step and everything else from the second.
+Each computes x * 1 or x + 0, which is exact as long as the attention's own values are finite: 0 * inf is not 0. The
+last layer, or the scale, gets gradients in the first step, and everything else from the second step on.
 """
 
 import torch
@@ -31,16 +31,16 @@ class FadedIn(nn.Module):
         self.scale = nn.Parameter(torch.zeros((), device=like.device if like is not None else None))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend to ``x`` as far as the scale says."""
+        """Mix ``x`` and the attention by the scale."""
         return x + self.scale.to(x.dtype) * (self.attention(x) - x)
 
     def no_weight_decay(self) -> set[str]:
-        """Name the scale: decay would draw it back to the identity."""
+        """Name the scale: weight decay would pull it back to the identity."""
         return {"scale"}
 
 
 def start_as_identity(attention: nn.Module, channels: int) -> nn.Module:
-    """Return attention that computes the identity at first: the module itself, changed in place, or one around it."""
+    """Return attention that starts as the identity: the module itself, changed in place, or a wrapper."""
     if isinstance(attention, ChannelAttention) and (zero_logits := zeroing_of(attention.excitation)):
         gate = _at_zero(attention, channels)
         neutral = 0.0 if adds(attention.gate) else 1.0
@@ -53,7 +53,7 @@ def start_as_identity(attention: nn.Module, channels: int) -> nn.Module:
 
 
 def _at_zero(attention: ChannelAttention, channels: int) -> float | None:
-    """Return what the gate gives for logits of zero, or None if that differs from channel to channel."""
+    """Return the value of the gate for zero logits, or None if it differs between channels."""
     with torch.no_grad():
         values = attention.gate(torch.zeros(1, channels, device="cpu")).flatten()
     return float(values[0]) if bool((values == values[0]).all()) else None

@@ -1,11 +1,11 @@
-"""Where branches of a network join, and the seam where attention sees a value: the module that it follows or precedes.
+"""Find the joins of branches, and the seam of a value: the module that it follows or precedes.
 
-Branches join in the additions of residual blocks and in the concatenations of dense ones.
+Branches join in the additions of residual blocks and in the concatenations of dense blocks.
 
-A branch joins its own input when both operands come from one value, and the way from there through the shortcut has two
-weighted operations at most (a projection, perhaps a depthwise one before it) and no more than half of those through the
-branch. Branches of like weight, as in RepVGG before its identity, run in parallel; those that enlarge their map, as in
-feature pyramids, join another scale.
+A branch joins its own input if both operands come from one value, and the path from this value through the shortcut has
+at most two weighted operations (a projection, perhaps with a depthwise one before it) and at most half of those of the
+branch. Branches of similar weight, as in RepVGG before its identity, are parallel. Branches that enlarge their map, as
+in feature pyramids, join another scale.
 """
 
 from collections import Counter
@@ -22,23 +22,23 @@ Seam = tuple[str, Position]
 
 @dataclass(frozen=True, eq=False)
 class Join:
-    """One place where a branch meets its own input."""
+    """An operation where a branch meets its own input."""
 
     start: Value
-    """What both come from."""
+    """The common source of both."""
     branch: Value
-    """What the branch gives."""
+    """The output of the branch."""
     result: Value
 
 
 def residual_joins(graph: Graph) -> list[Join]:
-    """Return the additions that end a residual branch, without those inside of another one's branch."""
+    """Return the additions that end a residual branch, except those inside another branch."""
     joins = [join for value in graph.values if (join := _addition(graph, value))]
     return [join for join in joins if not any(_inside(join, other) for other in joins)]
 
 
 def dense_joins(graph: Graph) -> list[Join]:
-    """Return the concatenations of a branch with its own input, each branch once."""
+    """Return the concatenations of a branch with its own input, once per branch."""
     joins: dict[int, Join] = {}
     for result in graph.values:
         if result.operation == "cat" and graph.is_map(result):
@@ -56,10 +56,10 @@ def value_seam(graph: Graph, value: Value) -> Seam | None:
 
 
 def join_seams(graph: Graph, joins: Sequence[Join]) -> list[tuple[Seam, Value]]:
-    """Return the seam at the end of each join's branch and the value there; shared modules come once.
+    """Return the seam at the end of the branch of each join, with the value there. Shared modules occur once.
 
-    Where the branch ends without a module the seam is one step back, before a layer scale or activation, and if there
-    is none either it is right after the join.
+    If no module ends the branch, the seam is one step earlier, before a layer scale or activation. Otherwise it is
+    directly after the join.
     """
     options = [_branch_options(graph, join) for join in joins]
     hits = Counter(seam for candidates in options for seam, _ in candidates)
@@ -73,7 +73,7 @@ def join_seams(graph: Graph, joins: Sequence[Join]) -> list[tuple[Seam, Value]]:
 
 
 def _carried(graph: Graph, shortcut: Value, branch: Value) -> Value | None:
-    """Return what a branch and the value beside it come from, if that value is a part of it without any weights."""
+    """Return the common source of a branch and the value beside it, if that value is a part of it without weights."""
     start = _common(graph, shortcut, branch)
     if start is None or start.shape[2:] != branch.shape[2:] or _weights(graph, start, shortcut):
         return None
@@ -104,7 +104,7 @@ def _weights(graph: Graph, start: Value, end: Value) -> int:
 
 
 def _enlarged(graph: Graph, start: Value, end: Value) -> bool:
-    """Whether every way from ``start`` to ``end`` goes through an upsampling."""
+    """Return whether every path from ``start`` to ``end`` contains an upsampling."""
     paths = graph.between(start, end)
     if not paths & graph.enlarged:
         return False
@@ -117,7 +117,7 @@ def _enlarged(graph: Graph, start: Value, end: Value) -> bool:
 
 
 def _inside(join: Join, other: Join) -> bool:
-    """Whether a join is a part of another one's branch in the same forward, as the sums within a Res2Net block are."""
+    """Return whether a join lies inside another branch in the same forward, as the sums within a Res2Net block do."""
     return (
         join is not other
         and join.result.frame == other.result.frame
@@ -134,7 +134,7 @@ def _branch_options(graph: Graph, join: Join) -> list[tuple[Seam, Value]]:
 
 
 def _steps_back(graph: Graph, join: Join) -> list[Value]:
-    """Return what the branch was before elementwise operations and slices, up to the last weighted one."""
+    """Return the values of the branch before its final elementwise operations and slices, back to a weighted one."""
     steps: list[Value] = []
     value = join.branch
     while value.operation not in WEIGHTED:
@@ -148,7 +148,7 @@ def _steps_back(graph: Graph, join: Join) -> list[Value]:
 
 
 def _alike(source: Value, value: Value) -> bool:
-    """Whether a value has the shape of what it was made from, or is some channels of that."""
+    """Return whether a value has the shape of its source, or is a subset of its channels."""
     return source.shape == value.shape or (_slices(value) and source.shape[2:] == value.shape[2:])
 
 
@@ -157,7 +157,7 @@ def _slices(value: Value) -> bool:
 
 
 def _candidates(graph: Graph, value: Value, *, entries: bool = False) -> list[Seam]:
-    """Return the seams of a value, the best first; with ``entries`` also the one before its only consumer."""
+    """Return the seams of a value, best first; with ``entries`` also the one before its only consumer."""
     seams: list[Seam] = [(name, "after") for name in value.made_by]
     seams += [(name, "before") for name in value.passed_by]
     if entries and len(graph.consumers.get(value.index, ())) == 1:

@@ -1,4 +1,4 @@
-"""Walking the modules of a network that surgery may have changed, or cannot be done on."""
+"""Traverse the modules of a network before and after surgery, and detect networks that surgery does not support."""
 
 import fnmatch
 from collections.abc import Iterator, Mapping
@@ -14,25 +14,25 @@ from saam.surgery.surgical import Attended, Surgical, original
 __all__ = ["refuse", "replace", "undone", "visible_modules"]
 
 _REASONS = {
-    "DistributedDataParallel": "its workers know which parameters they share; take model.module, then wrap again",
-    "DataParallel": "its copies would not agree; take model.module",
+    "DistributedDataParallel": "its workers know which parameters they share; use model.module, then wrap it again",
+    "DataParallel": "its copies would differ; use model.module",
     "FullyShardedDataParallel": "its parameters are cut into shards; take the network before it is sharded",
     "FSDPModule": "its parameters are cut into shards; take the network before it is sharded",
-    "OptimizedModule": "compiled code would not see a change; take the network that was compiled (model._orig_mod), "
+    "OptimizedModule": "compiled code would ignore the change; use the network that was compiled (model._orig_mod), "
     "then compile again",
-    "ScriptModule": "scripted code stays as it is; take the Python network, then script it again",
+    "ScriptModule": "scripted code cannot change; use the Python network, then script it again",
 }
 
 
 def refuse(model: nn.Module, to: str = "change") -> None:
-    """Raise if a network, or a part of it, is wrapped or compiled so that a change would be lost or do harm.
+    """Raise an error if a network or a part of it is wrapped or compiled, such that a change would be lost or do harm.
 
     Args:
-        model: the network.
-        to: what it cannot be done to: "change" or "save".
+        model: The network.
+        to: The refused operation: "change" or "save".
 
     Raises:
-        TypeError: it is no network, or one that is distributed, compiled or scripted.
+        TypeError: If it is not a network, or is distributed, compiled or scripted.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a network (torch.nn.Module), got {type(model).__name__}")
@@ -47,7 +47,7 @@ def refuse(model: nn.Module, to: str = "change") -> None:
 
 
 def visible_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """Return each module once by the name that it has, or that what stood there had, without surgery."""
+    """Return each module once, by the name that it, or the module that it replaces, had before surgery."""
 
     def walk(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
         if module in known:
@@ -65,10 +65,10 @@ def visible_modules(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def replace(model: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> None:
-    """Put new modules in the place of old ones, wherever in the network these are.
+    """Replace modules by new ones everywhere in the network.
 
-    The network then names what to train without weight decay as timm's optimizer factory asks for it: what its class
-    names, and what the new modules name.
+    The network then gets the method ``no_weight_decay`` for timm's optimizer factory. It returns the names that its
+    class returns, and those of the new modules.
     """
     for parent in list(model.modules()):
         for key, child in list(parent._modules.items()):
@@ -78,7 +78,7 @@ def replace(model: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> No
 
 
 def _name_undecayed(model: nn.Module) -> None:
-    """Give a network with surgery a method ``no_weight_decay``, and one without surgery its own back."""
+    """Add ``no_weight_decay`` to a network with surgery, and restore the original method otherwise."""
     vars(model).pop("no_weight_decay", None)
     new = {
         id(parameter) for module in model.modules() if isinstance(module, Surgical) for parameter in module.brought()
@@ -94,12 +94,12 @@ def _name_undecayed(model: nn.Module) -> None:
             own = dict(model.named_parameters())
         undecayed |= {id(own[name]) for pattern in patterns for name in fnmatch.filter(own, pattern)}
     names = frozenset(name for name, parameter in parameters.items() if id(parameter) in undecayed)
-    model.no_weight_decay = partial(set, names)  # type: ignore[assignment]  # plain values, so that networks pickle
+    model.no_weight_decay = partial(set, names)  # type: ignore[assignment]  # plain values, so that networks can be pickled
 
 
 @contextmanager
 def undone(model: nn.Module) -> Iterator[None]:
-    """Let a network be what it was before surgery, for as long as one looks at it."""
+    """Restore the network to its state before surgery within the block."""
     places = [
         (parent, key, child)
         for parent in list(model.modules())

@@ -1,4 +1,4 @@
-"""Running a network to look at it, and leaving it as it was."""
+"""Run a network to inspect it, without changing it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,13 +20,13 @@ _SIZES = ((96, 128), (224, 224), (32, 32), (320, 320))  # stems divide by up to 
 
 @contextmanager
 def at_rest(model: nn.Module) -> Iterator[None]:
-    """Evaluation without gradients or random draws; afterwards every module has its own former mode."""
+    """Evaluate without gradients or random draws, and restore the mode of every module at the end."""
     with mode(model, training=False), torch.no_grad(), generators_kept(device_of(model)):
         yield
 
 
 def call(model: nn.Module, example: Any) -> Any:
-    """Call a network: a tuple gives its arguments, a dict its keywords, anything else its one argument."""
+    """Call a network: a tuple holds its arguments, a dict its keyword arguments, anything else is its only argument."""
     if isinstance(example, tuple):
         return model(*example)
     if isinstance(example, dict):
@@ -35,30 +35,30 @@ def call(model: nn.Module, example: Any) -> Any:
 
 
 def run(model: nn.Module, example: Any, look: Callable[[Any], Result]) -> Result:
-    """Return what ``look`` gives for an example, or where that is None for the first image that the network takes.
+    """Return ``look`` of an example, or if that is None, of the first generated image that the network accepts.
 
     Raises:
-        ValueError: the network runs on none; the message has the first error.
+        ValueError: If the network runs on none of them; the message has the first error.
     """
     error: Exception | None = None
     for candidate in _examples(model) if example is None else (example,):
         try:
             return look(candidate)
-        except Exception as reason:  # whatever the network raises
+        except Exception as reason:  # the network may raise anything
             error = error or reason
     tried, hint = (
         ("the example", "pass one") if example is not None else ("images of several sizes", "pass example=, one")
     )
     raise ValueError(
-        f"{type(model).__name__} does not run on {tried} ({type(error).__name__}: {error}): {hint} that it takes"
+        f"{type(model).__name__} does not run on {tried} ({type(error).__name__}: {error}): {hint} that it accepts"
     ) from error
 
 
 def _examples(model: nn.Module) -> Iterator[Tensor]:
-    """Yield inputs that a network for images may take, the cheapest first: random, one image.
+    """Yield inputs that a network for images may accept, the cheapest first: one random image each.
 
-    Sides differ at first, so that height, width and channels of a map can be told apart. A stem that rearranges pixels
-    takes other channels than its first convolution.
+    The first images are not square, so that height, width and channels of a map can be distinguished. A stem that
+    rearranges pixels takes other channels than its first convolution.
     """
     first = next((module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)), 3)
     config = getattr(model, "pretrained_cfg", None) or {}

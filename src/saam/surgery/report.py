@@ -1,4 +1,4 @@
-"""What an operation on a network did, site by site."""
+"""Report the effect of an operation on a network, site by site."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,37 +18,36 @@ __all__ = ["Change", "SurgeryReport", "count_parameters", "measured"]
 
 @dataclass(frozen=True)
 class Change:
-    """One place that was changed."""
+    """One changed place."""
 
     site: str
     """Name of the module in the network."""
     channels: int
     action: str
-    """What was put there, or taken away."""
+    """What was added or removed."""
     parameters: int
-    """Parameters added; negative where taken away."""
+    """Parameters added; negative if removed."""
     size: tuple[int, int] | None = None
-    """Height and width of the map, for the example that the network ran on."""
+    """Height and width of the map for the example."""
     macs: int | None = None
     """Multiply-accumulates added for one image of the example's size; None if no example was given."""
     kind: str = ""
-    """Why this place was chosen: the kind of its site, see :func:`saam.sites`; "module" for one that was named."""
+    """Kind of the site, see :func:`saam.sites`; "module" for a site selected by name."""
 
 
 @dataclass(frozen=True)
 class SurgeryReport:
-    """All places that were changed, in the network's order. Printing it shows a table."""
+    """All changed places, in the order of the network. Printing it shows a table."""
 
     changes: tuple[Change, ...]
     difference: float | None = None
-    """Largest absolute change of an output on the example, in evaluation mode; None without an example that has
-    values."""
+    """Largest absolute change of an output on the example, in evaluation mode; None without an example with values."""
     relative_difference: float | None = None
-    """The same, as a part of the largest output."""
+    """The same, relative to the largest output."""
     left: tuple[tuple[str, str], ...] = ()
-    """Places that were left alone, each with the reason."""
+    """Places that were not changed, each with the reason."""
     notes: tuple[str, ...] = ()
-    """What else there is to know."""
+    """Further notes."""
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -57,12 +56,12 @@ class SurgeryReport:
 
     @property
     def parameters(self) -> int:
-        """Parameters added in all."""
+        """Total number of parameters added."""
         return sum(change.parameters for change in self.changes)
 
     @property
     def macs(self) -> int | None:
-        """Multiply-accumulates added in all, for one image; None if no example was given."""
+        """Total multiply-accumulates added for one image; None if no example was given."""
         counts = [change.macs for change in self.changes if change.macs is not None]
         return sum(counts) if len(counts) == len(self.changes) and counts else None
 
@@ -98,7 +97,7 @@ class SurgeryReport:
 def measured(
     model: nn.Module, changes: Sequence[Change], change: Callable[[], None], example: Any, **fields: Any
 ) -> SurgeryReport:
-    """Do a change and report it; with an example, run the network before and after it, and count what was added."""
+    """Apply a change and report it; with an example, run the network before and after it and count what was added."""
     if example is None:
         change()
         return SurgeryReport(tuple(changes), **fields)

@@ -18,11 +18,11 @@ class Site:
     channels: int
     kind: Kind = "module"
     position: Position = "after"
-    """Whether attention goes after the module or before it."""
+    """Whether attention comes after the module or before it."""
     stage: int | None = None
-    """Which of the resolutions of its kind the map has, from 1, the largest; None if that is not known."""
+    """Index of the map's resolution among the sites of its kind, from 1 for the largest; None if unknown."""
     size: tuple[int, int] | None = None
-    """Height and width of the map, for the example that was given; None without one."""
+    """Height and width of the map for the example; None without an example."""
 
     def __post_init__(self) -> None:
         if self.position not in get_args(Position):

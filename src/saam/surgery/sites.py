@@ -1,4 +1,4 @@
-"""The places of a network where attention can go."""
+"""Find the sites of a network: the places where attention can go."""
 
 import fnmatch
 import inspect
@@ -19,7 +19,7 @@ from saam.surgery.site import Site
 __all__ = ["Where", "sites"]
 
 Where = str | Sequence[str] | Sequence[Site] | Callable[[str, nn.Module], bool]
-"""A kind of site, a pattern of module names or several, sites, or a predicate of a module's name and the module."""
+"""A kind of site, one or several patterns of module names, sites, or a predicate of a module's name and the module."""
 
 
 def sites(model: nn.Module, where: Where | None = None, *, example: Any = None) -> tuple[Site, ...]:
@@ -27,32 +27,32 @@ def sites(model: nn.Module, where: Where | None = None, *, example: Any = None) 
 
     The kinds are
 
-    - "residual": the last operation of a residual branch, before its addition; in a network without additions that of a
-      branch that is concatenated with its own input, as in DenseNet. Layer scale, activations without a module, dropout
-      and stochastic depth stay behind the attention.
+    - "residual": the last operation of a residual branch, before its addition. In a network without additions, the end
+      of a branch that is concatenated with its own input, as in DenseNet. Layer scale, activations without a module,
+      dropout and stochastic depth come after the attention.
     - "stage": the last map of a resolution.
     - "conv": each convolution, after its norm.
-    - "attention": attention that is there already.
+    - "attention": existing attention.
     - "head": the global pooling before the classifier.
 
-    The logits of a classifier or of a segmentation head are no site of these kinds. Sites are found in the graph of one
+    The logits of a classifier or of a segmentation head are not a site of any kind. Sites are found in the graph of one
     forward pass on a small random image, or on ``example``.
 
     Args:
-        model: any network on images. It is left as it is.
-        where: a kind, a pattern of module names such as ``"layer3.*.bn2"`` or several, sites, or a predicate
-            ``(name, module) -> bool``. None finds all kinds. As in file names ``*`` stands for any text, dots included:
-            ``"layer3.*"`` takes the blocks of layer3 and every module inside of them, ``"layer3.?"`` the blocks alone.
-        example: input to run the network on: a tensor, a tuple of arguments or a dict of keywords. With one, sites
-            know the size of their map.
+        model: Any network on images. It is not changed.
+        where: A kind, one or several patterns of module names such as ``"layer3.*.bn2"``, sites, or a predicate
+            ``(name, module) -> bool``. None finds all kinds. As in file names, ``*`` matches any text, including dots:
+            ``"layer3.*"`` matches the blocks of layer3 and every module inside them, ``"layer3.?"`` only the blocks.
+        example: Input to run the network on: a tensor, a tuple of arguments or a dict of keyword arguments. If given,
+            the sites have the size of their map.
 
     Returns:
-        The sites, in the order in which they run. Empty for a kind that the network lacks.
+        The sites in execution order. Empty if the network has none of this kind.
 
     Raises:
-        TypeError: a network that surgery cannot be done on, or a predicate of other arguments.
-        ValueError: the network does not run on the example, a pattern matches nothing, or a module that it matches does
-            not give a feature map (B, C, H, W).
+        TypeError: If surgery does not support the network, or the predicate takes other arguments.
+        ValueError: If the network does not run on the example, a pattern matches nothing, or a matching module does not
+            give a feature map (B, C, H, W).
 
     Example:
         >>> from saam.models import create_model
@@ -86,7 +86,7 @@ def _matching(model: nn.Module, where: Where, example: Any) -> tuple[Site, ...]:
 
 
 def _sized(found: Iterable[Site], example: Any) -> tuple[Site, ...]:
-    """Return sites with the sizes of their maps if these are for an example of the caller's."""
+    """Return sites with the sizes of their maps if the caller gave the example."""
     return tuple(site if example is not None else replace(site, size=None) for site in found)
 
 
@@ -94,7 +94,7 @@ def _given(modules: dict[str, nn.Module], where: Iterable[Any]) -> Iterable[Site
     for site in where:
         if not isinstance(site, Site):
             raise TypeError(
-                f"expected sites only, as saam.sites gives them, or patterns only, got {site!r} among sites"
+                f"expected only sites, as returned by saam.sites, or only patterns, got {site!r} among sites"
             )
         if site.name not in modules:
             raise unknown("module", site.name, modules)
@@ -126,7 +126,7 @@ def _matches(modules: dict[str, nn.Module], where: Where) -> list[str]:
 
 
 def _declared_channels(module: nn.Module) -> int | None:
-    """Return the channels of a module that gives a feature map whatever the network does around it."""
+    """Return the channels of a module that always gives a feature map."""
     if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm | nn.InstanceNorm2d):
         return module.num_features
     return module.out_channels if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) else None

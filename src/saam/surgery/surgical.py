@@ -1,6 +1,7 @@
-"""Modules that stand where others stood.
+"""Modules that replace others in surgery.
 
-They are wrappers rather than hooks: a norm that is rebuilt, as by the conversion to SyncBatchNorm, loses its hooks.
+They are wrappers rather than hooks, because a rebuilt norm loses its hooks, for example when converted to
+SyncBatchNorm.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,37 +18,37 @@ __all__ = ["Attended", "Surgical", "call_leaf", "keep_keys", "original"]
 
 
 class Surgical(nn.Module):
-    """A module that surgery put where another one stood.
+    """A module that surgery put in the place of another one.
 
-    Under its name both are found: a public name that this module does not have is read, set and deleted in the other,
-    parameters and buffers included. So ``norm.eps = 1e-3``, a new weight, ``functional_call`` with a state dict and
-    pruning do what they did before. Parametrization swaps the class of a module and is refused.
+    Public names that this module does not have are read, set and deleted in the replaced module, including parameters
+    and buffers. So ``norm.eps = 1e-3``, a new weight, ``functional_call`` with a state dict and pruning work as before.
+    Parametrization swaps the class of a module and is refused.
     """
 
     request: dict[str, Any]
-    """How the surgery was asked for."""
+    """The arguments of the surgery."""
 
     def _prepare(self, module: nn.Module, request: Mapping[str, Any] | None) -> None:
-        """Take over what a module is asked for; its names are found here once ``_behind`` returns it."""
+        """Redirect attribute access; names are found in the replaced module once ``_behind`` returns it."""
         self.request = dict(request or {})
         self.training = module.training
         self._parameters: Any = _Behind(self, "_parameters")
         self._buffers: Any = _Behind(self, "_buffers")
 
     def _behind(self) -> nn.Module | None:
-        """Return what stood here, or None while this module is being built."""
-        stood: tuple[nn.Module, ...] = vars(self).get("_stood", ())  # not bare, or it would be a child with keys
+        """Return the replaced module, or None while this module is being built."""
+        stood: tuple[nn.Module, ...] = vars(self).get("_stood", ())  # in a tuple, or it would be a child with keys
         return stood[0] if stood else None
 
     @property
     def original(self) -> nn.Module:
-        """What stood here."""
+        """The replaced module."""
         module = self._behind()
         assert module is not None
         return module
 
     def brought(self) -> Iterator[nn.Parameter]:
-        """Yield the parameters that came with this module."""
+        """Yield the parameters that this module added."""
         old = {id(parameter) for parameter in self.original.parameters()}
         yield from (parameter for parameter in self.parameters() if id(parameter) not in old)
 
@@ -71,8 +72,8 @@ class Surgical(nn.Module):
             super().__delattr__(name)
         elif name in self._parameters or name in self._buffers:
             raise TypeError(
-                f"cannot parametrize or delete {name!r} through the {type(self).__name__} that surgery put here: do it "
-                "to the module behind it, which is its attribute .original"
+                f"cannot parametrize or delete {name!r} through the {type(self).__name__} that surgery put here: do "
+                "it on the original module, which is its attribute .original"
             )
         else:
             delattr(self.original, name)
@@ -84,13 +85,13 @@ class Surgical(nn.Module):
     def __prepare_scriptable__(self) -> nn.Module:
         """Refuse ``torch.jit.script``, which calls this."""
         raise TypeError(
-            "cannot script a network that surgery changed: its attention chooses its computation in Python as it runs; "
+            "cannot script a network that surgery changed: its attention selects its code in Python at run time; "
             "use torch.export.export or torch.jit.trace, or detach(model) first"
         )
 
 
 class _Behind(dict[str, Any]):
-    """The parameters or buffers of what stood at a place: found and changed by name, listed by their owner alone."""
+    """The parameters or buffers of a replaced module: accessible by name, but listed only by their owner."""
 
     def __init__(self, module: Surgical, kind: str) -> None:
         super().__init__()
@@ -113,19 +114,19 @@ class _Behind(dict[str, Any]):
 
 
 class Attended(Surgical):
-    """``attention(module(x))``, or ``module(attention(x))``, standing where ``module`` stood.
+    """``attention(module(x))``, or ``module(attention(x))``, in the place of ``module``.
 
-    The state dict keeps the keys of ``module`` as they were (``bn2.weight``) and adds those of the attention
-    (``bn2.attention...``), so that weights saved before load after, and the other way round.
+    The state dict keeps the keys of ``module`` (``bn2.weight``) and adds those of the attention (``bn2.attention...``),
+    so that weights saved before surgery load after it, and vice versa.
 
     Args:
-        module: what stood here.
+        module: The replaced module.
         attention: (B, C, H, W) -> (B, C, H, W).
-        site: where this is; its position says whether the attention sees what the module gives, or what it takes first.
-        request: how the attention was asked for, see :func:`saam.attach`.
+        site: Its site; the position says whether the attention takes the output of the module, or its first input.
+        request: The arguments of the call, see :func:`saam.attach`.
 
     Raises:
-        ValueError: the module has a child called "attention" already, so that the keys could not be told apart.
+        ValueError: If the module already has a child called "attention", so that the keys would be ambiguous.
     """
 
     def __init__(
@@ -133,9 +134,9 @@ class Attended(Surgical):
     ) -> None:
         super().__init__()
         if "attention" in dict(module.named_children()):
-            raise ValueError("the module has a child called 'attention' already; choose a site inside of it")
+            raise ValueError("the module already has a child called 'attention'; choose a site inside it")
         self._prepare(module, request)
-        self.register_module("module", None)  # the first child, but the last to come
+        self.register_module("module", None)  # reserves the first place among the children
         self.attention = attention
         self.site = site
         attention.train(module.training)
@@ -147,12 +148,12 @@ class Attended(Surgical):
 
     @property
     def built(self) -> nn.Module:
-        """The attention as it was built, without what fades it in."""
+        """The attention as built, without the wrapper that fades it in."""
         return self.attention.attention if isinstance(self.attention, FadedIn) else self.attention
 
     @property
     def label(self) -> str:
-        """Name of the attention: the registered one that was asked for, or the class of what a function built."""
+        """Name of the attention: its registered name, or the class of the module that a function built."""
         asked = self.request.get("attention")
         if isinstance(asked, str):
             return asked
@@ -165,15 +166,15 @@ class Attended(Surgical):
         return self.module(call_leaf(self.attention, args[0]), *args[1:], **kwargs)
 
     def extra_repr(self) -> str:
-        """Say where the attention is."""
+        """Name the position of the attention."""
         return f"position={self.site.position!r}"
 
 
 def call_leaf(module: nn.Module, x: Any, forward: Any = None) -> Any:
-    """Return ``module(x)``, or ``forward(x)`` in a forward of the module's own; for a tracer's proxy, a call of it.
+    """Return ``module(x)``, or ``forward(x)`` inside a forward of the module; for a tracer's proxy, a call of it.
 
-    ``torch.fx`` runs a network on proxies that have no shape. What looks at the shape of its input cannot be traced; a
-    traced network calls it whole, as it calls the modules of ``torch.nn``.
+    ``torch.fx`` runs a network on proxies without a shape, so it cannot trace code that reads the shape of its input. A
+    traced network calls such a module as a whole, like the modules of ``torch.nn``.
     """
     if isinstance(x, Proxy):
         tracer: Any = x.tracer
@@ -182,13 +183,14 @@ def call_leaf(module: nn.Module, x: Any, forward: Any = None) -> Any:
 
 
 def keep_keys(wrapper: nn.Module, inner: str, own: str, tied: Mapping[str, str] | None = None) -> None:
-    """Drop ``inner`` from the keys of a wrapper's state dict, and put it back when one is loaded.
+    """Drop ``inner`` from the keys of a wrapper's state dict, and restore it when one is loaded.
 
     Args:
-        wrapper: a module that has the wrapped one and one new child with a state.
-        inner: path of the wrapped module in the wrapper, such as "module".
-        own: name of the new child; the wrapped module must not have a child of this name.
-        tied: key of a new parameter that is one with a parameter of the wrapped module -> that one's key. Left out.
+        wrapper: A module with the wrapped module and one new child that has a state.
+        inner: Path of the wrapped module in the wrapper, such as "module".
+        own: Name of the new child; the wrapped module must not have a child of this name.
+        tied: For each new parameter that is tied to one of the wrapped module, its key -> the key of the latter. The
+            former is left out.
     """
     names: dict[str, Any] = {"inner": inner + ".", "own": own + ".", "tied": dict(tied or {})}
     wrapper.register_state_dict_post_hook(partial(_shorten, **names))  # type: ignore[no-untyped-call]
@@ -218,7 +220,7 @@ def _lengthen(
 
 
 def original(module: nn.Module) -> nn.Module:
-    """Return what stood at a place before surgery, or the module itself."""
+    """Return the module that was replaced, or the module itself."""
     while isinstance(module, Surgical):
         module = module.original
     return module

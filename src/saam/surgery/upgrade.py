@@ -1,4 +1,4 @@
-"""A learned squeeze for the attention that a network has."""
+"""Give the existing attention of a network a learned squeeze."""
 
 import fnmatch
 from collections.abc import Collection, Iterable
@@ -32,34 +32,35 @@ def upgrade(
     example: Any = None,
     **options: Any,
 ) -> SurgeryReport:
-    """Give existing attention another squeeze in the place of its mean, in place; all weights stay in use.
+    """Replace the mean in existing attention by another squeeze, in place. All weights stay in use.
 
-    It knows SEModule, EffectiveSE, Eca, Ceca, the channel part of Cbam, GlobalContext and the SqueezeExcite of
-    EfficientNet, MobileNet and their kin in timm, SqueezeExcitation in torchvision, and the modules of this library. A
-    maximum beside the mean stays. The score squeeze starts as the mean, so the network computes what it did, up to
-    rounding; a scorer of your own starts as you build it. What has a score squeeze already keeps its scores. Keys stay
-    as they were, the scorers' are added. All is changed, or on an error nothing; asking again changes nothing.
+    Supported are SEModule, EffectiveSE, Eca, Ceca, the channel part of Cbam, GlobalContext and the SqueezeExcite of
+    EfficientNet, MobileNet and similar networks in timm, SqueezeExcitation in torchvision, and the modules of this
+    library. A maximum beside the mean stays. The score squeeze starts as the mean, so the output of the network does
+    not change, up to rounding; your own scorer starts as you build it. Existing score squeezes keep their scores.
+    Existing keys do not change, and those of the scorers are added. If an error occurs, nothing is changed. Repeating
+    the call changes nothing.
 
     Args:
-        model: any network on images.
-        squeeze: a name or function, see :func:`saam.nn.create_squeeze`, of one statistic.
-        head: also let the squeeze take the place of the global average pooling before the classifier.
-        where: a pattern of the names of attention modules, or several, in which ``*`` stands for any text, dots
-            included; None takes all, and an empty list none but the head.
-        example: input of the network. With one, the report says what changed in the outputs.
-        options: of the score squeeze, such as ``heads=4``.
+        model: Any network on images.
+        squeeze: A name or function, see :func:`saam.nn.create_squeeze`, that gives one statistic.
+        head: Whether to also replace the global average pooling before the classifier.
+        where: One or several patterns of the names of attention modules, in which ``*`` matches any text, including
+            dots. None selects all; an empty list selects none, so that only the head is changed.
+        example: Input of the network. If given, the report shows the change of the outputs.
+        options: Options of the score squeeze, such as ``heads=4``.
 
     Returns:
-        What was changed, and what was left alone for which reason.
+        A report of what was changed, and why the rest was not.
 
     Raises:
-        TypeError: a network that surgery cannot be done on, or an option that the score squeeze does not have.
-        ValueError: nothing to upgrade, a module that has been upgraded in another way, options for another squeeze than
-            "score", or a head without a pooling module.
+        TypeError: If surgery does not support the network, or the score squeeze has no such option.
+        ValueError: If there is nothing to upgrade, a module has been upgraded in another way, options belong to another
+            squeeze than "score", or the head has no pooling module.
     """
     refuse(model)
     if not isinstance(head, bool):
-        raise TypeError(f"head must be True or False, got {head!r}; squeeze= says by what the head pools")
+        raise TypeError(f"head must be True or False, got {head!r}; squeeze= selects how the head pools")
     if options and squeeze != "score":
         raise ValueError(f"{', '.join(options)} belong to squeeze='score'; leave them out with squeeze={squeeze!r}")
     require_options("the score squeeze", ScorePool2d, options)
@@ -67,8 +68,8 @@ def upgrade(
     found = _found(model)
     if not found and not head:
         raise ValueError(
-            f"no attention to upgrade in {type(model).__name__}: put some in with attach(model, 'saam'), or give the "
-            "pooling before the classifier a score squeeze with head=True"
+            f"no attention to upgrade in {type(model).__name__}: add attention with attach(model, 'saam'), or replace "
+            "the pooling before the classifier with head=True"
         )
     found = _matching(found, where)
     reasons = {name: reason for name, module in found.items() if (reason := _reason(name, module, request))}
@@ -80,7 +81,7 @@ def upgrade(
         if name in reasons:
             continue
         if module not in channels:
-            reasons[name] = "it does not run, so its channels cannot be told"
+            reasons[name] = "it does not run, so its channels are unknown"
             continue
         pool = _pool(module, request, channels[module])
         replacements[module] = Upgraded(module, pool, request)
@@ -93,7 +94,7 @@ def upgrade(
 
 
 def _found(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the attention modules by name, upgraded ones included but not what is inside of these."""
+    """Return the attention modules by name, including upgraded ones but not their inner modules."""
     found: dict[str, nn.Module] = {}
 
     def look(module: nn.Module, name: str) -> None:
@@ -127,28 +128,28 @@ def _known(module: nn.Module) -> Adapter:
 
 
 def _reason(name: str, module: Any, request: dict[str, Any]) -> str | None:
-    """Return why a module is left alone, or None.
+    """Return why a module is not upgraded, or None.
 
     Raises:
-        ValueError: it has been upgraded in another way.
+        ValueError: If the module has been upgraded in another way.
     """
     if isinstance(module, Upgraded | UpgradedPool):
         if module.request != request:
             raise ValueError(
-                f"{name!r} has been upgraded already, with squeeze={module.request['squeeze']!r} and the options "
+                f"{name!r} is already upgraded, with squeeze={module.request['squeeze']!r} and the options "
                 f"{module.request['options']}: call detach(model) first, or choose others with where="
             )
-        return "it has been upgraded already"
+        return "it is already upgraded"
     known = _known(module)
     if known.statistic == "other":
-        return f"its squeeze, {type(module.squeeze).__name__}, is no mean"
+        return f"its squeeze, {type(module.squeeze).__name__}, is not a mean"
     if known.statistic == "score" and known.channels is None:
-        return "it has a score squeeze already"
+        return "it already has a score squeeze"
     return None
 
 
 def _channels(model: nn.Module, modules: Iterable[nn.Module], example: Any) -> dict[nn.Module, int]:
-    """Return the channels of attention modules; for those that do not show them the network runs once."""
+    """Return the channels of attention modules; if a module does not expose them, run the network once."""
     shown = {module: _known(module).channels for module in modules}
     unknown = [module for module, channels in shown.items() if channels is None]
     channels = {module: channels for module, channels in shown.items() if channels is not None}
@@ -174,7 +175,7 @@ def _channels_met(model: nn.Module, modules: Iterable[nn.Module], example: Any) 
 
 
 def _pool(module: Any, request: dict[str, Any], channels: int) -> nn.Module:
-    """Build the squeeze for a module, where that module is; a score squeeze that it has keeps its weights."""
+    """Build the squeeze for a module on its device. An existing score squeeze keeps its weights."""
     if _known(module).statistic == "score":
         pool = ScorePool2d(channels, bias=True)
         pool.weight, pool.bias = module.conv_attn.weight, module.conv_attn.bias
@@ -187,7 +188,7 @@ def _squeeze(request: dict[str, Any], channels: int, place: nn.Module) -> nn.Mod
     pool = ScorePool2d(channels, **options) if squeeze == "score" else create_squeeze(squeeze, channels)
     statistics = statistics_of(pool, channels)
     if statistics != 1:
-        raise ValueError(f"squeeze={squeeze!r} gives {statistics} statistics of a channel; choose one that gives one")
+        raise ValueError(f"squeeze={squeeze!r} gives {statistics} statistics per channel; choose one that gives one")
     like = next(place.parameters(), torch.empty(0))
     return pool.to(like.device, like.dtype)
 
@@ -195,12 +196,12 @@ def _squeeze(request: dict[str, Any], channels: int, place: nn.Module) -> nn.Mod
 def _upgrade_head(
     model: nn.Module, request: dict[str, Any], replacements: dict[nn.Module, nn.Module], example: Any
 ) -> tuple[list[Change], dict[str, str]]:
-    """Add the pooling before the classifier to the replacements; return the change, or why it was left alone."""
+    """Add the pooling before the classifier to the replacements; return the change, or why it was not changed."""
     with undone(model):
         pooling = head_pool(run(model, example, partial(record, model)))
     if pooling is None:
         raise ValueError(
-            f"{type(model).__name__} has no global pooling before its classifier that can be found: leave out the "
+            f"no global pooling was found before the classifier of {type(model).__name__}: leave out the "
             "head, or put saam.ScorePool2d(channels) there yourself"
         )
     before, pooled = pooling

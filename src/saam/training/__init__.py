@@ -1,4 +1,4 @@
-"""Train any image classifier by a recipe, score it, keep it. Knows nothing of attention."""
+"""Train any image classifier by a recipe, score it and save it. This package knows nothing of attention."""
 
 from saam.training.checkpoint import Checkpoint, check_writable, load_checkpoint, save_checkpoint, writable
 from saam.training.distributed import Group, together

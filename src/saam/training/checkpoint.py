@@ -1,4 +1,4 @@
-"""Checkpoints: a folder with a model's weights, what it takes to build the model again, and how it was trained.
+"""Checkpoints: a folder with the weights of a model, the configuration to rebuild it, and its training history.
 
 model.safetensors   weights and buffers
 config.json         whatever the caller needs to build the model
@@ -26,12 +26,12 @@ _WEIGHTS, _CONFIG, _CURVES = "model.safetensors", "config.json", "curves.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds.
+    """Contents of a checkpoint.
 
     Args:
         weights: State dict of the model, on the CPU.
-        config: As it was saved.
-        curve: One record an epoch.
+        config: The saved configuration.
+        curve: One record per epoch.
     """
 
     weights: dict[str, Tensor]
@@ -42,15 +42,15 @@ class Checkpoint:
 def save_checkpoint(
     folder: str | Path, model: nn.Module, config: Mapping[str, Any], curve: Sequence[EpochRecord] = ()
 ) -> Path:
-    """Save a model; an older checkpoint in the folder stays whole until the new one is complete on the disk.
+    """Save a model. An older checkpoint in the folder stays complete until the new one is on disk.
 
     Returns:
         The folder.
 
     Raises:
-        TypeError: The config does not fit into JSON.
-        ValueError: A number of config or curve is not finite.
-        OSError: The folder cannot be written.
+        TypeError: If JSON cannot represent the config.
+        ValueError: If a number of config or curve is not finite.
+        OSError: If the folder cannot be written.
     """
     from safetensors.torch import save
 
@@ -70,11 +70,11 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: str | Path) -> Checkpoint:
-    """Load what `save_checkpoint` saved.
+    """Load a checkpoint written by `save_checkpoint`.
 
     Raises:
-        FileNotFoundError: The folder has no checkpoint, or not all of it.
-        ValueError: A file of the checkpoint is damaged.
+        FileNotFoundError: If the folder has no checkpoint, or an incomplete one.
+        ValueError: If a file of the checkpoint is damaged.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -94,10 +94,10 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
 
 
 def check_writable(folder: str | Path) -> None:
-    """Make the folder if need be and prove that files can be written there, so that no training is lost at its end.
+    """Create the folder if necessary and test that files can be written there, before training starts.
 
     Raises:
-        OSError: They cannot.
+        OSError: If the files cannot be written.
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -109,23 +109,23 @@ def check_writable(folder: str | Path) -> None:
 
 @contextmanager
 def writable(folder: str | Path) -> Iterator[None]:
-    """Make sure of a folder as `check_writable` does, and at the end take away what was made and stayed empty."""
+    """Check a folder as `check_writable` does, and remove it at the end if it was created here and is empty."""
     made = [path for path in (Path(folder), *Path(folder).parents) if not path.exists()]
     try:
         check_writable(folder)
         yield
     finally:
-        with suppress(OSError):  # one that is not empty stays
+        with suppress(OSError):  # keep folders that are not empty
             for path in made:
                 path.rmdir()
 
 
 def _epoch(values: Any) -> EpochRecord:
-    """Return an epoch's record after a check of its fields.
+    """Return the record of an epoch after checking its fields.
 
     Raises:
-        TypeError: it is no object, or a field is missing or unknown.
-        ValueError: a field is of another type.
+        TypeError: If it is not an object, or a field is missing or unknown.
+        ValueError: If a field has the wrong type.
     """
     record = EpochRecord(**values)
     for name, value in asdict(record).items():

@@ -1,4 +1,4 @@
-"""Processes that train one network together, as ``torchrun`` starts them."""
+"""Processes that train one network together, started by ``torchrun``."""
 
 import os
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ class Group:
     """The processes that train together, seen from one of them.
 
     Args:
-        rank: Number of this process, from 0.
+        rank: Index of this process, from 0.
         size: Number of processes; 1 without ``torchrun``.
         device: Device of this process.
     """
@@ -37,15 +37,15 @@ class Group:
 
 @contextmanager
 def together(device: Device = None) -> Iterator[Group]:
-    """Join the processes that ``torchrun`` started; without it this process is alone.
+    """Join the processes that ``torchrun`` started; without it, this process is alone.
 
-    A process group that is already there is used, and left to whoever made it.
+    An existing process group is used and not closed.
 
     Args:
-        device: As torch names it. None: the accelerator whose number is the process's ``LOCAL_RANK``, or the CPU.
+        device: Name for torch. None means the accelerator with the number ``LOCAL_RANK``, or the CPU.
 
     Raises:
-        ValueError: The device cannot be used.
+        ValueError: If the device cannot be used.
     """
     made = not distributed.is_initialized()
     if made and int(os.environ.get("WORLD_SIZE", "1")) == 1:

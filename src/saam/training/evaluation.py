@@ -16,11 +16,11 @@ __all__ = ["Loader", "batches_of", "evaluate", "placed", "score_images"]
 
 
 class Loader(Protocol):
-    """Batches ``(x, y)``: x (B, C, H, W) images, y (B,) int64 labels; `torch.utils.data.DataLoader` is one.
+    """Batches ``(x, y)``: x (B, C, H, W) images, y (B,) int64 labels, such as `torch.utils.data.DataLoader`.
 
-    A loader with a method ``epoch(index)`` that iterates over the batches is asked for each epoch by its number, so
-    that order and augmentation can depend on it. One with a method ``to_device(device)``, which returns the loader that
-    makes its batches there, is asked for that one.
+    If a loader has a method ``epoch(index)`` that iterates over the batches, it is called with the number of each
+    epoch, so that order and augmentation can depend on it. If it has a method ``to_device(device)``, which returns a
+    loader that makes its batches on the device, that loader is used.
     """
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -36,23 +36,23 @@ def evaluate(model: nn.Module, batches: Loader) -> Scores:
     """Score a model in evaluation mode, in its own precision and on its own device.
 
     Args:
-        model: Takes x (B, C, H, W), gives logits (B, classes).
+        model: Maps x (B, C, H, W) to logits (B, classes).
         batches: Labelled images.
 
     Returns:
         Accuracy in percent, mean negative log-likelihood in nats, number of images.
 
     Raises:
-        ValueError: There are no images.
+        ValueError: If there are no images.
     """
     return score_images(model, batches).mean()
 
 
 def score_images(model: nn.Module, batches: Loader) -> ImageScores:
-    """Score a model on each image, as `evaluate` does on all.
+    """Score a model on each image, as `evaluate` does on all of them.
 
     Raises:
-        ValueError: There are no images.
+        ValueError: If there are no images.
     """
     device = device_of(model)
     losses, hits = [], []
@@ -68,12 +68,12 @@ def score_images(model: nn.Module, batches: Loader) -> ImageScores:
 
 
 def batches_of(batches: Loader, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Iterate over the batches of an epoch (from 0)."""
+    """Iterate over the batches of an epoch, numbered from 0."""
     by_epoch = getattr(batches, "epoch", None)
     return iter(batches if by_epoch is None else by_epoch(epoch))
 
 
 def placed(batches: Loader, device: torch.device) -> Loader:
-    """Return the loader that makes these batches on a device; the loader itself where it does not know of devices."""
+    """Return a loader that makes these batches on a device, or the loader itself if it does not support devices."""
     to_device: Callable[[torch.device], Loader] | None = getattr(batches, "to_device", None)
     return batches if to_device is None else to_device(device)

@@ -1,4 +1,4 @@
-"""From initial weights to the test set: the whole training of a network on a data set, by a recipe."""
+"""The complete training of a network on a data set by a recipe, from initial weights to the test set."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from saam.training.records import EpochRecord, ImageScores, Result
 
 __all__ = ["Fit", "fit"]
 
-_OBSERVED = 200  # images; what is observed is an average over them, and shall cost no time
+_OBSERVED = 200  # images; observations are averages over them and should take no time
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What `fit` reports; the trained weights are in the model.
+    """Result of `fit`; the trained weights are in the model.
 
     Args:
         result: The record of each epoch.
@@ -48,14 +48,14 @@ def fit(
     """Train a network on a data set, validate it after each epoch, and open the test set once, at the end.
 
     Args:
-        model: Takes images (B, 3, H, W), gives logits (B, classes).
+        model: Maps images (B, 3, H, W) to logits (B, classes).
         splits: The data set.
         recipe: All settings of the training.
-        seed: Of the order of the images, of every augmentation and of all that the network draws.
-        device: As torch names it, or None for the best there is.
+        seed: Seed of the order of the images, of every augmentation and of all draws in the network.
+        device: Name for torch; None means the best one.
         new_parameters: As in `train`.
-        observe: Called after each epoch with the network that was validated and at most 200 validation images
-            (B, 3, H, W) on its device; what it returns, in plain values, is kept in the epoch's record.
+        observe: Called after each epoch with the validated network and at most 200 validation images (B, 3, H, W) on
+            its device. The returned plain values are stored in the record of the epoch.
         on_epoch: As in `train`.
         state: As in `train`.
         identity: As in `train`.
@@ -64,8 +64,8 @@ def fit(
         The record of each epoch, and the scores on the test images.
 
     Raises:
-        FloatingPointError: The loss is not finite any more.
-        ValueError: As in `train`, or an augmentation that does not exist.
+        FloatingPointError: If the loss is not finite any more.
+        ValueError: As in `train`, or if an augmentation does not exist.
     """
 
     def look(network: nn.Module) -> Mapping[str, Any]:

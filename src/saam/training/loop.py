@@ -1,4 +1,4 @@
-"""Train a classifier of images: any module, any loader, one recipe, one seed."""
+"""Train an image classifier: any module, any loader, one recipe, one seed."""
 
 import math
 import random
@@ -22,7 +22,7 @@ from saam.training.step import Stepper
 
 __all__ = ["train"]
 
-_CHECK_EVERY = 100  # steps between looks at the loss: each look waits for the device
+_CHECK_EVERY = 100  # steps between checks of the loss; each check waits for the device
 
 
 def train(
@@ -39,36 +39,36 @@ def train(
     state: str | Path | None = None,
     identity: Mapping[str, Any] | None = None,
 ) -> Result:
-    """Train a model in place: minimise the cross-entropy as the recipe says.
+    """Train a model in place by minimising the cross-entropy.
 
-    The seed decides all that is drawn here (dropout, the order of a plain DataLoader). The global generator and the
-    mode of every module are left as they were. On a CPU a seed gives the same weights bit for bit. Under ``torchrun``
-    the processes share out each batch. With `Recipe.ema` the averaged weights are validated and kept. The model stays
-    on the device, and in the memory order, that it was trained in.
+    The seed determines all draws (dropout, the order of a plain DataLoader). The global generator and the mode of every
+    module are restored. On a CPU, a seed gives the same weights bit for bit. Under ``torchrun`` the processes share
+    each batch. With `Recipe.ema` the averaged weights are validated and kept. The model stays on the device and in the
+    memory order of the training.
 
     Args:
-        model: Takes x (B, C, H, W), gives logits (B, classes).
+        model: Maps x (B, C, H, W) to logits (B, classes).
         train_batches: Images to train on, already augmented and normalised.
-        validation_batches: Images to score after each epoch. Nothing is chosen by these scores.
-        recipe: All settings. Whoever made the batches has read `Recipe.batch_size`, `Recipe.augmentation` and
-            `Recipe.mixup`.
-        seed: Of the whole run.
-        on_epoch: Called with each epoch's record (in the first process only).
-        observe: Called after each epoch with the model that was validated; what it returns, in plain values, is kept in
-            the epoch's record.
-        device: As torch names it, or None for the best there is.
+        validation_batches: Images to score after each epoch. These scores do not select anything.
+        recipe: All settings. `Recipe.batch_size`, `Recipe.augmentation` and `Recipe.mixup` are for the batches and not
+            used here.
+        seed: Seed of the whole run.
+        on_epoch: Called with the record of each epoch (only in the first process).
+        observe: Called after each epoch with the validated model. The returned plain values are stored in the record of
+            the epoch.
+        device: Name for torch; None means the best one.
         new_parameters: Names of parameters that learn faster, by `Recipe.new_parameters_factor`.
-        state: File in which the run is saved after every epoch, and from which it goes on if the file is there.
-        identity: What besides recipe and seed makes this run the one that it is, such as a hash of the data and the
-            name of the model, in plain values. It is kept in the state, and a state with another is refused.
+        state: File in which the run is saved after every epoch. If it exists, the run resumes from it.
+        identity: Plain values that identify the run in addition to recipe and seed, such as a hash of the data and the
+            name of the model. They are stored in the state, and a state with other values is refused.
 
     Returns:
         The record of each epoch.
 
     Raises:
-        FloatingPointError: The loss is not finite any more.
-        ValueError: There are no batches or nothing to train, the device cannot do the recipe's precision or that is
-            "auto", or the state is damaged or belongs to another run.
+        FloatingPointError: If the loss is not finite any more.
+        ValueError: If there are no batches or nothing to train, the device does not support the recipe's precision, the
+            precision is "auto", or the state is damaged or belongs to another run.
     """
     steps = len(train_batches)
     if steps == 0 or len(validation_batches) == 0:
@@ -84,7 +84,7 @@ def train(
             start = time.perf_counter()
             losses, hits, sizes = [], [], []
             for step, (x, y) in enumerate(batches_of(train_batches, epoch)):
-                if len(x) < group.size:  # one image at least for each process, or none takes the step
+                if len(x) < group.size:  # each process needs an image, otherwise skip the step
                     continue
                 loss, right, size = stepper.step(x, y, (epoch * steps + step + 0.5) / (recipe.epochs * steps))
                 losses.append(loss)
@@ -124,7 +124,7 @@ def train(
 
 
 def _epoch_seed(seed: int, epoch: int, rank: int) -> int:
-    """Return a seed of its own for each epoch and process: a run that is continued draws as one that never stopped."""
+    """Return a separate seed for each epoch and process, so that a resumed run makes the same draws."""
     return random.Random(f"{seed} {epoch} {rank}").getrandbits(32)
 
 

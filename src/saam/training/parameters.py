@@ -15,21 +15,21 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Sort the trainable parameters of a model into groups for a torch optimizer.
 
-    Weight decay leaves out parameters of at most one dimension, biases, the parameters of norms, and those that a
-    module names by timm's convention: a method ``no_weight_decay()`` that returns names relative to the module.
+    Weight decay excludes parameters of at most one dimension, biases, the parameters of norms, and those that a module
+    names by timm's convention: a method ``no_weight_decay()`` that returns names relative to the module.
 
     Args:
         model: Any module. Parameters that need no gradient are left out.
         weight_decay: Decay of all other parameters.
-        new_parameters: Names, as ``model.named_parameters()`` gives them, of parameters that start untrained in a
-            model that is otherwise trained.
+        new_parameters: Names, as in ``model.named_parameters()``, of untrained parameters in a model that is otherwise
+            trained.
         new_parameters_factor: Factor on the learning rate of the new parameters.
 
     Returns:
-        Groups with "params", "weight_decay" and "factor": multiply the learning rate of the group by that.
+        Groups with "params", "weight_decay" and "factor", by which the learning rate of the group must be multiplied.
 
     Raises:
-        ValueError: A new parameter is not in the model, or no parameter of the model can be trained.
+        ValueError: If a new parameter is not in the model, or the model has no trainable parameter.
     """
     names = [name for name, _ in model.named_parameters()]
     for name in new_parameters:
@@ -53,7 +53,7 @@ def parameter_groups(
 
 
 def _without_decay(model: nn.Module) -> set[str]:
-    """Return the full names of the parameters that weight decay leaves alone."""
+    """Return the full names of the parameters that are excluded from weight decay."""
     exempt: set[str] = set()
     for path, module in model.named_modules():
         prefix = f"{path}." if path else ""

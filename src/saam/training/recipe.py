@@ -1,4 +1,4 @@
-"""Recipes: all that decides a training run, save the model, the data and the seed."""
+"""Recipes: all settings of a training run except the model, the data and the seed."""
 
 import dataclasses
 import json
@@ -19,34 +19,34 @@ OPTIMIZERS = ("sgd", "adamw")
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Settings of a training run; checked when made.
+    """Settings of a training run, checked when created.
 
     Args:
         epochs: Passes over the training images.
-        batch_size: Images a step, over all processes. Read by whoever makes the batches.
+        batch_size: Images per step, over all processes. Used by the code that makes the batches.
         optimizer: "sgd", with momentum, or "adamw" (Loshchilov & Hutter, arXiv 1711.05101).
         learning_rate: Highest learning rate of the run.
         momentum: In [0, 1); of AdamW the decay of the first moment.
         beta2: Decay of AdamW's second moment, in [0, 1); SGD has none.
-        nesterov: Nesterov's momentum instead of the classical; SGD alone.
-        weight_decay: On weight matrices and kernels only (`parameter_groups`).
+        nesterov: Whether to use Nesterov momentum; only for SGD.
+        weight_decay: Decay of weight matrices and kernels only (`parameter_groups`).
         schedule: "one-cycle", "step" or "cosine" (module `schedule`).
         milestones: Shares of the run, rising in (0, 1), at which the "step" schedule drops tenfold.
         warmup_fraction: Share of the run in which the learning rate rises, in [0, 1).
-        label_smoothing: Share of the target spread over all classes, in [0, 1). Training only: scores never have it.
-        ema: Decay a step of the moving average of the weights (and buffers) that is validated and kept; 0: off.
-        clip: Highest norm of the gradient over all parameters; 0: off.
+        label_smoothing: Share of the target spread over all classes, in [0, 1). Not used for scores.
+        ema: Decay per step of the moving average of weights and buffers that is validated and kept; 0 disables it.
+        clip: Largest norm of the gradient over all parameters; 0 disables it.
         precision: "no" (float32), "bf16", or "fp16" (not on a CPU): automatic mixed precision of the training steps.
             "auto": the faster one of "no" and "bf16"; comparisons and ``saam train`` measure it before they start, and
             keep the recipe with what they found. `train` itself does not take it.
-        channels_last: Keep images and kernels in channels-last memory order.
-        mixup: Alpha of mixup (Zhang et al., arXiv 1710.09412); 0: off. Read by whoever makes the batches.
-        new_parameters_factor: Factor on the learning rate of the parameters that `train` is told are new.
-        augmentation: Names of augmentations, or None for those of the data. Read by whoever makes the batches.
+        channels_last: Whether images and kernels are in channels-last memory order.
+        mixup: Alpha of mixup (Zhang et al., arXiv 1710.09412); 0 disables it. Used by the code that makes the batches.
+        new_parameters_factor: Factor on the learning rate of the new parameters, see `train`.
+        augmentation: Names of augmentations, or None for those of the data. Used by the code that makes the batches.
 
     Raises:
-        TypeError: A field has the wrong type.
-        ValueError: A field is out of its range, or two fields contradict each other.
+        TypeError: If a field has the wrong type.
+        ValueError: If a field is out of range, or two fields contradict each other.
 
     >>> recipe = Recipe(epochs=10, schedule="step", milestones=(0.5, 0.75), warmup_fraction=0.0)
     >>> Recipe.from_json(recipe.to_json()) == recipe
@@ -93,21 +93,21 @@ class Recipe:
             raise ValueError("recipe: nesterov needs a momentum above 0: pass momentum=0.9 or nesterov=False")
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy with some fields changed, checked anew (see `from_dict` for what is raised)."""
+        """Return a copy with some fields changed, after checking it (see `from_dict` for the errors)."""
         return self.from_dict(self.to_dict() | changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON knows them: numbers, strings, lists, None."""
+        """Return the fields as plain JSON values: numbers, strings, lists, None."""
         fields = dataclasses.asdict(self).items()
         return {name: list(value) if isinstance(value, tuple) else value for name, value in fields}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """Return the recipe that `to_dict` gave these fields for.
+        """Return the recipe with these fields, the inverse of `to_dict`.
 
         Raises:
-            TypeError: A field has the wrong type, or epochs are missing.
-            ValueError: There is no such field, or a value is out of range.
+            TypeError: If a field has the wrong type, or epochs are missing.
+            ValueError: If there is no such field, or a value is out of range.
         """
         known = [field.name for field in dataclasses.fields(cls)]
         for name in fields:
@@ -121,11 +121,11 @@ class Recipe:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Return the recipe that `to_json` gave this text for.
+        """Return the recipe with these fields, the inverse of `to_json`.
 
         Raises:
-            TypeError: The text is not an object of fields, or a field has the wrong type.
-            ValueError: The text is not JSON, there is no such field, or a value is out of range.
+            TypeError: If the text is not an object of fields, or a field has the wrong type.
+            ValueError: If the text is not JSON, there is no such field, or a value is out of range.
         """
         fields = json.loads(text)
         if not isinstance(fields, dict):
@@ -134,7 +134,7 @@ class Recipe:
 
 
 def recipes() -> dict[str, str]:
-    """Return the names of all recipes, each with one line on what it is for."""
+    """Return the names of all recipes, each with its purpose in one line."""
     return {name: purpose for name, (purpose, _) in _RECIPES.items()}
 
 
@@ -142,8 +142,8 @@ def create_recipe(name: str, **changes: Any) -> Recipe:
     """Return a recipe by name, with some fields changed.
 
     Raises:
-        TypeError: A changed field has the wrong type.
-        ValueError: There is no such recipe or field, or a value is out of range.
+        TypeError: If a changed field has the wrong type.
+        ValueError: If there is no such recipe or field, or a value is out of range.
 
     >>> create_recipe("cifar", epochs=20).epochs
     20
@@ -154,7 +154,7 @@ def create_recipe(name: str, **changes: Any) -> Recipe:
 
 
 def _canonical(value: Any, kind: type) -> Any:
-    """Make numbers floats and lists tuples where the field has those, so that equal recipes have equal JSON."""
+    """Convert numbers to floats and lists to tuples as the fields require, so that equal recipes have equal JSON."""
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if kind is tuple and isinstance(value, list | tuple):
@@ -162,7 +162,7 @@ def _canonical(value: Any, kind: type) -> Any:
     return value
 
 
-# field -> its type, what it accepts, and that in words
+# field -> its type, accepted values, and a description of these
 _Check = tuple[type, Callable[[Any], bool], str]
 _BELOW_ONE: _Check = (float, lambda value: 0 <= value < 1, "a number in [0, 1)")
 _POSITIVE: _Check = (float, lambda value: 0 < value < math.inf, "a number above 0")
@@ -202,10 +202,10 @@ _CHECKS: dict[str, _Check] = {
     ),
 }
 
-# name -> what it is for, and its settings
+# name -> its purpose and its settings
 _RECIPES: dict[str, tuple[str, Recipe]] = {
     "demo": (
-        "the demo: a small CIFAR ResNet on photo-digits, one CPU thread a run",
+        "the demo: a small CIFAR ResNet on photo-digits, one CPU thread per run",
         Recipe(
             epochs=5,
             batch_size=50,
@@ -229,7 +229,7 @@ _RECIPES: dict[str, tuple[str, Recipe]] = {
         Recipe(epochs=30, nesterov=True),
     ),
     "modern": (
-        "ConvNeXt and its kin from scratch: AdamW, mixup, TrivialAugment, averaged weights",
+        "ConvNeXt and similar networks from scratch: AdamW, mixup, TrivialAugment, averaged weights",
         Recipe(
             epochs=100,
             optimizer="adamw",
@@ -245,7 +245,7 @@ _RECIPES: dict[str, tuple[str, Recipe]] = {
         ),
     ),
     "finetune": (
-        "a pretrained network with new parts: a low learning rate, ten times that for what is new",
+        "a pretrained network with new parts: a low learning rate, and ten times as much for the new parts",
         Recipe(
             epochs=10,
             batch_size=64,

@@ -1,4 +1,4 @@
-"""What training and evaluation report: plain numbers, ready for JSON. Accuracy in percent, loss in nats."""
+"""The results of training and evaluation as plain numbers for JSON. Accuracy in percent, loss in nats."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,14 +50,14 @@ class EpochRecord:
     """One epoch of a training run.
 
     Args:
-        epoch: From 1.
-        learning_rate: Of the epoch's last step.
-        train_loss: Mean over the epoch's images of the loss that was minimised (label smoothing included), in nats.
-        train_accuracy: Over the epoch's images as they were augmented, while the weights changed, in percent.
-        validation_loss: After the epoch, in nats.
-        validation_accuracy: After the epoch, in percent.
+        epoch: Number of the epoch, from 1.
+        learning_rate: Learning rate of the epoch's last step.
+        train_loss: Mean of the minimised loss (with label smoothing) over the epoch's images, in nats.
+        train_accuracy: Accuracy on the epoch's augmented images while the weights changed, in percent.
+        validation_loss: Validation loss after the epoch, in nats.
+        validation_accuracy: Validation accuracy after the epoch, in percent.
         seconds: Wall time of training and validation.
-        observed: What the caller of `train` observed in the model after the epoch, in plain values.
+        observed: Plain values returned by the ``observe`` function of `train` after the epoch.
     """
 
     epoch: int
@@ -72,15 +72,15 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class Result:
-    """What `train` reports; the trained weights are in the model.
+    """Result of `train`; the trained weights are in the model.
 
     Args:
-        curve: One record an epoch.
+        curve: One record per epoch.
     """
 
     curve: tuple[EpochRecord, ...]
 
     @property
     def seconds(self) -> float:
-        """Wall time of all epochs, of earlier calls that were continued too."""
+        """Wall time of all epochs, including those of earlier calls that were resumed."""
         return sum(record.seconds for record in self.curve)

@@ -1,7 +1,7 @@
-"""Learning-rate schedules: pure functions of progress (0 at the start of a run, 1 at its end) that give a factor.
+"""Learning-rate schedules: pure functions of progress (0 at the start of a run, 1 at its end) that return a factor.
 
-The learning rate of a step is the recipe's learning rate times the factor, so the highest factor of each schedule is 1.
-Progress and not step number is the argument: one schedule serves runs of any length.
+The learning rate of a step is the recipe's learning rate times the factor, so the largest factor of each schedule is 1.
+The argument is progress instead of a step number, so that one schedule serves runs of any length.
 """
 
 import math
@@ -23,12 +23,12 @@ def schedule_factor(
 
     Args:
         schedule: One of `SCHEDULES`.
-        progress: Share of the run that is done, in [0, 1].
-        warmup_fraction: Share of the run that warms up, in [0, 1).
-        milestones: Shares of the run at which "step" drops; read by "step" alone.
+        progress: Completed share of the run, in [0, 1].
+        warmup_fraction: Share of the run for warm-up, in [0, 1).
+        milestones: Shares of the run at which "step" drops; only used by "step".
 
     Raises:
-        ValueError: The name is unknown, or progress lies outside [0, 1].
+        ValueError: If the name is unknown, or progress lies outside [0, 1].
 
     >>> schedule_factor("step", 0.6, milestones=(0.5, 0.75))
     0.1

@@ -1,4 +1,4 @@
-"""The state of a training run: a file that is saved after each epoch, and from which an interrupted run goes on."""
+"""The state of a training run: a file that is saved after each epoch, from which an interrupted run resumes."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -16,34 +16,34 @@ __all__ = ["load_state", "save_state", "saved_run"]
 
 
 def save_state(path: Path, run: Mapping[str, Any], stepper: Stepper, curve: Sequence[EpochRecord]) -> None:
-    """Save a run after an epoch; an older state stays whole until the new one is on the disk.
+    """Save a run after an epoch. An older state stays complete until the new one is on disk.
 
     Args:
         path: The file.
-        run: What makes the run the one that it is, in plain values.
-        stepper: Network, optimizer and the rest.
-        curve: The epochs so far.
+        run: Plain values that identify the run.
+        stepper: Network, optimizer and the rest of the state.
+        curve: The records of the epochs so far.
 
     Raises:
-        OSError: The file cannot be written.
+        OSError: If the file cannot be written.
     """
     buffer = io.BytesIO()
     torch.save(
         stepper.state_dict() | {"run": dict(run), "curve": [asdict(record) for record in curve]},
         buffer,
     )
-    path.parent.mkdir(exist_ok=True)  # another process may have tidied up
+    path.parent.mkdir(exist_ok=True)  # another process may have removed it
     write_atomically({path: buffer.getvalue()})
 
 
 def load_state(path: Path, run: Mapping[str, Any], stepper: Stepper) -> list[EpochRecord]:
-    """Put a run back into its saved state.
+    """Restore the saved state of a run.
 
     Returns:
-        The epochs so far; none if there is no file.
+        The records of the epochs so far; none if there is no file.
 
     Raises:
-        ValueError: The file is damaged, no regular file, or holds the state of another run.
+        ValueError: If the file is damaged, is not a regular file, or holds the state of another run.
     """
     if not path.exists():
         return []
@@ -63,10 +63,10 @@ def load_state(path: Path, run: Mapping[str, Any], stepper: Stepper) -> list[Epo
 
 
 def saved_run(path: Path) -> dict[str, Any]:
-    """Return what makes the run in a state the one that it is; nothing if there is no file.
+    """Return the plain values that identify the run of a state; empty if there is no file.
 
     Raises:
-        ValueError: The file is damaged, or no regular file.
+        ValueError: If the file is damaged, or is not a regular file.
     """
     if not path.exists():
         return {}

@@ -1,4 +1,4 @@
-"""One training step, and all that it changes."""
+"""One training step, and all state that it changes."""
 
 from collections.abc import Collection
 from typing import Any
@@ -19,18 +19,19 @@ __all__ = ["Stepper", "require_precision"]
 
 
 class Stepper:
-    """A network with what its training steps change: optimizer, gradient scaler, moving average of the weights.
+    """A network with the state of its training: optimizer, gradient scaler, moving average of the weights.
 
-    The training loop and the measurement of costs take the same steps.
+    The training loop and the measurement of costs use the same steps.
 
     Args:
-        model: Takes x (B, C, H, W), gives logits (B, classes). It moves to the device, into the recipe's memory order.
+        model: Maps x (B, C, H, W) to logits (B, classes). It is moved to the device and into the recipe's memory order.
         recipe: Optimizer, precision, clipping, averaging, schedule.
         group: The processes that train together, and the device.
         new_parameters: Names of parameters that learn faster, by `Recipe.new_parameters_factor`.
 
     Raises:
-        ValueError: The model has nothing to train, the device cannot do the recipe's precision, or it is "auto".
+        ValueError: If the model has nothing to train, the device does not support the recipe's precision, or the
+            precision is "auto".
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, group: Group, new_parameters: Collection[str] = ()) -> None:
@@ -53,7 +54,7 @@ class Stepper:
 
     @property
     def validated(self) -> nn.Module:
-        """The network to validate: the averaged one, if the recipe averages."""
+        """The network to validate: the averaged one if the recipe uses averaging."""
         return self.model if self.average is None else self.average.module
 
     def step(self, x: Tensor, y: Tensor, progress: float) -> tuple[Tensor, Tensor, int]:
@@ -61,11 +62,11 @@ class Stepper:
 
         Args:
             x: Whole batch (B, C, H, W).
-            y: Labels (B,), or the probabilities of the classes (B, classes).
-            progress: Share of the run that is done, in [0, 1]; it decides the learning rate.
+            y: Labels (B,), or class probabilities (B, classes).
+            progress: Completed share of the run, in [0, 1]; determines the learning rate.
 
         Returns:
-            Mean loss of the share, the number of images that were right, and the number of images in the share.
+            Mean loss of the share, the number of correct images, and the number of images in the share.
         """
         recipe, group = self.recipe, self.group
         batch = len(x)
@@ -80,7 +81,7 @@ class Stepper:
             logits = self.network(x).float()
         loss = F.cross_entropy(logits, y, label_smoothing=recipe.label_smoothing)
         self.optimizer.zero_grad()
-        # the mean over processes of these is the mean over the batch, also where the shares differ in size
+        # the mean of these over the processes is the mean over the batch, even if the shares differ in size
         self.scaler.scale(loss * (len(x) * group.size / batch) if group.size > 1 else loss).backward()  # type: ignore[no-untyped-call]
         if recipe.clip:
             self.scaler.unscale_(self.optimizer)
@@ -98,7 +99,7 @@ class Stepper:
         return torch.autocast(self.group.device.type, half, enabled=self.recipe.precision != "no")
 
     def finish(self) -> None:
-        """Give the model the averaged weights, if the recipe averages."""
+        """Copy the averaged weights into the model, if the recipe uses averaging."""
         if self.average is not None:
             self.model.load_state_dict(self.average.module.state_dict())
 
@@ -107,7 +108,7 @@ class Stepper:
         return {name: part.state_dict() for name, part in self._parts().items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put every part back into its state."""
+        """Restore the state of every part."""
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
 
@@ -117,10 +118,10 @@ class Stepper:
 
 
 def require_precision(recipe: Recipe, device: torch.device) -> None:
-    """Raise unless a device can train in the recipe's precision.
+    """Raise an error unless a device can train in the recipe's precision.
 
     Raises:
-        ValueError: It cannot.
+        ValueError: If the device cannot do it.
     """
     if recipe.precision == "fp16" and device.type == "cpu":
         raise ValueError("precision 'fp16' needs a GPU, got the CPU: use precision='bf16' or 'no'")

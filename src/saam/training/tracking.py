@@ -109,8 +109,8 @@ def require_trackers(names: Iterable[str]) -> None:
     """Raise unless all these trackers exist and are installed.
 
     Raises:
-        ValueError: No such tracker.
-        ModuleNotFoundError: It is not installed; the error names the package.
+        ValueError: If there is no such tracker.
+        ModuleNotFoundError: If it is not installed; the error names the package.
     """
     for name in names:
         if name not in TRACKERS:

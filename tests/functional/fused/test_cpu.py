@@ -11,9 +11,9 @@ from saam.functional.fused import cpu
 @pytest.mark.parametrize(
     ("installed", "reason"),
     [
-        (None, "saam-native is not installed; from the repository: pip install"),
-        (types.SimpleNamespace(interface=0, library="libsaam.so"), "of another version than saam; build it anew"),
-        (types.SimpleNamespace(library="libsaam.so"), "of another version than saam; build it anew"),
+        (None, "saam-native is not installed; build it from the repository: pip install"),
+        (types.SimpleNamespace(interface=0, library="libsaam.so"), "has another version than saam; rebuild it"),
+        (types.SimpleNamespace(library="libsaam.so"), "has another version than saam; rebuild it"),
         (
             types.SimpleNamespace(interface=cpu._INTERFACE, library="/no/such.so"),
             r"does not load \(.*such.so.*build it",

@@ -1,11 +1,11 @@
-"""The CPU implementation of the operations: the distribution `saam-native`, loaded here where it is installed."""
+"""The CPU implementation of the operations: load the distribution `saam-native`, if it is installed."""
 
 import torch
 
 __all__ = ["missing"]
 
 _INTERFACE = 1
-"""Counts the changes of the schemas; saam-native says for which of them it is."""
+"""Version of the schemas; saam-native declares the version that it implements."""
 
 
 def _load() -> str | None:
@@ -14,13 +14,13 @@ def _load() -> str | None:
     try:
         import saam_native
     except ImportError:
-        return f"saam-native is not installed; {build}"
+        return f"saam-native is not installed; build it {build}"
     if getattr(saam_native, "interface", None) != _INTERFACE:
-        return f"saam-native is of another version than saam; build it anew, {build}"
+        return f"saam-native has another version than saam; rebuild it {build}"
     try:
         torch.ops.load_library(saam_native.library)  # type: ignore[no-untyped-call]
     except OSError as error:
-        return f"saam-native does not load ({error}); build it anew, {build}"
+        return f"saam-native does not load ({error}); rebuild it {build}"
     return None
 
 

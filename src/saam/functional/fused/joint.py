@@ -1,4 +1,4 @@
-"""What modules call: a squeeze alone, and a squeeze whose factor comes back to the map."""
+"""The functions that modules call: a squeeze alone, and a squeeze whose factor is applied to the map."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,13 +14,13 @@ __all__ = ["Pooling", "attend", "pool"]
 
 
 class Pooling(NamedTuple):
-    """What a squeeze is for the fused operation.
+    """Describe a squeeze to the fused operation.
 
     Args:
         kind: MEAN, MAX, MEAN | MAX, MEAN | VARIANCE, PIXEL, CHANNEL or SCORES of :mod:`saam.functional.fused`.
-        scorer: weight (G, C) for PIXEL, (C,) for CHANNEL; (B, G, H, W) for SCORES.
-        temperature: divides the scores.
-        finish: takes the fused statistics (B, K, C) to those of the squeeze; None for the first of them, (B, C).
+        scorer: Weight (G, C) for PIXEL, (C,) for CHANNEL; (B, G, H, W) for SCORES.
+        temperature: Divides the scores.
+        finish: Function from the fused statistics (B, K, C) to those of the squeeze; None takes the first, (B, C).
     """
 
     kind: int
@@ -36,19 +36,19 @@ def pool(x: Tensor, pooling: Pooling) -> Tensor:
 
 
 def attend(x: Tensor, pooling: Pooling, respond: Callable[[Tensor], Tensor], *, adds: bool = False) -> Tensor:
-    """Return ``x`` times, or plus, ``respond(statistics of x)``.
+    """Return ``x`` times ``respond(statistics of x)``, or plus it.
 
     Args:
-        x: (B, C, H, W) that a fused implementation exists for, see :func:`saam.functional.backend.choose`.
-        pooling: the squeeze.
-        respond: statistics in float32 or wider -> one value per channel (B, C).
-        adds: add the value instead.
+        x: (B, C, H, W) for which a fused implementation exists, see :func:`saam.functional.backend.choose`.
+        pooling: The squeeze.
+        respond: Statistics in float32 or wider -> one value per channel (B, C).
+        adds: Whether to add the value instead of multiplying by it.
 
     Returns:
         (B, C, H, W), in the dtype and memory layout of ``x``.
 
     Raises:
-        RuntimeError: a scorer or a value that is on another device than ``x``.
+        RuntimeError: If a scorer or a value is on another device than ``x``.
     """
     x = dense(x)
     joint = torch.is_grad_enabled()
@@ -63,7 +63,7 @@ def _squeeze(x: Tensor, pooling: Pooling, *, joint: bool) -> tuple[Tensor, Tenso
 
 
 def _like_sums(values: Tensor, x: Tensor) -> Tensor:
-    """Return ``values`` dense and in the dtype in which ``x`` is summed."""
+    """Return ``values`` dense and in the accumulation dtype of ``x``."""
     if values.device != x.device:
         raise RuntimeError(
             f"expected all tensors on {x.device}, where the map is, got some on {values.device}; move them with .to()"

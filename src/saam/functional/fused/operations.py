@@ -29,19 +29,19 @@ SCHEMAS = {
 
 
 def dense(x: Tensor) -> Tensor:
-    """Return ``x`` in one of the two layouts that the operations read: contiguous or channels_last."""
+    """Return ``x`` in one of the two supported layouts: contiguous or channels_last."""
     return x if x.is_contiguous() or is_channels_last(x) else x.contiguous()
 
 
 def is_channels_last(x: Tensor) -> bool:
-    """Whether ``x`` is dense in channels_last. By hand: vmap has no ``is_contiguous`` of other memory formats."""
+    """Return whether ``x`` is dense in channels_last. Under vmap ``is_contiguous`` supports no other memory formats."""
     batch, channels, height, width = x.shape
     steps = x.stride()
     return steps[1:] == (1, width * channels, channels) and (batch == 1 or steps[0] == channels * height * width)
 
 
 def laid_out_as(other: Tensor, x: Tensor) -> Tensor:
-    """Return ``other`` in the layout of ``x``, which is one of the two."""
+    """Return ``other`` in the layout of ``x``."""
     return other.contiguous() if x.is_contiguous() else other.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
@@ -92,7 +92,7 @@ def _fake_rescale_backward(dy: Tensor, x: Tensor, adds: bool) -> Tensor:
 
 
 def _each_in_turn(operation: Any) -> Callable[..., Any]:
-    """Make the vmap rule that calls the operation once for each member."""
+    """Create a vmap rule that calls the operation once per batch element."""
 
     def rule(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
         def member(i: int) -> list[Any]:

@@ -1,14 +1,14 @@
-"""The fused operations in Triton, for CUDA and ROCm; importing this registers them.
+"""The fused operations in Triton, for CUDA and ROCm. Importing this module registers them.
 
-Every kernel works on blocks of channels times pixels, whose steps in memory are arguments: so one kernel serves the
-contiguous and the channels_last layout, with blocks that are long where memory is. Sums are taken in float32 or wider,
-always in the same order (there are no atomics), and indices have 64 bits.
+Every kernel works on blocks of channels times pixels and takes the memory strides as arguments. One kernel therefore
+serves the contiguous and the channels_last layout, with blocks that are long in the contiguous direction. Sums are
+computed in float32 or wider and always in the same order (there are no atomics). Indices have 64 bits.
 
-    channels   a program pools some channels of an image, and passes over them twice if the statistic needs it
+    channels   a program pools some channels of an image, in two passes if the statistic needs them
     scores     a program pools a tile of pixels for one head, and the tiles are merged as in an online softmax (Milakov
-               and Gimelshein 2018); backwards, one kernel finds the weights p and ds, others dx and dw from them
+               and Gimelshein 2018); backward, one kernel computes the weights p and ds, others dx and dw from them
 
-Nothing of the map's size is allocated but y and dx; p and ds have a row for each head.
+The only allocations of the map's size are y and dx; p and ds have one row per head.
 """
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
 
@@ -26,7 +26,7 @@ from saam.functional.fused import operations
 __all__ = ["rescale", "rescale_backward", "squeeze", "squeeze_backward"]
 
 _PROGRAMS = 1024
-"""How many programs share the gradient of a weight, if there is work for so many."""
+"""The largest number of programs that share the gradient of a weight."""
 
 MEAN, VARIANCE, MAX, PIXEL, CHANNEL, SCORES = (
     tl.constexpr(getattr(operations, name)) for name in ("MEAN", "VARIANCE", "MAX", "PIXEL", "CHANNEL", "SCORES")
@@ -37,13 +37,13 @@ MEAN, VARIANCE, MAX, PIXEL, CHANNEL, SCORES = (
 
 @triton.jit
 def _split(item, size):
-    """Take an index apart: item = first * size + second."""
+    """Split an index: item = first * size + second."""
     return item // size, item % size
 
 
 @triton.jit
 def _span(start, size, LENGTH: tl.constexpr):
-    """Return LENGTH indices from ``start`` on, and which of them are below ``size``."""
+    """Return LENGTH indices starting at ``start``, and which of them are below ``size``."""
     index = start + tl.arange(0, LENGTH).to(tl.int64)
     return index, index < size
 
@@ -57,15 +57,17 @@ def _read(x, b, c, in_c, n, in_n, C, N, step_c, step_n, wide: tl.constexpr):
 
 @triton.jit
 def _own_score(value, w, in_n):
-    """Return value * w, -inf outside the map; the choice keeps compilers from fusing the product with what follows,
-    which would not round the score as its maximum is rounded.
+    """Return value * w, -inf outside the map.
+
+    The selection keeps compilers from fusing the product with the next operation, which would round the score
+    differently from its maximum.
     """
     return tl.where(in_n[None, :], value * w, float("-inf"))
 
 
 @triton.jit
 def _exponential(score, highest):
-    """Return exp(score - highest). Where nothing has weight yet (-inf), it is 0 and not NaN."""
+    """Return exp(score - highest). If all weights are zero so far (-inf), the result is 0 and not NaN."""
     return tl.exp(score - tl.where(highest == float("-inf"), 0, highest))
 
 
@@ -227,7 +229,7 @@ def _weigh_pixels(
 ):
     """Write the weights p and the gradients of the scores ds = p (sum of dz (x - z)), both (B, G, N).
 
-    That a score has no part in its own average is in x - z: a pixel of weight one has exactly no gradient.
+    The form x - z excludes a score from its own average: a pixel of weight one has exactly zero gradient.
     """
     wide: tl.constexpr = scorer.dtype.element_ty
     item, g = _split(tl.program_id(0).to(tl.int64), G)
@@ -351,7 +353,7 @@ def _sum(dy, x, result, C, N, step_c, step_n, TIMES_X: tl.constexpr, BC: tl.cons
 
 
 def _layout(x: Tensor, dy: Tensor | None = None) -> tuple[tuple[int, int], dict[str, int]]:
-    """Return the steps from a channel and from a pixel to the next, and the sizes of the blocks."""
+    """Return the strides of channels and pixels, and the block sizes."""
     channels, pixels = x.shape[1], x.shape[2] * x.shape[3]
     planar = x.is_contiguous()
     for maps in (x, x if dy is None else dy):
@@ -363,7 +365,7 @@ def _layout(x: Tensor, dy: Tensor | None = None) -> tuple[tuple[int, int], dict[
 
 
 def _implements(name: str) -> Any:
-    """Make the function the Triton operation ``saam::triton_{name}``, and that the CUDA kernel of ``saam::{name}``."""
+    """Register the function as ``saam::triton_{name}``, and that as the CUDA kernel of ``saam::{name}``."""
 
     def decorate(function: Any) -> Any:
         operation = triton_op(f"saam::triton_{name}", function, mutates_args=(), schema=operations.SCHEMAS[name])
@@ -382,7 +384,7 @@ def _implements(name: str) -> Any:
 def squeeze(
     x: Tensor, scorer: Tensor | None, kind: int, scale: float, joint: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return z (B, K, C), what the backward needs, and the two tokens if the operation is a joint one."""
+    """Return z (B, K, C), the tensors that the backward needs, and the two tokens for a joint operation."""
     (batch, channels), pixels, dtype = x.shape[:2], x.shape[2] * x.shape[3], accumulator(x.dtype)
     steps, blocks = _layout(x)
     if scorer is None or kind == operations.CHANNEL:
@@ -415,7 +417,7 @@ def squeeze(
 
 
 def _merge(best: Tensor, total: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-    """Bring the tiles to the highest score: (B, S, G), (B, S, G), (B, S, C) -> (B, 1, C), (2, B, G)."""
+    """Rescale the tiles to the highest score: (B, S, G), (B, S, G), (B, S, C) -> (B, 1, C), (2, B, G)."""
     highest = best.amax(1, keepdim=True)
     share = (best - highest.masked_fill(highest == -float("inf"), 0)).exp()
     whole = (total * share).sum(1)
@@ -436,7 +438,7 @@ def squeeze_backward(
     scale: float,
     need_dx: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Return dx, and the gradient of the scorer; ``dy`` and ``factor`` come from rescale if it is a joint operation."""
+    """Return dx and the gradient of the scorer. For a joint operation, ``dy`` and ``factor`` come from rescale."""
     (batch, channels), pixels = x.shape[:2], x.shape[2] * x.shape[3]
     steps, blocks = _layout(x, dy)
     parts, tiles = triton.cdiv(channels, blocks["BC"]), triton.cdiv(pixels, blocks["BN"])
@@ -484,7 +486,7 @@ def _dweight(x: Tensor, ds: Tensor) -> Tensor:
 
 @_implements("rescale")
 def rescale(x: Tensor, factor: Tensor, token_x: Tensor | None, token_a: Tensor | None, adds: bool) -> Tensor:
-    """Return x times, or plus, the factor; the tokens only tie this operation to its squeeze in autograd."""
+    """Return x times, or plus, the factor. The tokens only connect this operation to its squeeze in autograd."""
     (batch, channels), pixels = x.shape[:2], x.shape[2] * x.shape[3]
     steps, blocks = _layout(x)
     y = torch.empty_like(x)

@@ -1,8 +1,8 @@
-"""The attention modules, one file a family, each with its functions or classes and their records.
+"""The attention modules: one file per family, with its functions or classes and their records.
 
-All take the channels first, timm's ``rd_ratio``, ``rd_channels`` and ``rd_divisor`` where they have a bottleneck,
-``squeeze`` where their squeeze can be swapped, and ``device`` and ``dtype`` last. All map (B, C, H, W) to the same
-shape. The list below is the catalog, in the order of ``saam list``: what the grammar composes, then the others.
+All take the channels first, ``rd_ratio``, ``rd_channels`` and ``rd_divisor`` (as in timm) if they have a bottleneck,
+``squeeze`` if their squeeze can be replaced, and ``device`` and ``dtype`` last. All map (B, C, H, W) to the same shape.
+The list below is the catalog in the order of ``saam list``: modules of the grammar, then the others.
 """
 
 from saam.nn.attentions import (

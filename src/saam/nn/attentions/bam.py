@@ -1,4 +1,4 @@
-"""BAM: channel and spatial attention side by side (Park et al., BMVC 2018, arXiv:1807.06514).
+"""BAM: channel and spatial attention in parallel (Park et al., BMVC 2018, arXiv:1807.06514).
 
     channel = fc2(relu(norm(fc1(mean(x)))))                                                      (B, C)
     spatial = conv1x1(relu(norm(conv3x3(relu(norm(conv3x3(relu(norm(conv1x1(x))))))))))          (B, 1, H, W)
@@ -6,7 +6,7 @@
     y       = x * (1 + sigmoid(channel + spatial))           in the paper
 
 The 3x3 convolutions are dilated by 4; all layers have biases. The paper's equations have one norm at the end of each
-branch; both forms here have the norms where the code has them, so that they differ in one thing.
+branch. Both forms here have the norms of the code, so that they differ only in the combination.
 """
 
 from dataclasses import replace
@@ -43,7 +43,7 @@ def bam_channel(
 ) -> ChannelAttention:
     """Build BAM's channel branch: ``x * (1 + sigmoid(fc2(relu(norm(fc1(mean(x)))))))`` (Park et al., arXiv:1807.06514).
 
-    The batch norm stands where the official code has it, on the bottleneck.
+    The batch norm is on the bottleneck, as in the official code.
     """
     hidden = reduced(channels, rd_ratio, rd_channels, rd_divisor)
     pool = create_squeeze(squeeze, channels, device=device, dtype=dtype)
@@ -53,20 +53,22 @@ def bam_channel(
 
 
 class BAM(nn.Module):
-    """Bottleneck Attention Module: both branches are computed in the dtype of the parameters, also under autocast.
+    """Bottleneck Attention Module.
+
+    Both branches are computed in the dtype of the parameters, also under autocast.
 
     Args:
         channels: C.
-        rd_ratio, rd_channels, rd_divisor: the width of both bottlenecks, as in timm; here C/16 by default.
+        rd_ratio, rd_channels, rd_divisor: The width of both bottlenecks, as in timm; C/16 by default.
         combination: "product" of the branches as in the authors' code, or their "sum" as in the paper.
-        squeeze: of the channel branch, see :func:`saam.nn.create_squeeze`.
-        device, dtype: of the parameters.
+        squeeze: Squeeze of the channel branch, see :func:`saam.nn.create_squeeze`.
+        device, dtype: Device and dtype of the parameters.
 
     Shape:
-        (B, C, H, W) -> (B, C, H, W). In training the channel branch norms over the batch, which must be 2 or more.
+        (B, C, H, W) -> (B, C, H, W). In training mode the batch size must be 2 or more, because of the batch norm.
 
     Raises:
-        ValueError: an option out of its range.
+        ValueError: If an option is out of range.
 
     Example:
         >>> BAM(64)(torch.randn(2, 64, 7, 9)).shape
@@ -139,23 +141,23 @@ CHANNEL = AttentionRecord(
     placement="at the end of each stage but the last",
     formula="2Cp + 3p + C",
     weight_decay="on everything",
-    notes="The channel branch alone. The norm is on the bottleneck, as in the code; the paper's equation has it at the "
-    "end. In training it norms over the batch, which must be 2 or more. No logit makes it the identity: the "
-    "factor is between 1 and 2.",
+    notes="This is only the channel branch. The norm is on the bottleneck, as in the code; the paper's equation has it "
+    "at the end. In training mode the batch size must be 2 or more, because of the batch norm. The module cannot be "
+    "the identity, because the factor is between 1 and 2.",
 )
 
 _CODE = AttentionRecord(
     name="bam:code",
     build=BAM,
-    description="channel and spatial branch side by side, x * (1 + sigmoid of their product)",
+    description="channel and spatial branch in parallel, x * (1 + sigmoid of their product)",
     paper="Park, Woo, Lee, Kweon: BAM: Bottleneck Attention Module, BMVC 2018",
     arxiv="1807.06514",
     source="Jongchan/attention-module, MODELS/bam.py",
     placement="at the end of each stage but the last",
     formula="3Cp + 18p*p + 13p + C + 1",
     weight_decay="on everything",
-    notes="In training it norms over the batch, which must be 2 or more. The authors' code fails on maps that are not "
-    "square; here they are pooled whole.",
+    notes="In training mode the batch size must be 2 or more, because of the batch norm. The authors' code fails on "
+    "maps that are not square; this module pools the whole map.",
 )
 
 RECORDS = (
@@ -164,10 +166,10 @@ RECORDS = (
         _CODE,
         name="bam:paper",
         build=partial(BAM, combination="sum"),
-        description="channel and spatial branch side by side, x * (1 + sigmoid of their sum)",
+        description="channel and spatial branch in parallel, x * (1 + sigmoid of their sum)",
         source="the paper, equation 2; norms as in Jongchan/attention-module, MODELS/bam.py",
         notes=f"{_CODE.notes} The paper's equations have a norm at the end of each branch and none inside; here the "
-        "two variants differ in the combination alone.",
+        "two variants differ only in the combination.",
     ),
-    replace(_CODE, name="bam", notes=f"Another name of bam:code. {_CODE.notes}"),
+    replace(_CODE, name="bam", notes=f"The same as bam:code. {_CODE.notes}"),
 )

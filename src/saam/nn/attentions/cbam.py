@@ -1,7 +1,9 @@
-"""CBAM, the whole of it: channel attention, then spatial attention (Woo et al., ECCV 2018, arXiv:1807.06521).
+"""CBAM: channel attention, then spatial attention (Woo et al., ECCV 2018, arXiv:1807.06521).
 
-y = x * sigmoid(mlp(mean(x)) + mlp(max(x)))                        over the pixels, one factor per channel
-z = y * sigmoid(norm(conv7x7([max(y), mean(y)])))                  over the channels, one factor per pixel
+    y = x * sigmoid(mlp(mean(x)) + mlp(max(x)))                        over the pixels, one factor per channel
+    z = y * sigmoid(norm(conv7x7([max(y), mean(y)])))                  over the channels, one factor per pixel
+
+Both channel statistics go through the same MLP.
 """
 
 import torch
@@ -37,20 +39,20 @@ def cbam_channel(
 
 
 class CBAM(nn.Module):
-    """Convolutional Block Attention Module: the channel part of ``cbam-channel``, then a spatial gate.
+    """Convolutional Block Attention Module: ``cbam-channel`` followed by a spatial gate.
 
     Args:
         channels: C.
-        rd_ratio, rd_channels, rd_divisor: the bottleneck's width, as in timm; here C/16 by default.
-        kernel_size: side of the spatial convolution, odd.
-        squeeze: of the channel part, see :func:`saam.nn.create_squeeze`.
-        device, dtype: of the parameters.
+        rd_ratio, rd_channels, rd_divisor: The width of the bottleneck, as in timm; C/16 by default.
+        kernel_size: Kernel size of the spatial convolution, odd.
+        squeeze: Squeeze of the channel part, see :func:`saam.nn.create_squeeze`.
+        device, dtype: Device and dtype of the parameters.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W).
 
     Raises:
-        ValueError: an option out of its range.
+        ValueError: If an option is out of range.
 
     Example:
         >>> CBAM(64)(torch.randn(2, 64, 8, 8)).shape
@@ -98,7 +100,7 @@ CHANNEL = AttentionRecord(
     source="Jongchan/attention-module, MODELS/cbam.py",
     formula="2Cp + p + C",
     weight_decay="on everything",
-    notes="The channel part alone. Pixels that tie for the maximum share its gradient.",
+    notes="This is only the channel part. Pixels that tie for the maximum share its gradient.",
 )
 
 WHOLE = AttentionRecord(
@@ -110,6 +112,6 @@ WHOLE = AttentionRecord(
     source="Jongchan/attention-module, MODELS/cbam.py",
     formula="2Cp + p + C + 98 + 2",
     weight_decay="on everything",
-    notes="The authors' network starts the norm of the spatial part at zero, where its gate is 1/2; a module by "
-    "itself has it at one. The norm is not in the paper. Values that tie for the maximum share its gradient.",
+    notes="The authors' network starts the scale of the spatial norm at zero, so its gate starts at 1/2; here the "
+    "scale starts at one. The norm is not in the paper. Values that tie for the maximum share its gradient.",
 )

@@ -1,7 +1,9 @@
 """Coordinate Attention (Hou et al., CVPR 2021, arXiv:2103.02907): a factor for every row and one for every column.
 
-joint        = hardswish(norm(conv1x1([row means, column means])))        (B, m, H + W), m = max(8, C / 32)
-y[b,c,i,j]   = x[b,c,i,j] * sigmoid(conv1x1(joint over rows))[b,c,i] * sigmoid(conv1x1(joint over columns))[b,c,j]
+    joint      = hardswish(norm(conv1x1([row means, column means])))        (B, m, H + W), m = max(8, C / 32)
+    y[b,c,i,j] = x[b,c,i,j] * sigmoid(conv1x1(joint over rows))[b,c,i] * sigmoid(conv1x1(joint over columns))[b,c,j]
+
+The two last convolutions have separate weights.
 """
 
 import torch
@@ -19,22 +21,22 @@ _NARROWEST = 8
 
 
 class CoordAttention(nn.Module):
-    """Coordinate Attention: rows and columns share one bottleneck and have an expansion and a gate each.
+    """Coordinate Attention: rows and columns share a bottleneck, and each has its own expansion and gate.
 
-    The row and column means are few; they are taken in float32 and go on in the dtype of the parameters, also under
+    The row and column means are computed in float32 and then converted to the dtype of the parameters, also under
     autocast.
 
     Args:
         channels: C.
-        rd_ratio: C * rd_ratio, cut to a whole number and at least 8, is the bottleneck's width.
-        rd_channels: the width itself, in place of the ratio.
-        device, dtype: of the parameters.
+        rd_ratio: The bottleneck has C * rd_ratio channels, rounded down, and at least 8.
+        rd_channels: Width of the bottleneck; overrides the ratio.
+        device, dtype: Device and dtype of the parameters.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W).
 
     Raises:
-        ValueError: a ratio or width that is not above 0.
+        ValueError: If a ratio or width is not above 0.
 
     Example:
         >>> CoordAttention(64)(torch.randn(2, 64, 7, 9)).shape
@@ -84,6 +86,6 @@ RECORDS = (
         placement="in the expanded part of an inverted residual, before the last convolution",
         formula="3Cm + 3m + 2C, m = max(8, C/32)",
         weight_decay="not published",
-        notes="The bottleneck is never narrower than 8, so that it is heavy at CIFAR widths.",
+        notes="The bottleneck is at least 8 wide, which is a lot at CIFAR widths.",
     ),
 )

@@ -17,7 +17,7 @@ __all__ = ["RECORDS", "eca", "eca_kernel_size", "eca_of_stage"]
 
 
 def eca_kernel_size(channels: int, *, gamma: float = 2, beta: float = 1) -> int:
-    """Return ECA's kernel size: ``(log2 C + beta) / gamma`` cut to a whole number, and the next odd one if even."""
+    """Return ECA's kernel size: ``(log2 C + beta) / gamma`` rounded down, plus one if even."""
     size = int(abs((math.log2(channels) + beta) / gamma))
     return size if size % 2 else size + 1
 
@@ -32,7 +32,7 @@ def eca(
 ) -> ChannelAttention:
     """Build Efficient Channel Attention: ``x * sigmoid(conv1d(mean(x)))`` (Wang et al., arXiv:1910.03151).
 
-    ``kernel_size`` None takes the paper's formula, :func:`eca_kernel_size`.
+    If ``kernel_size`` is None, it follows the paper's formula, :func:`eca_kernel_size`.
     """
     require_channels(channels)
     pool = create_squeeze(squeeze, channels, device=device, dtype=dtype)
@@ -54,14 +54,14 @@ def eca_of_stage(
 
     Args:
         channels: C.
-        kernels: kernel sizes of the stages, from the first.
-        stage: the stage in which the module stands, from 1. It cannot be told from the channels: a ResNet-50 has in its
-            first stage as many as a ResNet-18 in its third.
-        squeeze: see :func:`saam.nn.create_squeeze`.
-        device, dtype: of the parameters.
+        kernels: Kernel sizes of the stages, from the first.
+        stage: The stage of the module in the network, from 1. The channels do not determine it: the first stage of a
+            ResNet-50 has as many as the third of a ResNet-18.
+        squeeze: See :func:`saam.nn.create_squeeze`.
+        device, dtype: Device and dtype of the parameters.
 
     Raises:
-        ValueError: no stage, or one that has no kernel size.
+        ValueError: If the stage is missing, or has no kernel size.
     """
     if stage is None or not 1 <= stage <= len(kernels):
         raise ValueError(
@@ -86,7 +86,7 @@ def _eca_variant(kernels: tuple[int, ...], networks: str) -> AttentionRecord:
         formula=f"k = {', '.join(map(str, kernels))} by stage",
         weight_decay="on everything",
         needs=("stage",),
-        notes=f"As released for {networks}. Needs the option stage, from 1.",
+        notes=f"As released for {networks}. Requires the option stage, from 1.",
     )
 
 
@@ -100,7 +100,7 @@ RECORDS = (
         source="BangguWu/ECANet, models/eca_module.py",
         formula="k = (log2 C + 1)/2, odd",
         weight_decay="on everything",
-        notes="The kernel size follows the paper's formula; the released networks set it per stage. "
+        notes="The kernel size follows the paper's formula. The released networks set it per stage. "
         "Permuting channels changes the result.",
     ),
     _eca_variant((3, 5, 5, 7), "ResNet-50"),

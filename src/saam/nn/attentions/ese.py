@@ -37,6 +37,6 @@ RECORDS = (
         source="youngwanLEE/vovnet-detectron2, vovnet/vovnet.py",
         placement="after the 1x1 convolution that joins an aggregation block, before its addition",
         formula="C*C + C",
-        notes="Beyond logits of -3 and 3 the gate is flat and passes no gradient.",
+        notes="For logits below -3 or above 3 the gate is constant and passes no gradient.",
     ),
 )

@@ -28,9 +28,9 @@ def fca(
 ) -> ChannelAttention:
     """Build Frequency Channel Attention: ``x * sigmoid(fc2(relu(fc1(dct(x)))))`` (Qin et al., arXiv:2012.11879).
 
-    ``frequencies``, 16 by default, and ``size`` are those of :class:`saam.nn.DCT`: without a size the transform is made
-    for each map's own, and maps under 7 pixels are refused; with one, as in the official networks, other maps are
-    averaged to it.
+    ``frequencies`` (16 by default) and ``size`` are options of :class:`saam.nn.DCT`. Without ``size``, the transform is
+    built for the size of each map, and maps under 7 pixels raise an error. With ``size``, other maps are averaged to
+    this size, as in the official networks.
     """
     hidden = reduced(channels, rd_ratio, rd_channels, rd_divisor)
     pool: nn.Module
@@ -55,7 +55,7 @@ RECORDS = (
         source="cfzd/FcaNet, model/layer.py",
         formula="2Cp",
         weight_decay="on everything",
-        notes="The channels must be divisible by frequencies (16, the paper's top16). Maps under 7 pixels, where all "
-        "frequencies would be the mean, are refused unless size is given.",
+        notes="The channels must be divisible by frequencies (16, the paper's top16). Maps under 7 pixels raise an "
+        "error unless size is given, because all frequencies would be the mean.",
     ),
 )

@@ -30,9 +30,9 @@ def gc(
 ) -> ChannelAttention:
     """Build GCNet's context block: ``x + transform(attention_pool(x))`` (Cao et al., arXiv:1904.11492).
 
-    The attention pool is a one-head pixel scorer with bias, temperature 1 and a random start, and the last layer of the
-    transform starts at zero, as in the official code.
-    ``fusion="mul"`` scales by ``sigmoid(transform(...))`` instead; there a new module halves its input.
+    As in the official code, the attention pool is a one-head pixel scorer with bias, temperature 1 and random weights,
+    and the last layer of the transform starts at zero. ``fusion="mul"`` scales by ``sigmoid(transform(...))`` instead;
+    then a new module halves its input.
     """
     if fusion not in ("add", "mul"):
         raise ValueError(f"fusion must be 'add' or 'mul', got {fusion!r}")
@@ -61,8 +61,8 @@ RECORDS = (
         source="xvjiarui/GCNet, mmdet/ops/gcb/context_block.py",
         formula="C + 1 + 2Cp + 3p + C",
         weight_decay="on everything by the authors; here not on the scorer",
-        notes="The nearest relative of saam; its scorer starts at random, has temperature 1 and a bias that the "
-        "softmax cancels. With 16 channels or fewer the bottleneck is one wide and its LayerNorm hides the input.",
+        notes="The module closest to saam. Its scorer starts at random and has temperature 1 and a bias, which the "
+        "softmax cancels. With 16 channels or fewer the bottleneck has width one, and its LayerNorm removes the input.",
     ),
     AttentionRecord(
         name="gc:mul",

@@ -1,4 +1,4 @@
-"""The Gated Channel Transformation (Yang et al., CVPR 2020, arXiv:1909.11519): each channel against all."""
+"""The Gated Channel Transformation (Yang et al., CVPR 2020, arXiv:1909.11519): each channel relative to all others."""
 
 import torch
 
@@ -20,7 +20,7 @@ def gct(
     device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> ChannelAttention:
-    """Build the Gated Channel Transformation (Yang et al., arXiv:1909.11519), a new one being the identity.
+    """Build the Gated Channel Transformation (Yang et al., arXiv:1909.11519). A new module is the identity.
 
     ``x * (1 + tanh(gamma * e / sqrt(mean over channels of e^2) + beta))`` with ``e = alpha * l2(x)``.
     """
@@ -34,7 +34,7 @@ RECORDS = (
     AttentionRecord(
         name="gct",
         build=gct,
-        description="L2 norm squeeze, each channel against the root mean square of all, 1 + tanh",
+        description="L2 norm squeeze, each channel relative to the root mean square of all, 1 + tanh",
         paper="Yang, Zhu, Wu, Yang: Gated Channel Transformation for Visual Recognition, CVPR 2020",
         arxiv="1909.11519",
         source="z-x-yang/GCT, PyTorch/GCT.py",

@@ -1,4 +1,4 @@
-"""Gather-Excite (Hu et al., NeurIPS 2018, arXiv:1810.12348): a depthwise convolution as large as the map gathers."""
+"""Gather-Excite (Hu et al., NeurIPS 2018, arXiv:1810.12348): squeeze by a depthwise convolution as large as the map."""
 
 import torch
 from torch import nn
@@ -38,8 +38,8 @@ def ge(
 ) -> ChannelAttention:
     """Build Gather-Excite: ``x * sigmoid(norm(depthwise_conv(x)))`` over the whole map (Hu et al., arXiv:1810.12348).
 
-    ``size`` is (H, W) of the maps, or one number for both. The depthwise convolution needs it, and such a module takes
-    maps of this size alone; other squeezes do without.
+    ``size`` is (H, W) of the maps, or one number for both. The depthwise convolution requires it and accepts only maps
+    of this size; other squeezes do not need it.
     """
     require_channels(channels)
     pool = create_squeeze(squeeze, channels, size=size, device=device, dtype=dtype)
@@ -60,7 +60,7 @@ def ge_plus(
 ) -> ChannelAttention:
     """Build Gather-Excite with an excitation: ``x * sigmoid(fc2(relu(fc1(relu(norm(depthwise_conv(x)))))))``.
 
-    ``size`` as in :func:`ge`; after Hu et al., arXiv:1810.12348.
+    See Hu et al., arXiv:1810.12348. ``size`` is as in :func:`ge`.
     """
     hidden = reduced(channels, rd_ratio, rd_channels, rd_divisor)
     pool = create_squeeze(squeeze, channels, size=size, device=device, dtype=dtype)
@@ -80,7 +80,7 @@ RECORDS = (
         source="hujie-frank/GENet, models/RN50-GEPF.prototxt",
         formula="0",
         weight_decay="no parameters",
-        notes="It has no layer that could start at zero.",
+        notes="It has no layer that could start at zero, so it cannot start as the identity.",
     ),
     AttentionRecord(
         name="ge",
@@ -91,8 +91,8 @@ RECORDS = (
         source="hujie-frank/GENet, models/RN50-GEP.prototxt",
         formula="CHW + 2C",
         needs=("size",),
-        notes="Needs the option size, and takes maps of that size alone. In training it norms over the "
-        "batch, which must be 2 or more.",
+        notes="Requires the option size and accepts only maps of that size. In training mode the batch size must be 2 "
+        "or more, because of the batch norm.",
     ),
     AttentionRecord(
         name="ge-plus",
@@ -103,7 +103,7 @@ RECORDS = (
         source="hujie-frank/GENet, models/RN50-GEPP.prototxt",
         formula="CHW + 2C + 2Cp + p + C",
         needs=("size",),
-        notes="Needs the option size, and takes maps of that size alone. In training it norms over the "
-        "batch, which must be 2 or more.",
+        notes="Requires the option size and accepts only maps of that size. In training mode the batch size must be 2 "
+        "or more, because of the batch norm.",
     ),
 )

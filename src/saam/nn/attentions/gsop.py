@@ -1,4 +1,4 @@
-"""Global Second-order Pooling (Gao et al., CVPR 2019, arXiv:1811.12006): how channels vary together."""
+"""Global Second-order Pooling (Gao et al., CVPR 2019, arXiv:1811.12006): squeeze to the covariances of the channels."""
 
 import torch
 from torch import nn
@@ -24,8 +24,8 @@ def gsop(
 ) -> ChannelAttention:
     """Build the channel attention of Global Second-order Pooling (Gao et al., arXiv:1811.12006).
 
-    ``x * sigmoid(fc(row_conv(norm(covariance(relu(norm(conv1x1(relu(x)))))))))``, the covariance of ``rd_channels``
-    channels, 128 by default, to which the 1x1 convolution brings the map.
+    ``x * sigmoid(fc(row_conv(norm(covariance(relu(norm(conv1x1(relu(x)))))))))``. The 1x1 convolution reduces the map
+    to ``rd_channels`` channels, 128 by default, and the covariance is taken over these.
     """
     require_channels(channels)
     pool: nn.Module
@@ -50,7 +50,7 @@ RECORDS = (
         source="ZilinGao/Global-Second-order-Pooling-Convolutional-Networks, torchvision/models/resnet.py",
         formula="5dC + 4d*d + 9d + C, d = 128",
         weight_decay="on everything",
-        notes="The channel attention alone. Heavy at CIFAR widths: 66,688 parameters before the first channel. In a "
-        "network's first stage the authors' code reduces with stride 2; here every pixel counts.",
+        notes="This is only the channel attention. It is large at CIFAR widths: 66,688 parameters do not depend on C. "
+        "In the first stage of a network the authors' code reduces with stride 2; this module uses every pixel.",
     ),
 )

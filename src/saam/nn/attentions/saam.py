@@ -1,4 +1,4 @@
-"""The Score-based Aggregated Attention Module (Lee & Chung, TIME-E 2019): ``se`` squeezed by learned scores."""
+"""The Score-based Aggregated Attention Module (Lee & Chung, TIME-E 2019): ``se`` with a squeeze by learned scores."""
 
 from typing import Literal
 
@@ -16,25 +16,25 @@ __all__ = ["RECORDS", "SAAM"]
 
 
 class SAAM(ChannelAttention):
-    """Score-based Aggregated Attention Module: the excitation of ``se``, squeezed by learned scores.
+    """Score-based Aggregated Attention Module: the excitation of ``se`` with a squeeze by learned scores.
 
-    ``x * sigmoid(fc2(relu(fc1(context))))`` with ``context`` from :class:`saam.ScorePool2d`. The scorer starts at zero,
-    so a new SAAM computes what an ``se`` with the same excitation does. After Lee & Chung, TIME-E 2019
-    (doi 10.1109/TIME-E47986.2019.9353302), of which only the abstract is public: scorer, reduction and placement are
-    our reconstruction.
+    It computes ``x * sigmoid(fc2(relu(fc1(context))))`` with ``context`` from :class:`saam.ScorePool2d`. The scorer
+    starts at zero, so a new SAAM computes the same as an ``se`` with the same excitation. After Lee & Chung, TIME-E
+    2019 (doi 10.1109/TIME-E47986.2019.9353302). Only the abstract of the paper is public: scorer, reduction and
+    placement are our reconstruction.
 
     Args:
         channels: C.
-        rd_ratio, rd_channels, rd_divisor: the bottleneck's width, as in timm; here C/16 by default.
-        heads, scorer, kernel_size, temperature: of :class:`saam.ScorePool2d`, which has their defaults.
-        squeeze: "score", or another squeeze in its place.
-        device, dtype: of the parameters.
+        rd_ratio, rd_channels, rd_divisor: The width of the bottleneck, as in timm; C/16 by default.
+        heads, scorer, kernel_size, temperature: Options of :class:`saam.ScorePool2d`, with its defaults.
+        squeeze: "score", or another squeeze to use instead.
+        device, dtype: Device and dtype of the parameters.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W).
 
     Raises:
-        ValueError: heads that do not divide the channels, or another option out of its range.
+        ValueError: If the heads do not divide the channels, or another option is out of range.
 
     Example:
         >>> SAAM(64)(torch.randn(2, 64, 8, 8)).shape
@@ -85,7 +85,7 @@ RECORDS = (
         source="this project; only the paper's abstract is public, the details are our reconstruction",
         formula="2Cp + p + C + C",
         weight_decay="on the excitation's weights, not on the scorer",
-        notes="Starts as an se: the scorer is zero. Unless heads, scorer, kernel_size or temperature is given, it has "
-        "one head, the 'pixel' scorer, kernel size 1 and temperature 1.",
+        notes="It starts as an se, because the scorer starts at zero. By default it has one head, the 'pixel' scorer, "
+        "kernel size 1 and temperature 1.",
     ),
 )

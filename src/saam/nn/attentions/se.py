@@ -50,7 +50,7 @@ RECORDS = (
     AttentionRecord(
         name="se:nobias",
         build=partial(se, bias=False),
-        description="se without biases, as most re-implementations have it",
+        description="se without biases, as in most re-implementations",
         paper=_HU,
         arxiv="1709.01507",
         source="common re-implementations",
@@ -65,6 +65,6 @@ RECORDS = (
         arxiv="1709.01507",
         source="huggingface/pytorch-image-models, timm/layers/squeeze_excite.py",
         formula="2Ch + h + C, h = C/16 to the nearest multiple of 8",
-        notes="At CIFAR widths it has 2.4 times the paper's parameters.",
+        notes="At CIFAR widths it has 2.4 times as many parameters as in the paper.",
     ),
 )

@@ -2,8 +2,8 @@
 
     y = x * sigmoid(d / (4 * (v + regularisation)) + 1/2),   d = (x - mean)^2,   v = sum of d / (N - 1)
 
-over the N pixels of a channel. A map of one pixel, where the official code divides zero by zero, has variance 0 and
-hence the factor sigmoid(1/2).
+The mean and the sum are over the N pixels of a channel. For a map of one pixel the official code divides zero by zero;
+here the variance is 0 and the factor is sigmoid(1/2).
 """
 
 import torch
@@ -18,18 +18,20 @@ __all__ = ["RECORDS", "SimAM"]
 
 
 class SimAM(nn.Module):
-    """Weigh each pixel by how far it stands out of its channel. It is computed in float32 or wider.
+    """Weigh each pixel by its distance from the mean of its channel.
+
+    The weights are computed in float32 or wider.
 
     Args:
         channels: C, checked against the input.
-        regularisation: added to the variance, above 0; the paper's lambda.
-        device, dtype: taken as from every module and without effect, as there are no parameters.
+        regularisation: Added to the variance, above 0; the paper's lambda.
+        device, dtype: Accepted as in every module, without effect because there are no parameters.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W).
 
     Raises:
-        ValueError: a regularisation not above 0.
+        ValueError: If the regularisation is not above 0.
 
     Example:
         >>> SimAM(1)(torch.ones(1, 1, 1, 1))  # one pixel: sigmoid(1/2)
@@ -69,13 +71,13 @@ RECORDS = (
     AttentionRecord(
         name="simam",
         build=SimAM,
-        description="a factor per pixel and channel from how far it stands out of its channel; no parameters",
+        description="a factor per pixel and channel from its distance to the mean of the channel; no parameters",
         paper="Yang, Zhang, Li, Xie: SimAM: A Simple, Parameter-Free Attention Module, ICML 2021",
         source="ZjjConan/SimAM, networks/attentions/simam_module.py",
         placement="after the block's second convolution, before its norm",
         formula="0",
         weight_decay="no parameters",
-        notes="The factor is between sigmoid(1/2) = .62 and 1. In a map of one pixel, where the authors' code divides "
-        "zero by zero, the variance is 0. Saves several maps for the backward pass.",
+        notes="The factor is between sigmoid(1/2) = .62 and 1. For a map of one pixel the authors' code divides zero "
+        "by zero; here the variance is 0. The module keeps several maps for the backward pass.",
     ),
 )

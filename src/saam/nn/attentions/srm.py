@@ -1,4 +1,4 @@
-"""The Style-based Recalibration Module (Lee, Kim, Nam, ICCV 2019, arXiv:1903.10829): mean and deviation weighed."""
+"""The Style-based Recalibration Module (Lee, Kim, Nam, ICCV 2019, arXiv:1903.10829): weighted mean and deviation."""
 
 import torch
 from torch import nn
@@ -22,7 +22,8 @@ def srm(
 ) -> ChannelAttention:
     """Build the Style-based Recalibration Module (Lee, Kim, Nam, arXiv:1903.10829).
 
-    ``x * sigmoid(norm(a * mean(x) + b * std(x)))`` with a and b of each channel, started at zero, and a batch norm.
+    ``x * sigmoid(norm(a * mean(x) + b * std(x)))`` with weights a and b per channel, which start at zero, and a batch
+    norm.
     """
     require_channels(channels)
     pool = create_squeeze(squeeze, channels, device=device, dtype=dtype)
@@ -40,7 +41,8 @@ RECORDS = (
         source="hyunjaelee410/style-based-recalibration-module, models/recalibration_modules.py",
         formula="4C",
         weight_decay="on none of its parameters",
-        notes="A new module halves its input: the weights start at zero. In training it norms over the batch, which "
-        "must be 2 or more. A map of one pixel, on which the authors' code gives NaN, has deviation 0.",
+        notes="A new module halves its input, because the weights start at zero. In training mode the batch size must "
+        "be 2 or more, because of the batch norm. For a map of one pixel the authors' code returns NaN; here the "
+        "deviation is 0.",
     ),
 )

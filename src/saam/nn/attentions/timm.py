@@ -1,6 +1,6 @@
-"""Every attention of timm that keeps the shape of the map, by the name that timm's ``create_attn`` gives it.
+"""All attentions of timm that keep the shape of the map, by their name in timm's ``create_attn``.
 
-timm is imported when such a name is asked for. The modules are timm's own, with timm's options and defaults.
+timm is imported when such a name is requested. The modules are timm's own, with timm's options and defaults.
 """
 
 import inspect
@@ -17,7 +17,7 @@ __all__ = ["timm_record"]
 
 _PREFIX = "timm:"
 
-# timm keeps no list: its names stand in a chain of ifs. These are for the error text; a name that timm adds works too.
+# timm has no list of names, only a chain of ifs. These are for the error text; names that timm adds work too.
 _KNOWN = (
     *("se", "ese", "eca", "ecam", "ceca", "ge", "gc", "gca", "cbam", "lcbam", "coord", "scoord", "ela", "strip"),
     *("sk", "splat", "lambda", "bottleneck", "halo", "nl", "bat"),
@@ -28,7 +28,7 @@ _OF_ONE_SIZE = frozenset({"bottleneck"})
 _NOTES = {
     "bat": "Height and width must be multiples of block_size, 7 by default.",
     "bottleneck": "The channels must be divisible by num_heads, 4 by default.",
-    "cbam": "Its spatial part takes [mean, max], the authors' [max, mean]; its MLP has no biases.",
+    "cbam": "Its spatial part stacks [mean, max], the authors' code [max, mean]. Its MLP has no biases.",
     "halo": "The channels must be divisible by num_heads, height and width by block_size; both are 8 by default.",
     "lambda": "The channels must be divisible by num_heads, 4 by default.",
 }
@@ -37,7 +37,7 @@ _CHANGE_THE_SHAPE = frozenset({"out_channels", "dim_out", "stride", "padding", "
 
 
 class _Build:
-    """Builds an attention of timm; the signature shows the options of timm's class that keep the shape."""
+    """Build an attention of timm. The signature shows the options of timm's class that keep the shape."""
 
     def __init__(self, name: str, layer: Callable[..., nn.Module], fixed_size: bool) -> None:
         self.name = name
@@ -71,15 +71,15 @@ class _Build:
 def timm_record(name: str) -> AttentionRecord:
     """Return the record of an attention of timm.
 
-    Its options are those of timm's class, less those that change the map's shape.
+    Its options are those of timm's class, except those that change the shape of the map.
 
     Args:
-        name: such as ``"timm:gca"``.
+        name: Name with prefix, such as ``"timm:gca"``.
 
     Raises:
-        ModuleNotFoundError: timm is not installed.
-        ValueError: timm has no such attention.
-        RuntimeError: the installed timm knows it and fails to build it.
+        ModuleNotFoundError: If timm is not installed.
+        ValueError: If timm has no such attention.
+        RuntimeError: If the installed timm knows it but fails to build it.
     """
     try:
         import timm
@@ -95,7 +95,7 @@ def timm_record(name: str) -> AttentionRecord:
     record = AttentionRecord(
         name=name,
         build=_Build(name, layer, fixed_size),
-        description=f"timm's {getattr(layer, 'func', layer).__name__}, as it is",
+        description=f"timm's {getattr(layer, 'func', layer).__name__}, unchanged",
         paper="see timm's documentation",
         source="huggingface/pytorch-image-models, timm/layers/create_attn.py",
         needs=("size",) if fixed_size else (),
@@ -112,7 +112,7 @@ def timm_record(name: str) -> AttentionRecord:
 
 
 def _layer(name: str) -> Callable[..., nn.Module] | None:
-    """Return the class that the installed timm has for this name, or None."""
+    """Return the class with this name in the installed timm, or None."""
     from timm.layers import get_attn
 
     try:

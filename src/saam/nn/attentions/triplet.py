@@ -2,7 +2,7 @@
 
     y = x * (gate over (H, W) + gate over (C, W) + gate over (H, C)) / 3
 
-The official code turns the whole map for each view; turning the pooled maps instead computes the same.
+The official code permutes the whole map for each view; permuting the pooled maps instead computes the same.
 """
 
 from typing import Literal
@@ -22,15 +22,15 @@ class Triplet(nn.Module):
     """The mean of three spatial gates: one shared by the channels, one by the rows and one by the columns.
 
     Args:
-        channels: C. The parameters do not depend on it; it is checked against the input.
-        kernel_size: side of the three convolutions, odd.
-        device, dtype: of the parameters.
+        channels: C, checked against the input. The parameters do not depend on it.
+        kernel_size: Kernel size of the three convolutions, odd.
+        device, dtype: Device and dtype of the parameters.
 
     Shape:
         (B, C, H, W) -> (B, C, H, W).
 
     Raises:
-        ValueError: an even kernel.
+        ValueError: If the kernel size is even.
 
     Example:
         >>> sum(parameter.numel() for parameter in Triplet(64).parameters())
@@ -72,6 +72,6 @@ RECORDS = (
         source="landskape-ai/triplet-attention, triplet_attention.py",
         formula="300",
         weight_decay="on everything",
-        notes="Few parameters and much memory traffic: measure time. Permuting channels changes the result.",
+        notes="It has few parameters but much memory traffic: measure its time. Permuting channels changes the result.",
     ),
 )

@@ -1,7 +1,7 @@
-"""Excitations: how the statistics of all channels become one logit per channel.
+"""Excitations: from the statistics of all channels to one logit per channel.
 
-Each takes (B, C) or (B, K, C) with the C and K that it was built for, and gives (B, C). ``zero_last_`` makes all logits
-zero whatever the input, in such a way that the excitation can learn from there; all that have parameters have it.
+Each maps (B, C) or (B, K, C), with the C and K that it was built for, to (B, C). ``zero_last_`` makes all logits zero
+for any input, such that the excitation can still learn; every excitation with parameters has this method.
 """
 
 from saam.nn.excitation.channelwise import (

@@ -1,4 +1,4 @@
-"""What the excitations share: the check of their input, batch norm on it, and a last layer at zero."""
+"""Helpers shared by the excitations: input checks, batch norm, and zeroing a layer."""
 
 from torch import Tensor, nn
 
@@ -9,12 +9,12 @@ def require_statistics(values: Tensor, channels: int, statistics: int | None = N
     """Return the statistics with their axis K: (B, C) or (B, K, C) -> (B, K, C).
 
     Args:
-        values: what the squeeze gives.
-        channels: the C to insist on.
-        statistics: the K to insist on; None takes any.
+        values: Output of the squeeze.
+        channels: The required C.
+        statistics: The required K; None accepts any.
 
     Raises:
-        ValueError: another shape, C or K.
+        ValueError: If the shape, C or K does not match.
     """
     if values.ndim not in (2, 3):
         raise ValueError(f"an excitation takes statistics (B, C) or (B, K, C), got {tuple(values.shape)}")
@@ -36,10 +36,10 @@ def require_side_by_side(values: Tensor, channels: int, statistics: int) -> Tens
     """Return the statistics of an image in one row: (B, C) or (B, K, C) -> (B, K*C).
 
     Raises:
-        ValueError: another shape, C or K.
+        ValueError: If the shape, C or K does not match.
     """
     if statistics == 1 and values.shape[1:] == (channels,):
-        return values  # as it is: every view is a node of autograd, and these tensors are tiny
+        return values  # unchanged: every view is a node of autograd, which matters for such small tensors
     return require_statistics(values, channels, statistics).flatten(1)
 
 
@@ -47,7 +47,7 @@ def batch_norm(norm: nn.BatchNorm1d, values: Tensor) -> Tensor:
     """Apply a batch norm to (B, F) or (B, F, L).
 
     Raises:
-        ValueError: in training, one value of each feature.
+        ValueError: If there is only one value per feature in training.
     """
     if norm.training and values.numel() == norm.num_features:
         raise ValueError(
@@ -58,7 +58,7 @@ def batch_norm(norm: nn.BatchNorm1d, values: Tensor) -> Tensor:
 
 
 def zero_(layer: nn.Linear | nn.Conv1d | nn.BatchNorm1d) -> None:
-    """Set weight and bias of a layer to zero."""
+    """Set the weight and bias of a layer to zero."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

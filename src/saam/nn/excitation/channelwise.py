@@ -1,4 +1,4 @@
-"""Excitations with few parameters per channel: each channel by itself, with its neighbours, or against the rest."""
+"""Excitations with few parameters per channel: each channel alone, with its neighbours, or relative to all channels."""
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +10,13 @@ __all__ = ["ChannelConv1d", "ChannelNormalization", "NoExcitation", "PerChannelL
 
 
 class ChannelConv1d(nn.Module):
-    """A convolution over the channel axis, without bias (ECA): each channel sees its ``kernel_size`` neighbours.
+    """A convolution over the channel axis, without bias (ECA): each channel sees ``kernel_size`` neighbours.
 
     Args:
         channels: C.
-        kernel_size: odd.
-        statistics: K, the convolution's input planes.
-        device, dtype: of the parameters.
+        kernel_size: Kernel size, odd.
+        statistics: K, the number of input planes of the convolution.
+        device, dtype: Device and dtype of the parameters.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class ChannelConv1d(nn.Module):
 
 
 class PerChannelLinear(nn.Module):
-    """Each channel weighs its own K statistics, then batch norm (SRM): ``norm(sum over k of weight[k] * s[k])``.
+    """A weighted sum of the K statistics per channel, then batch norm (SRM): ``norm(sum over k of weight[k] * s[k])``.
 
-    The weights start at zero. In training it norms over the batch, which must be 2 or more.
+    The weights start at zero. In training mode the batch size must be 2 or more, because of the batch norm.
 
     Args:
         channels: C.
         statistics: K.
-        device, dtype: of the parameters.
+        device, dtype: Device and dtype of the parameters.
     """
 
     def __init__(
@@ -76,25 +76,25 @@ class PerChannelLinear(nn.Module):
     def zero_last_(self) -> None:
         """Make all logits zero, as they are at the start.
 
-        The weights are zeroed, and the norm's scale stays: with both at zero no gradient would reach either.
+        This zeroes the weights and keeps the scale of the norm: with both at zero, neither would get a gradient.
         """
         nn.init.zeros_(self.weight)
         nn.init.zeros_(self.norm.bias)
         self.norm.reset_running_stats()
 
     def no_weight_decay(self) -> set[str]:
-        """Return the names of the parameters that the authors train without weight decay: all."""
+        """Return the names of the parameters that the authors train without weight decay, which are all."""
         return {name for name, _ in self.named_parameters()}
 
 
 class PerChannelNorm(nn.Module):
     """Batch norm on the mean of the K statistics of each channel (GE with parameters).
 
-    In training it norms over the batch, which must be 2 or more.
+    In training mode the batch size must be 2 or more, because of the batch norm.
 
     Args:
         channels: C.
-        device, dtype: of the parameters.
+        device, dtype: Device and dtype of the parameters.
     """
 
     def __init__(self, channels: int, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
@@ -111,18 +111,18 @@ class PerChannelNorm(nn.Module):
 
 
 class ChannelNormalization(nn.Module):
-    """Each channel against the root mean square of all (GCT).
+    """Each channel relative to the root mean square of all channels (GCT).
 
         e      = sum over k of alpha[k] * s[k]
         logits = gamma * e / sqrt(mean over channels of e^2 + epsilon) + beta
 
-    Starts with alpha at one and gamma and beta at zero, where all logits are zero. Computed in float32 or wider.
+    alpha starts at one, and gamma and beta start at zero, so all logits start at zero. Computed in float32 or wider.
 
     Args:
         channels: C.
         statistics: K.
-        epsilon: under the root.
-        device, dtype: of the parameters.
+        epsilon: Added under the root.
+        device, dtype: Device and dtype of the parameters.
     """
 
     def __init__(
@@ -164,7 +164,9 @@ class ChannelNormalization(nn.Module):
 
 
 class NoExcitation(nn.Module):
-    """The mean of the K statistics is the logit (GE without parameters). It has no ``zero_last_``: nothing to set.
+    """Return the mean of the K statistics as the logit (GE without parameters).
+
+    It has no parameters and therefore no ``zero_last_``.
 
     Args:
         channels: C.

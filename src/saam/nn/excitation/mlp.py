@@ -1,4 +1,4 @@
-"""Excitations in which every channel sees all channels through fully connected layers."""
+"""Excitations with fully connected layers, where every channel sees all channels."""
 
 from typing import Literal, get_args
 
@@ -15,19 +15,19 @@ Norm = Literal["batch", "layer"]
 
 
 class BottleneckMLP(nn.Module):
-    """C -> hidden -> C with a ReLU between (SE); K statistics enter side by side.
+    """C -> hidden -> C with a ReLU in between (SE). K statistics are concatenated to K*C inputs.
 
     Args:
         channels: C.
-        hidden: width of the bottleneck.
+        hidden: Width of the bottleneck.
         statistics: K.
-        bias: biases on both layers.
-        norm: of the bottleneck, before the ReLU. "batch" (BAM) norms over the batch, which must be 2 or more in
-            training. "layer" (GCNet) gives its bias whatever the input if ``hidden`` is 1.
-        device, dtype: of the parameters.
+        bias: Whether both layers have biases.
+        norm: Norm of the bottleneck, before the ReLU. With "batch" (BAM) the batch size must be 2 or more in training
+            mode. With "layer" (GCNet) and ``hidden=1`` the output is the norm's bias, for any input.
+        device, dtype: Device and dtype of the parameters.
 
     Raises:
-        ValueError: an unknown norm.
+        ValueError: If the norm is unknown.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class BottleneckMLP(nn.Module):
 
 
 class SharedMLP(nn.Module):
-    """One bottleneck MLP on each of the K statistics, the results summed (CBAM). K may be any number.
+    """Apply one bottleneck MLP to each of the K statistics and sum the results (CBAM). K may be any number.
 
     Args:
         channels: C.
-        hidden: width of the bottleneck.
-        device, dtype: of the parameters.
+        hidden: Width of the bottleneck.
+        device, dtype: Device and dtype of the parameters.
     """
 
     def __init__(
@@ -98,12 +98,12 @@ class SharedMLP(nn.Module):
 
 
 class FullLinear(nn.Module):
-    """C -> C without a bottleneck (eSE); K statistics enter side by side.
+    """C -> C without a bottleneck (eSE). K statistics are concatenated to K*C inputs.
 
     Args:
         channels: C.
         statistics: K.
-        device, dtype: of the parameters.
+        device, dtype: Device and dtype of the parameters.
     """
 
     def __init__(
@@ -129,14 +129,14 @@ class FullLinear(nn.Module):
 
 
 class NormedMLP(nn.Module):
-    """Batch norm on the mean of the K statistics, ReLU, then C -> hidden -> C with a ReLU between (GE-plus).
+    """Batch norm of the mean of the K statistics, ReLU, then C -> hidden -> C with a ReLU in between (GE-plus).
 
-    In training it norms over the batch, which must be 2 or more.
+    In training mode the batch size must be 2 or more, because of the batch norm.
 
     Args:
         channels: C.
-        hidden: width of the bottleneck.
-        device, dtype: of the parameters.
+        hidden: Width of the bottleneck.
+        device, dtype: Device and dtype of the parameters.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The excitation of GSoP: every row of a matrix of statistics is convolved by itself."""
+"""The excitation of GSoP: a separate convolution for every row of a matrix of statistics."""
 
 import torch
 from torch import Tensor, nn
@@ -10,21 +10,21 @@ __all__ = ["RowTransform"]
 
 
 class RowTransform(nn.Module):
-    """Norm the rows of the statistics, take ``expansion`` weighted sums of each row, and map them all to C (GSoP).
+    """Normalize the rows of the statistics, take ``expansion`` weighted sums of each row, and map them all to C (GSoP).
 
         rows   = batch norm of the statistics, each row a feature
         sums   = a grouped convolution that sees one whole row at a time
         logits = fc(sums)
 
-    A row is what the squeeze says of one channel: of a covariance its d covariances with all channels, of K statistics
-    those K. With K = 1 it norms over the batch alone, which must then be 2 or more in training.
+    A row has the statistics of one channel: for a covariance its d covariances with all channels, otherwise its K
+    statistics. With K = 1 the norm is over the batch only, which must then be 2 or more in training mode.
 
     Args:
-        channels: C, of the logits.
-        rows: number of rows; the channels of a covariance matrix may be fewer than C.
-        statistics: K, length of a row.
-        expansion: weighted sums per row.
-        device, dtype: of the parameters.
+        channels: C, the number of logits.
+        rows: Number of rows; a covariance matrix may have fewer than C.
+        statistics: K, the length of a row.
+        expansion: Weighted sums per row.
+        device, dtype: Device and dtype of the parameters.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""Squeezes: what becomes of a channel's pixels. (B, C, H, W) -> (B, C), or (B, K, C) for K statistics.
+"""Squeezes: summarise the pixels of each channel. (B, C, H, W) -> (B, C), or (B, K, C) for K statistics.
 
-A squeeze says by its attribute ``statistics`` how many it gives, so that an excitation can be built for it.
+The attribute ``statistics`` of a squeeze is K, so that an excitation can be built for it.
 """
 
 from saam.nn.protocol import statistics_of

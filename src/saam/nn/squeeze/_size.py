@@ -10,7 +10,7 @@ def height_and_width(size: MapSize) -> tuple[int, int]:
     """Return (H, W).
 
     Raises:
-        ValueError: not one or two whole numbers above 0.
+        ValueError: If it is not one or two whole numbers above 0.
     """
     match (size, size) if isinstance(size, int) else size:
         case (int(height), int(width)) if height > 0 and width > 0:

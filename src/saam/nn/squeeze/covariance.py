@@ -1,4 +1,4 @@
-"""Second-order squeeze: how the channels vary together (GSoP)."""
+"""Second-order squeeze: the covariances of the channels (GSoP)."""
 
 import torch
 from torch import Tensor, nn
@@ -12,18 +12,19 @@ __all__ = ["Covariance"]
 
 
 class Covariance(nn.Module):
-    """The covariance matrix of the channels: (B, C, H, W) -> (B, C, C), in float32 or wider: K = C statistics each.
+    """The covariance matrix of the channels: (B, C, H, W) -> (B, C, C), in float32 or wider.
 
-    With ``reduced`` the map first goes through ReLU, a 1x1 convolution to that many channels d, batch norm and ReLU, as
-    in GSoP, and the matrix is (B, d, d): statistics of d channels, which few excitations take.
+    Each channel has K = C statistics. With ``reduced``, the map first goes through ReLU, a 1x1 convolution to d
+    channels, batch norm and ReLU, as in GSoP. The matrix is then (B, d, d): statistics of d channels, which few
+    excitations accept.
 
     Args:
         channels: C.
-        reduced: d, or None for the covariances of the map itself.
-        device, dtype: of the parameters.
+        reduced: The number d of channels; None takes the covariances of the map itself.
+        device, dtype: Device and dtype of the parameters.
 
     Raises:
-        ValueError: ``reduced`` below 1.
+        ValueError: If ``reduced`` is below 1.
     """
 
     def __init__(
@@ -50,11 +51,11 @@ class Covariance(nn.Module):
         """Squeeze ``x``.
 
         Raises:
-            ValueError: ``x`` is not (B, C, H, W) with this squeeze's C.
+            ValueError: If ``x`` is not (B, C, H, W) with this squeeze's C.
         """
         require_channels(self.channels, x)
         if self.conv is not None and self.norm is not None:
-            # In the dtype of the parameters also under autocast: in float16 a sum over many channels overflows.
+            # In the dtype of the parameters, also under autocast: in float16 a sum over many channels overflows.
             with without_autocast(x):
                 x = self.norm(self.conv(x.to(self.conv.weight.dtype).relu())).relu()
         return channel_covariance(x)

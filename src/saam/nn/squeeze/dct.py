@@ -3,8 +3,9 @@
     z[b, c] = sum over i, j of x[b, c, i, j] * cosine(u, i, H) * cosine(v, j, W)
     cosine(u, i, n) = cos(pi u (i + 1/2) / n) * sqrt(1/n), times sqrt(2) for u > 0
 
-The channels are split into as many groups as there are frequencies, each group with its own (u, v). These are given for
-a 7x7 map and multiplied by H // 7 and W // 7 for larger ones, so that below 7 pixels all of them would be the mean.
+The channels are split into as many groups as there are frequencies, and each group has its own (u, v). The frequencies
+are defined for a 7x7 map and multiplied by H // 7 and W // 7 for larger ones. Below 7 pixels all of them would be the
+mean.
 """
 
 import math
@@ -20,7 +21,7 @@ from saam.nn.squeeze._size import MapSize, height_and_width
 __all__ = ["DCT"]
 
 _GRID = 7
-# The frequencies (u, v) of a 7x7 grid, best first, by what a network with that one alone reached on ImageNet.
+# The frequencies (u, v) of a 7x7 grid, best first, by the ImageNet accuracy of a network with that frequency alone.
 # fmt: off
 _BEST = (
     (0, 0), (0, 1), (6, 0), (0, 5), (0, 2), (1, 0), (1, 2), (4, 0), (5, 0), (1, 6), (3, 0), (0, 4), (0, 6), (0, 3),
@@ -33,18 +34,17 @@ _BEST = (
 class DCT(nn.Module):
     """A coefficient of the discrete cosine transform per channel (FcaNet): (B, C, H, W) -> (B, C), in float32 or wider.
 
-    The first frequency is (0, 0), which is the mean times the square root of the number of pixels.
+    The first frequency, (0, 0), is the mean times the square root of the number of pixels.
 
     Args:
         channels: C, divisible by ``frequencies``.
-        frequencies: how many of the best frequencies to take: 1 to 32, in the paper 16 ("top16").
-        size: (H, W) that the transform is made for, or one number for both, 7 or more. Maps of another size are
-            averaged to it first, smaller ones by repetition, as adaptive average pooling does. None makes it for the
-            size of each map.
-        device: of the frequencies.
+        frequencies: How many of the best frequencies to use: 1 to 32; 16 in the paper ("top16").
+        size: (H, W) of the transform, or one number for both, 7 or more. Maps of another size are averaged to it first;
+            smaller maps are enlarged by repetition, as in adaptive average pooling. None uses the size of each map.
+        device: Device of the frequencies.
 
     Raises:
-        ValueError: channels that the frequencies do not divide, a size under 7, an option out of its range.
+        ValueError: If the frequencies do not divide the channels, the size is under 7, or an option is out of range.
     """
 
     statistics = 1
@@ -80,13 +80,13 @@ class DCT(nn.Module):
         """Squeeze ``x``.
 
         Raises:
-            ValueError: ``x`` is not (B, C, H, W) with this squeeze's C, or is under 7 pixels high or wide and the
+            ValueError: If ``x`` is not (B, C, H, W) with this squeeze's C, or is under 7 pixels high or wide and the
                 squeeze has no size of its own.
         """
         require_channels(self.channels, x)
         if self.size is None and (x.shape[2] < _GRID or x.shape[3] < _GRID):
             raise ValueError(
-                f"on maps under {_GRID} pixels all frequencies of the cosine transform fall together with the mean, "
+                f"on maps under {_GRID} pixels all frequencies of the cosine transform are the mean, "
                 f"got {x.shape[2]}x{x.shape[3]}; build it with size={_GRID}, which enlarges the map first, or use 'se'"
             )
         wide = accumulator(x.dtype)
@@ -98,7 +98,7 @@ class DCT(nn.Module):
         return (over_columns * rows[:, None]).sum(3).flatten(1)
 
     def _basis(self, axis: int, length: int, dtype: torch.dtype) -> Tensor:
-        """Return the cosines of all frequencies along one axis of a map of this length: (frequencies, length)."""
+        """Return the cosines of all frequencies along one axis of a map: (frequencies, length)."""
         size = length if self.size is None else self.size[axis]
         frequency = self.pairs[:, axis, None] * (size // _GRID)
         place = torch.arange(size, device=frequency.device, dtype=dtype) + 0.5
@@ -115,7 +115,7 @@ class DCT(nn.Module):
 
 
 def _averages(size: int, length: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Return the weights (size, length) by which adaptive average pooling brings ``length`` pixels to ``size``."""
+    """Return the weights (size, length) with which adaptive average pooling resizes ``length`` pixels to ``size``."""
     target = torch.arange(size, device=device)[:, None]
     source = torch.arange(length, device=device)
     start = target * length // size

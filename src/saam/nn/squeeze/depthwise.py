@@ -1,4 +1,4 @@
-"""The squeeze of Gather-Excite with parameters: every channel has a weight for every pixel of the map."""
+"""The squeeze of Gather-Excite with parameters: a weight for every pixel of every channel."""
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +16,11 @@ class DepthwiseConv(nn.Module):
 
     Args:
         channels: C.
-        size: (H, W) of the maps, or one number for both; other maps are refused.
-        device, dtype: of the parameters.
+        size: (H, W) of the maps, or one number for both; other maps raise an error.
+        device, dtype: Device and dtype of the parameters.
 
     Raises:
-        ValueError: a size below 1.
+        ValueError: If a size is below 1.
     """
 
     statistics = 1
@@ -37,7 +37,7 @@ class DepthwiseConv(nn.Module):
         require_channels(channels)
         self.channels = channels
         self.size = height_and_width(size)
-        # Plain parameters, not an nn.Conv2d: networks re-initialise every convolution that they find.
+        # A plain parameter instead of an nn.Conv2d, because networks re-initialise all their convolutions.
         self.weight = nn.Parameter(torch.empty(channels, 1, *self.size, device=device, dtype=dtype))
         nn.init.kaiming_normal_(self.weight)
 
@@ -45,7 +45,7 @@ class DepthwiseConv(nn.Module):
         """Squeeze ``x``.
 
         Raises:
-            ValueError: ``x`` is not (B, C, H, W) with this squeeze's C, H and W.
+            ValueError: If ``x`` is not (B, C, H, W) with this squeeze's C, H and W.
         """
         require_channels(self.channels, x)
         if tuple(x.shape[2:]) != self.size:

@@ -17,7 +17,7 @@ from saam.nn.squeeze.plain import L2, GeM, LogSumExp, Max, Mean, MeanMax, MeanSt
 __all__ = ["Squeeze", "create_squeeze", "list_squeezes"]
 
 Squeeze = str | nn.Module | Callable[[int], nn.Module]
-"""What a preset takes as ``squeeze``: a name, a ready module, or a function of the number of channels."""
+"""The argument ``squeeze``: a name, a module, or a function of the number of channels."""
 
 _WITHOUT_PARAMETERS: dict[str, Callable[[], nn.Module]] = {
     "mean": Mean,
@@ -44,17 +44,18 @@ def create_squeeze(
     device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> nn.Module:
-    """Return the squeeze that was asked for.
+    """Return a squeeze by name, or build it from the given module or function.
 
     Args:
-        squeeze: a name (:func:`list_squeezes`), a ready module, or a function of the number of channels, such as
+        squeeze: A name (:func:`list_squeezes`), a module, or a function of the number of channels, such as
             ``functools.partial(ScorePool2d, heads=4)``.
         channels: C.
-        size: (H, W) of the map, or one number for both: "depthwise-conv" needs it, "dct" takes it, no other reads it.
-        device, dtype: of the parameters of a squeeze given by name.
+        size: (H, W) of the map, or one number for both. "depthwise-conv" requires it, "dct" uses it, others ignore it.
+        device, dtype: Device and dtype of the parameters of a squeeze given by name.
 
     Raises:
-        ValueError: no squeeze has this name, "depthwise-conv" without a size, or channels that a squeeze cannot take.
+        ValueError: If no squeeze has this name, "depthwise-conv" has no size, or the squeeze does not support this
+            number of channels.
     """
     if isinstance(squeeze, nn.Module):
         return squeeze

@@ -1,4 +1,4 @@
-"""Squeezes that ask one number or two of each channel's pixels, whatever their place."""
+"""Squeezes to one or two statistics per channel that do not depend on the positions of the pixels."""
 
 import torch
 from torch import Tensor, nn
@@ -94,11 +94,11 @@ class L2(nn.Module):
 class GeM(nn.Module):
     """The generalised mean with a learned exponent, see :func:`saam.functional.channel_gem`.
 
-    It sees what is positive: made for maps after a ReLU.
+    It ignores negative values, so it suits maps after a ReLU.
 
     Args:
-        exponent: p at the start, one for all channels, above 0.
-        device, dtype: of the parameter.
+        exponent: Initial value of the exponent p, shared by all channels; above 0.
+        device, dtype: Device and dtype of the parameter.
 
     Shape:
         (B, C, H, W) -> (B, C).
@@ -121,7 +121,7 @@ class LogSumExp(nn.Module):
     """A smooth maximum, see :func:`saam.functional.channel_logsumexp`: (B, C, H, W) -> (B, C).
 
     Args:
-        sharpness: above 0; the larger, the nearer to the maximum.
+        sharpness: Above 0; larger values are closer to the maximum.
     """
 
     statistics = 1
@@ -144,8 +144,8 @@ class LogSumExp(nn.Module):
 class SoftPool(nn.Module):
     """Each channel pooled by the softmax of its own values: (B, C, H, W) -> (B, C).
 
-    The score aggregation whose scores are the map itself (Stergiou, Poppe, Kalliatakis: Refining Activation
-    Downsampling with SoftPool, ICCV 2021, arXiv:2101.00440), over the whole map.
+    This is score aggregation over the whole map with the map itself as scores (Stergiou, Poppe, Kalliatakis: Refining
+    Activation Downsampling with SoftPool, ICCV 2021, arXiv:2101.00440).
     """
 
     statistics = 1
