@@ -200,8 +200,11 @@ def test_a_run_that_failed_is_told_and_retried(place, copy, monkeypatch, capsys)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--address", "auto"], "--address auto is that of a Ray cluster: add --executor ray"),
-        (["--executor", "ray", "--device", "cuda:0"], "expected one device without a number, since Ray shares out"),
+        (["--address", "auto"], "--address auto is for a Ray cluster: add --executor ray"),
+        (
+            ["--executor", "ray", "--device", "cuda:0"],
+            "expected one device without a number, since Ray assigns the GPUs",
+        ),
     ],
 )
 def test_settings_of_executors_that_do_not_go_together(arguments, message, tmp_path, capsys):
