@@ -284,7 +284,7 @@ def test_seconds(text, expected):
         (("compare", "--lr", "0.1"), "It is part of the recipe, as in --recipe demo,learning_rate=..."),
         (("compare", "--epochs=3"), "as in --recipe demo,epochs=..."),
         (("train", "--weight-decay", "0"), "as in --recipe demo,weight_decay=..."),
-        (("train", "--arms", "se"), "saam train one as --attention saam"),
+        (("train", "--arms", "se"), "saam train takes one as --attention saam"),
         (("compare", "--attention", "se"), "saam compare takes attentions as --arms none se saam"),
         (("compare", "--nothing-like-it", "1"), "Unknown option"),
     ],
@@ -306,5 +306,5 @@ def test_ctrl_c_says_what_goes_on(words, tmp_path, monkeypatch, capsys):
     for name in ("saam.cli.study.run_study", "saam.cli.compare.compare", "saam.cli.report.newest"):
         monkeypatch.setattr(name, stop)
     assert main(list(words)) == 130
-    kept = "" if words[0] == "report" else "; the same command goes on after the last epoch that was finished"
+    kept = "" if words[0] == "report" else "; run the same command again to resume after the last finished epoch"
     assert capsys.readouterr().err == f"saam: stopped{kept}\n"
