@@ -32,6 +32,10 @@ def resolve(reference: str) -> Any:
     try:
         found: Any = importlib.import_module(name)
     except ModuleNotFoundError as error:
+        if name.endswith(".py"):
+            raise ValueError(
+                f"cannot import {reference!r}: name the module, not its file, as in {name[:-3]}:{path}"
+            ) from error
         raise ValueError(
             f"cannot import {reference!r} ({error}): run in the folder of the module, or install it; in Python define "
             "it in a file that is imported, not in a notebook"
