@@ -59,7 +59,7 @@ def test_a_registered_name_with_a_colon_is_built_and_taken_from_a_file(make_plan
     for arm in plan.arms:
         build_model(plan, arm, seed=0, classes=10)
         plan.run_id(arm, 0, fingerprint="x")
-    with pytest.raises(ValueError, match="code is not taken from a file, which names my:Class"):
+    with pytest.raises(ValueError, match="the file names code, which is not imported: my:Class"):
         check_plan(make_plan(arms=("none", "my:Class")))
 
 

@@ -151,7 +151,7 @@ def test_the_command_line_takes_code_from_the_folder_where_it_runs(tmp_path):
 
 
 def test_own_networks_are_not_loaded_from_a_folder(done):
-    with pytest.raises(ValueError, match=r"code is not taken from a file, which names user_code:net, user_code:Mine"):
+    with pytest.raises(ValueError, match=r"the file names code, which is not imported: user_code:net, user_code:Mine"):
         load_model(done[1], "mine", 0)
 
 

@@ -137,7 +137,7 @@ def test_the_strip_is_on_the_page() -> None:
     assert image["src"] == "data:image/png;base64,cGljdHVyZQ=="
     assert image["alt"] == "Test images with the score maps of layer1 and layer2"
     assert "saam, seed 0" in page.text
-    assert "a bright one as many times as in mean pooling" in " ".join(page.text.split())
+    assert "the label of a row gives the weight of the brightest pixels" in " ".join(page.text.split())
 
 
 def learned(whole: Comparison, *arms: str) -> Comparison:
