@@ -195,3 +195,19 @@ def test_a_run_that_failed_is_told_and_retried(place, copy, monkeypatch, capsys)
     assert main([*command, "--retry"]) == 0
     assert len(list((copy / "runs").iterdir())) == 4
     assert not list((copy / "failures").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--address", "auto"], "--address auto is for a Ray cluster: add --executor ray"),
+        (
+            ["--executor", "ray", "--device", "cuda:0"],
+            "expected one device without a number, since Ray assigns the GPUs",
+        ),
+    ],
+)
+def test_settings_of_executors_that_do_not_go_together(arguments, message, tmp_path, capsys):
+    assert main(["compare", "--out", str(tmp_path / "out"), *arguments]) == 1
+    assert capsys.readouterr().err.startswith(f"saam: {message}")
+    assert not (tmp_path / "out").exists()

@@ -242,12 +242,20 @@ def test_a_job_says_after_each_epoch_how_far_it_is(make_plan, tmp_path, monkeypa
     monkeypatch.setattr(job, "write_atomically", watched)
     finished = work_on(plan, state)
     assert [entry["epoch"] for entry in told] == [1, 2]
-    for entry, epoch in zip(told, finished.record.curve, strict=True):
+    curve = [{key: value for key, value in epoch.items() if key != "observed"} for epoch in finished.record.curve]
+    for count, (entry, epoch) in enumerate(zip(told, curve, strict=True), 1):
         names = ("train_loss", "validation_accuracy", "seconds")
         numbers = {name: epoch[name] for name in names}
-        assert entry == {"arm": "se", "seed": 0, "epoch": epoch["epoch"], "epochs": 2, "numbers": numbers}
+        assert entry["curve"] == curve[:count]
+        assert {key: value for key, value in entry.items() if key != "curve"} == {
+            "arm": "se",
+            "seed": 0,
+            "epoch": count,
+            "epochs": 2,
+            "numbers": numbers,
+        }
     (progress,) = read_progress(tmp_path, ["x", "another"])
-    assert dataclasses.asdict(progress) == told[-1]
+    assert {**dataclasses.asdict(progress), "curve": list(progress.curve)} == told[-1]
 
 
 @pytest.mark.parametrize("state", [None, "nowhere/x.pt"])
@@ -264,7 +272,7 @@ def test_a_finished_job_sends_weights_and_scores_as_they_are(make_plan):
     assert weights.keys() == again.model.state_dict().keys()
     assert all(torch.equal(weights[name], value) for name, value in again.model.state_dict().items())
     assert torch.equal(scores["loss"], again.scores.losses.half())
-    assert torch.equal(scores["correct"], again.scores.correct)
+    assert torch.equal(scores["accuracy"], 100 * again.scores.correct.half())
     assert untimed(finished.record) == untimed(again.record)
 
 

@@ -15,7 +15,7 @@ import saam
 import user_code
 from saam.cli.main import main
 from saam.comparison import load_comparison, load_model
-from saam.comparison.store import read_scores
+from saam.comparison.store import read_values
 from saam.report import write_report
 from saam.training import Recipe
 
@@ -48,7 +48,7 @@ def test_a_network_and_an_attention_of_the_users_own(done):
     assert [cost.arm for cost in comparison.costs] == ["none", "mine", "se"]
     assert (comparison.plan.reference, comparison.plan.focus) == ("mine", "mine")
     assert load_comparison(out) == comparison
-    assert len(read_scores(out, comparison.records[0].id).losses) == 60
+    assert {len(values) for values in read_values(out, comparison.records[0].id).values()} == {60}
     write_report(out / "report.html", comparison)  # a label of the user's own is no name of an attention
     assert "user_code:net on photo-digits" in (out / "report.html").read_text()
 

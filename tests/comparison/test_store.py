@@ -8,13 +8,13 @@ from safetensors.torch import save
 
 from saam.comparison import RunRecord
 from saam.comparison.job import Finished
-from saam.comparison.store import read_scores, write_run
+from saam.comparison.store import read_values, write_run
 
 
 @pytest.fixture
 def finished(make_record) -> Finished:
     record: RunRecord = make_record(id="0123456789abcdef")
-    scores = {"loss": torch.tensor([0.25, 3.0]).half(), "correct": torch.tensor([True, False])}
+    scores = {"loss": torch.tensor([0.25, 3.0]).half(), "accuracy": torch.tensor([100.0, 0.0]).half()}
     return Finished(record, save({"weight": torch.zeros(3)}), save(scores))
 
 
@@ -56,8 +56,8 @@ def test_a_finished_run_leaves_no_state_and_nothing_half_written(finished, tmp_p
 
 def test_scores_by_image_come_back(finished, tmp_path: Path) -> None:
     write_run(tmp_path, finished)
-    scores = read_scores(tmp_path, finished.record.id)
-    assert (scores.losses.dtype, scores.correct.dtype) == (torch.float32, torch.bool)
-    assert (scores.losses.tolist(), scores.correct.tolist()) == ([0.25, 3.0], [True, False])
+    values = read_values(tmp_path, finished.record.id)
+    assert {name: value.tolist() for name, value in values.items()} == {"loss": [0.25, 3.0], "accuracy": [100.0, 0.0]}
+    assert {value.dtype for value in values.values()} == {torch.float32}
     with pytest.raises(FileNotFoundError):
-        read_scores(tmp_path, "another")
+        read_values(tmp_path, "another")

@@ -169,7 +169,9 @@ def test_a_task_that_reports_training_alone_has_no_validation_curve(whole):
 
 @pytest.mark.parametrize("metrics", [[IOU, saam.Metric("dice", "higher", spread=1.0, delta=0.5)]])
 def test_metrics_that_the_runs_do_not_have_are_refused(whole, metrics):
-    message = f"the runs in {whole[1]} have no score dice, only iou, loss: choose metrics among these"
+    message = (
+        "plan.json compares 'dice', and the runs have iou, loss alone: choose metrics among these, or another --out"
+    )
     with pytest.raises(ValueError, match=re.escape(message)):
         saam.compare(user_code.task, arms=ARMS, seeds=3, metrics=metrics, out=whole[1])
     assert load_comparison(whole[1]) == whole[0]
