@@ -4,7 +4,7 @@ The verdicts are in `saam.comparison.statistics`, the only module that needs sci
 """
 
 from saam.comparison.arm import PLAIN, Arm
-from saam.comparison.compare import compare
+from saam.comparison.entry import compare
 from saam.comparison.costs import measure_costs
 from saam.comparison.job import Job, run
 from saam.comparison.metrics import ACCURACY, LOSS, Metric
