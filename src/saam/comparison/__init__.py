@@ -4,8 +4,8 @@ The verdicts are in `saam.comparison.statistics`, the only module that needs sci
 """
 
 from saam.comparison.arm import PLAIN, Arm
-from saam.comparison.entry import compare
 from saam.comparison.costs import measure_costs
+from saam.comparison.entry import compare
 from saam.comparison.job import Job, run
 from saam.comparison.metrics import ACCURACY, LOSS, Metric
 from saam.comparison.plan import Plan
