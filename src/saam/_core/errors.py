@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from unicodedata import category
 
-__all__ = ["hinted", "nearest", "no_option", "printable", "unknown"]
+__all__ = ["hinted", "nearest", "no_option", "one_line", "printable", "unknown"]
 
 _OBEYED = ("Cc", "Cs", "Zl", "Zp")  # control characters, half surrogate pairs, separators of lines and paragraphs
 
@@ -43,3 +43,9 @@ def no_option(what: str, option: str, known: Iterable[str], listed: str = "") ->
 def printable(text: str) -> str:
     """Return the text with everything escaped that a terminal would execute, such as escape sequences."""
     return "".join(ascii(letter)[1:-1] if category(letter) in _OBEYED else letter for letter in text)
+
+
+def one_line(error: BaseException, *, most: int = 300) -> str:
+    """Return the message of another library's error in one line of at most so many letters."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= most else f"{text[: most - 3]}..."

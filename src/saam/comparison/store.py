@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from saam._core.errors import one_line
 from saam._core.files import read_bytes, write_atomically
 from saam.comparison.job import Finished, build_model, without_fetching
 from saam.comparison.plan import Plan, check_plan
@@ -168,7 +169,7 @@ def load_model(out: str | Path, arm: str, seed: int) -> nn.Module:
     try:
         weights = from_bytes(read_bytes(file))
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(damaged.format(error)) from error
+        raise ValueError(damaged.format(one_line(error))) from error
     try:
         with room_for(weights):
             model = build_model(without_fetching(plan), arm, seed=seed, classes=content["classes"])
@@ -177,7 +178,7 @@ def load_model(out: str | Path, arm: str, seed: int) -> nn.Module:
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise ValueError(damaged.format(error)) from error
+        raise ValueError(damaged.format(one_line(error))) from error
     return model.eval()
 
 

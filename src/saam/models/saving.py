@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from saam._core.errors import one_line
 from saam._core.files import read_bytes, read_json, write_atomically
 from saam._core.random import generators_kept
 from saam._version import __version__
@@ -179,7 +180,9 @@ def load(folder: str | Path, *, model: nn.Module | None = None, attention: Atten
     try:
         built.load_state_dict(weights)
     except RuntimeError as error:
-        raise ValueError(f"the weights in {folder} do not fit the network that is described there: {error}") from error
+        raise ValueError(
+            f"the weights in {folder} do not fit the network that is described there: {one_line(error)}"
+        ) from error
     return built.eval()
 
 
