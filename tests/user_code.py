@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +101,31 @@ def diverges(arm, seed, context):
     """Return scores that are no numbers or far too large."""
     context.report(1, 1, loss=1e30)
     return {"score": float("nan") if arm == "se" else -1e30 if seed else -2.5}
+
+
+def permission(arm, seed, context):
+    raise PermissionError(13, "Permission denied", "/data/mine.pt")
+
+
+class MuteError(ValueError):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+def mute(arm, seed, context):
+    raise MuteError
+
+
+def doubles(arm, seed, context):
+    """Change a global setting after the draw, as some scripts do."""
+    drawn = float(torch.randn(()))
+    torch.set_default_dtype(torch.float64)
+    return {"iou": drawn}
+
+
+def slow_draws(arm, seed, context):
+    total = 0.0
+    for _ in range(20):
+        total += float(torch.rand(()))
+        time.sleep(0.002)
+    return {"iou": total}

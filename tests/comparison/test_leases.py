@@ -203,3 +203,19 @@ def test_a_folder_that_another_driver_removes_at_that_moment_is_no_error(
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     with leases(tmp_path / "gone" / "leases") as mine, pytest.raises(OSError, match="gone"):
         mine.take("job")
+
+
+def test_a_holder_without_a_process_is_dead(folder: Path) -> None:
+    own = module._process()
+    left_behind(folder, {**own, "pid": None, "started": None})
+    with leases(folder) as mine:
+        assert mine.take("job")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"[" * 200_000, b"", b"[]", b'{"host": 5}'])
+def test_a_damaged_lease_is_waited_out(folder: Path, content: bytes) -> None:
+    folder.mkdir()
+    (folder / "job.1").write_bytes(content)
+    with leases(folder) as mine:
+        assert not mine.take("job")
+        assert taken_in_time(mine, 20 * STALE)

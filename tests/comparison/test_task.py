@@ -109,7 +109,7 @@ def test_the_global_generators_are_seeded_for_every_run_and_given_back(here, tmp
         ),
         ("nothing", "TypeError: the task nothing must return its scores by metric name, or an Outcome, got None"),
         ("leaves", "SystemExit: 2"),
-        ("late", "ValueError: expected an epoch between 1 and 3, got 0: count from 1"),
+        ("late", "ValueError: expected a whole number from 1 to 3 as the epoch, got 0"),
     ],
 )
 def test_what_a_task_does_wrong_is_recorded_with_its_reason(here, tmp_path, name, message):
@@ -198,3 +198,30 @@ def test_what_cannot_be_a_task_says_so(tmp_path):
     with pytest.raises(TypeError, match="options must hold plain values"):
         saam.compare(user_code.task, metrics=[LOSS], options={"model": object()}, out=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("permission", "PermissionError: [Errno 13] Permission denied: '/data/mine.pt'"), ("mute", "MuteError")],
+)
+def test_errors_of_the_users_own_are_failures_of_the_run(here, tmp_path, name, message):
+    task = getattr(user_code, name)
+    comparison = saam.compare(task, arms=("none", "se"), seeds=1, metrics=[IOU], out=tmp_path, executor=here)
+    assert [failure.error for failure in comparison.failures] == [message, message]
+
+
+def test_a_run_leaves_nothing_to_the_next(here, tmp_path):
+    comparison = saam.compare(
+        user_code.doubles, arms=("none", "se"), seeds=1, metrics=[IOU], out=tmp_path, executor=here
+    )
+    assert torch.get_default_dtype() == torch.float32
+    assert len({record.test["iou"] for record in comparison.records}) == 1
+
+
+def test_threads_of_one_process_draw_as_one_thread_does(here, tmp_path):
+    settings = {"arms": ("none", "se"), "seeds": 2, "metrics": [IOU]}
+    one = saam.compare(user_code.slow_draws, **settings, out=tmp_path / "one", executor=here)
+    with ThreadPoolExecutor(3) as threads:
+        three = saam.compare(user_code.slow_draws, **settings, out=tmp_path / "three", executor=threads)
+    assert [record.test for record in one.records] == [record.test for record in three.records]
+    assert one.records[0].test == one.records[1].test != one.records[2].test

@@ -311,7 +311,7 @@ def _results(
                 for future in [future for future in pending if future in done]:
                     job = pending.pop(future)
                     folder.under_way.remove(job.id)
-                    result = _result(future, job, deaths, alive=alive)
+                    result = _result(future, job, deaths, pool, alive=alive)
                     alive = alive or result is not None
                     if not leases.holds(job.id):  # suspended for long: another driver took over, and may be done
                         folder.read()
@@ -327,7 +327,7 @@ def _results(
 
 
 def _result(
-    future: Future[Finished | FailureRecord], job: Job, deaths: dict[str, int], *, alive: bool
+    future: Future[Finished | FailureRecord], job: Job, deaths: dict[str, int], pool: Executor, *, alive: bool
 ) -> Finished | FailureRecord | None:
     """Return what a worker sent; None where it died and the run is to be tried again.
 
@@ -346,12 +346,20 @@ def _result(
     if deaths[job.id] < _LIVES:
         return None
     reason = f"its worker died {_LIVES} times ({type(error).__name__}: {error}); is the memory full?"
-    if not alive:
+    if not alive and not _works(pool):
         raise RuntimeError(
             f"the run of arm {job.arm!r} with seed {job.seed} failed: {reason} Take fewer workers or a smaller batch. "
             "Does a script lack 'if __name__ == \"__main__\":'?"
         ) from error
     return failure(job, reason)
+
+
+def _works(pool: Executor) -> bool:
+    """Whether workers start and do what they are given."""
+    try:
+        return pool.submit(int, 1).result() == 1
+    except Exception:  # whatever an executor raises
+        return False
 
 
 @contextmanager

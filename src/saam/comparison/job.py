@@ -7,6 +7,7 @@ are the same in all arms; the attention's weights come from a generator of their
 import errno
 import json
 import platform
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -58,7 +59,9 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
 }
 Tell = Callable[[int, int, dict[str, float], dict[str, float]], object]  # epoch, epochs, numbers to show, all numbers
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_NO_RIGHT = (errno.EACCES, errno.EPERM)
+_ONE_AT_A_TIME = threading.Lock()  # generators and threads of torch belong to the process, which an executor may share
 
 
 @dataclass(frozen=True)
@@ -122,14 +125,37 @@ def work(job: Job) -> Finished | FailureRecord:
             write_atomically({file: json.dumps(asdict(progress)).encode()})
 
     try:
-        with threads_set(job.threads):
+        with _ONE_AT_A_TIME, threads_set(job.threads), _dtype_kept():
             if isinstance(job.plan, TaskPlan):
                 return _of_task(job, job.plan, state, tell)
             return _of_plan(job, job.plan, state, tell)
     except (Exception, SystemExit) as error:  # whatever a model, data or the device raises: the other runs go on
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        if _of_state(error, state):
             raise
-        return failure(job, f"{type(error).__name__}: {error}", trace="".join(traceback.format_exception(error)))
+        try:
+            said = f"{type(error).__name__}: {error}"
+        except Exception:  # a message that cannot be made
+            said = type(error).__name__
+        return failure(job, said, trace="".join(traceback.format_exception(error)))
+
+
+def _of_state(error: BaseException, state: Path | None) -> bool:
+    """Whether an error says that the state cannot be written: no room, or no right to a file beside it."""
+    if state is None or not isinstance(error, OSError):
+        return False
+    named = Path(str(error.filename))
+    beside = state.parent in (named, named.parent)
+    return error.errno in _NO_ROOM or (beside and error.errno in _NO_RIGHT)
+
+
+@contextmanager
+def _dtype_kept() -> Iterator[None]:
+    """Give torch's default dtype back at the end as it was."""
+    before = torch.get_default_dtype()
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _of_plan(job: Job, plan: Plan, state: Path | None, tell: Tell) -> Finished:

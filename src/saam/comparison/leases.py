@@ -101,12 +101,13 @@ class Leases:
 
     def _lives(self, path: Path) -> bool:
         try:
-            changed, text = path.stat().st_mtime_ns, path.read_text(encoding="utf-8")
+            changed = path.lstat().st_mtime_ns
         except FileNotFoundError:  # just released
             return False
-        holder = _parsed(text)
+        holder = _holder(path)
         if (boot := _boot()) and (holder.get("host"), holder.get("boot")) == (socket.gethostname(), boot):
-            return _started(holder.get("pid")) == holder.get("started")
+            started = _started(holder.get("pid"))
+            return started is not None and started == holder.get("started")
         known, since = self._seen.get(path, (None, 0.0))
         if known != changed:
             self._seen[path] = changed, time.monotonic()
@@ -145,9 +146,10 @@ def _started(pid: Any) -> str | None:
         return None
 
 
-def _parsed(text: str) -> dict[str, Any]:
+def _holder(path: Path) -> dict[str, Any]:
+    """Return who holds a lease; nothing for a file that is damaged, whose touches alone count then."""
     try:
-        content = json.loads(text)
-    except ValueError:
-        content = None
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
     return content if isinstance(content, dict) else {}

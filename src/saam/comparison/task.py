@@ -211,8 +211,8 @@ class Context:
         Raises:
             ValueError: The epoch is not between 1 and ``epochs``.
         """
-        if not 1 <= epoch <= epochs:
-            raise ValueError(f"expected an epoch between 1 and {epochs}, got {epoch}: count from 1")
+        if not isinstance(epoch, int) or not isinstance(epochs, int) or not 1 <= epoch <= epochs:
+            raise ValueError(f"expected a whole number from 1 to {epochs} as the epoch, got {epoch}")
         self.on_report(epoch, epochs, {name: float(number) for name, number in numbers.items()})
 
 
