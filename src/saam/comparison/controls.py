@@ -17,6 +17,7 @@ from saam.comparison.arm import PLAIN, WIDER, WIDER_TIME
 from saam.comparison.costs import measure_costs
 from saam.comparison.job import build_model
 from saam.comparison.plan import Plan
+from saam.measure import count_parameters
 
 __all__ = ["with_controls"]
 
@@ -105,7 +106,7 @@ def _as_slow(plan: Plan, base: tuple[int, ...], classes: int, images: int, setti
 def _parameters(plan: Plan, arm: str, classes: int) -> int:
     with torch.device("meta"):
         model = build_model(plan, arm, seed=0, classes=classes)
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    return count_parameters(model)
 
 
 def _widths(model: nn.Module, plan: Plan) -> tuple[int, ...]:

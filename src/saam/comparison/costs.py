@@ -18,7 +18,7 @@ from saam.comparison.job import build_model, threads_set
 from saam.comparison.plan import Plan
 from saam.comparison.records import CostRecord
 from saam.comparison.trial import Trial
-from saam.measure import count_macs, median_ratio, peak_memory, spread, take_turns
+from saam.measure import count_macs, count_parameters, median_ratio, peak_memory, spread, take_turns
 from saam.training import Recipe
 
 __all__ = ["arm_costs", "measure_costs"]
@@ -109,8 +109,8 @@ def measure_costs(
         records.append(
             CostRecord(
                 arm=label,
-                parameters=_trainable(model),
-                extra_parameters=_trainable(model) - _trainable(models[baseline]),
+                parameters=count_parameters(model),
+                extra_parameters=count_parameters(model) - count_parameters(models[baseline]),
                 macs=macs[label],
                 macs_ratio=macs[label] / macs[baseline],
                 train_step_ms=1e3 * median(steps[label]),
@@ -138,7 +138,3 @@ def _measure(
     models = {arm: build_model(plan, arm, seed=0, classes=classes) for arm in arms}
     recipe = plan.recipe.replace(batch_size=min(plan.recipe.batch_size, images))
     return measure_costs(models, recipe, image_size=image_size, **settings)
-
-
-def _trainable(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

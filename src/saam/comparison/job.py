@@ -35,6 +35,7 @@ from saam.data import Splits, kept_options, load_data
 from saam.data.cache import no_downloads
 from saam.explain import observe
 from saam.functional.backend import backends
+from saam.measure import count_parameters
 from saam.models import create_model, untrained_parameters
 from saam.training import EpochRecord, ImageScores, fit
 
@@ -207,7 +208,7 @@ def _of_task(job: Job, plan: TaskPlan, state: Path | None, tell: Tell) -> Finish
         test=_test_scores(plan, outcome),
         validation={},
         curve=tuple(curve),
-        parameters=0 if model is None else sum(p.numel() for p in model.parameters() if p.requires_grad),
+        parameters=0 if model is None else count_parameters(model),
         seconds=seconds + time.perf_counter() - start,
         environment=environment(device),
         finished=_now(),
@@ -346,7 +347,7 @@ def run(
             "count": len(splits.validation),
         },
         curve=tuple(asdict(epoch) for epoch in curve),
-        parameters=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+        parameters=count_parameters(model),
         seconds=fitted.result.seconds,
         environment=environment(device_of(model)),
         finished=_now(),
