@@ -1,7 +1,6 @@
 """``saam train``: what it says, what it refuses, and that it goes on where it was stopped."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -134,12 +133,13 @@ def test_every_epoch_says_how_much_the_scores_are_used(tmp_path, capsys):
         shares = [use["share"] for use in epoch["observed"]["score_use"].values()]
         assert len(shares) == 3
         ends = sorted({f"{share:.2f}".removeprefix("0") for share in (min(shares), max(shares))})
-        assert line.endswith(f" s  scores {' to '.join(ends)}")
+        assert re.search(rf" s  attention changes maps by [.\d]+( to [.\d]+)?  scores {' to '.join(ends)}$", line)
     assert min(shares) < 1
 
     assert run("train", *DIGITS, *MODEL, *recipe, "--attention", "se", "--out", tmp_path / "se") == 0
     assert "scores" not in capsys.readouterr().out
-    assert [epoch["observed"] for epoch in json.loads((tmp_path / "se" / "curves.json").read_text())] == [{}, {}]
+    for epoch in json.loads((tmp_path / "se" / "curves.json").read_text()):
+        assert epoch["observed"].keys() == {"gate_use"}
 
 
 @pytest.mark.parametrize(

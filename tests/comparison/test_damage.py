@@ -21,7 +21,7 @@ from saam.report import table, verdicts
 from saam.report.charts import _by_epoch, charts
 from saam.report.command import command
 from saam.report.overview import overview
-from saam.report.use import delivered_shares, use_by_epoch
+from saam.report.use import GATES, SCORES, delivered, use_by_epoch
 
 MUTATIONS = 600
 SECONDS = 1.0  # for one of them, on a busy machine
@@ -87,8 +87,9 @@ def look(comparison: Comparison) -> None:
     overview(comparison)
     for name, metric in (("validation_accuracy", ACCURACY), ("validation_loss", LOSS), ("train_loss", LOSS)):
         _by_epoch([record.curve for record in comparison.records], name, metric)
-    use_by_epoch(comparison.records)
-    delivered_shares(comparison.records)
+    for kind in (SCORES, GATES):
+        use_by_epoch(comparison.records, kind)
+        delivered(comparison.records, kind)
     command(comparison.plan)
 
 

@@ -77,19 +77,3 @@ def test_bad_input_is_refused() -> None:
     for bad in (math.nan, math.inf):
         with pytest.raises(ValueError, match=r"the scores at site 'layer1\.0\.bn2' are not finite"):
             score_use(model, torch.full((1, 3, 8, 8), bad))
-
-
-def test_what_is_observed_is_plain_and_empty_without_scores():
-    import json
-
-    from saam import create_model
-    from saam.explain import observe
-
-    x = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    assert observe(create_model("resnet8", attention="se"), x) == {}
-    model = create_model("resnet8", attention="saam").train()
-    observed = observe(model, x)
-    assert model.training
-    assert observed == json.loads(json.dumps(observed))
-    assert observed["score_use"].keys() == {f"layer{stage}.0.bn2" for stage in (1, 2, 3)}
-    assert observed["score_use"]["layer1.0.bn2"] == {"share": 1.0, "lift": 1.0}

@@ -260,6 +260,19 @@ def test_many_sites_have_many_colours_and_few_names(sites: int) -> None:
     assert sorted(named, key=colour["scale"]["domain"].index) == named
 
 
+def test_the_change_of_the_maps_by_epoch_and_site() -> None:
+    planned = plan(arms=("none", "se"), seeds=1)
+    run = record("se", 0, 80.0, 0.5)
+    gates = [{"stem": {"change": change, "factor": 0.5, "channels": 0.1, "images": None}} for change in (0.25, 0.5)]
+    curve = [{**each, "observed": {"gate_use": uses}} for each, uses in zip(run.curve, gates, strict=False)]
+    whole = drawn(Comparison(planned, (record("none", 0, 80.0, 0.5), replace(run, curve=tuple(curve))), ()))
+    chart = whole["gates", "se: change of the map by site"]
+    assert [(point["epoch"], point["change"], point["images"]) for point in values(chart, 0)] == [
+        (1, 0.25, None),
+        (2, 0.5, None),
+    ]
+
+
 def test_one_epoch_of_use_is_no_chart() -> None:
     runs = (with_use(record("saam", 0, 80.0, 0.5), {"stem": (0.5, 2.0)}),)
     whole = drawn(Comparison(plan(arms=("saam",), seeds=1), runs, ()))

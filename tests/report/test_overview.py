@@ -116,6 +116,22 @@ def test_the_last_epoch_says_whether_the_pooling_is_learned() -> None:
     assert view.shares["saam"] == pytest.approx({"layer1": 0.999, "layer2": 0.955})
 
 
+def test_the_last_epoch_says_whether_attention_left_the_identity() -> None:
+    planned = plan(arms=("none", "se", "eca"), seeds=2)
+    last = {"se": (0.01, 0.03), "eca": (0.01, 0.4)}
+    runs = []
+    for arm, seed in planned.schedule():
+        run = record(arm, seed, 80.0 + seed, 0.4)
+        if arm in last:
+            uses = {"layer1": {"change": 0.001}, "layer2": {"change": last[arm][seed]}}
+            run = replace(run, curve=(*run.curve[:-1], {**run.curve[-1], "observed": {"gate_use": uses}}))
+        runs.append(run)
+    view = overview(Comparison(planned, tuple(runs), ()))
+    assert view.changes["se"] == pytest.approx({"layer1": 0.001, "layer2": 0.02})
+    assert view.changes.keys() == {"se", "eca"}
+    assert [note.partition(",")[0] for note in view.notes[1:]] == ["se: attention never left the identity"]
+
+
 def test_without_scores_there_is_nothing_to_say_of_them() -> None:
     view = overview(comparison(seeds=8))
     assert (view.shares, view.notes) == ({}, ())

@@ -14,6 +14,7 @@ from saam.report.words import (
     few_images,
     finding,
     forecast,
+    gate_note,
     interval,
     named,
     number,
@@ -22,8 +23,8 @@ from saam.report.words import (
     ratio,
     score_note,
     seeds,
-    share_range,
     signed,
+    value_range,
     verdict_sentence,
 )
 
@@ -258,7 +259,7 @@ def test_the_finding_of_a_lonely_arm() -> None:
     ],
 )
 def test_a_range_of_shares(shares: list[float], expected: str) -> None:
-    assert share_range(shares) == expected
+    assert value_range(shares) == expected
 
 
 @pytest.mark.parametrize(
@@ -282,3 +283,23 @@ def test_a_range_of_shares(shares: list[float], expected: str) -> None:
 )
 def test_how_much_an_arm_uses_its_scores(arm: str, shares: list[float], expected: str) -> None:
     assert score_note(arm, shares) == f"{arm}: {expected}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ([0.0, 0.05], ""),
+        (
+            [0.0, 0.049],
+            "se: attention never left the identity, every site changes its map by less than 5\N{NO-BREAK SPACE}%; "
+            "train longer, or let new parameters learn faster",
+        ),
+        (
+            [0.01],
+            "se: attention never left the identity, its site changes its map by less than 5\N{NO-BREAK SPACE}%; "
+            "train longer, or let new parameters learn faster",
+        ),
+    ],
+)
+def test_an_attention_that_never_left_the_identity(changes: list[float], expected: str) -> None:
+    assert gate_note("se", changes) == expected

@@ -15,12 +15,12 @@ from saam.cli.numbers import Count
 from saam.cli.outputs import default_out
 from saam.cli.screen import screen, show_data
 from saam.comparison import Arm
-from saam.comparison.job import threads_set
+from saam.comparison.job import preprocessing_for, threads_set
 from saam.comparison.precision import resolve_precision
 from saam.data import Splits, load_data, resolve_name
 from saam.explain import observe
 from saam.models import create_model, describe, untrained_parameters
-from saam.report.words import share_range
+from saam.report.words import value_range
 from saam.training import (
     PRECISIONS,
     EpochRecord,
@@ -108,6 +108,7 @@ def command(
         seed=seed,
         **model_options,
     )
+    network.preprocessing = preprocessing_for(splits)  # type: ignore[assignment]
     settings: dict[str, Any] = {
         **describe(network),
         "pretrained": pretrained,
@@ -115,10 +116,8 @@ def command(
             "name": resolve_name(data_name),
             "options": data_options,
             "label": splits.label,
-            "classes": splits.classes,
             "fingerprint": splits.fingerprint,
         },
-        "normalisation": {"mean": splits.mean, "std": splits.std},
         "recipe": chosen.to_dict(),
         "seed": seed,
     }
@@ -149,7 +148,7 @@ def command(
                 f"epoch {epoch.epoch}/{chosen.epochs}  "
                 f"train {epoch.train_loss:.3f} nats, {epoch.train_accuracy:.2f} %  "
                 f"validation {epoch.validation_loss:.3f} nats, {epoch.validation_accuracy:.2f} %  "
-                f"{epoch.seconds:.1f} s{_scores(epoch)}",
+                f"{epoch.seconds:.1f} s{_uses(epoch)}",
                 soft_wrap=True,
             )
             for log in logs:
@@ -206,10 +205,11 @@ def _kept_precision(out: Path) -> str:
     return precision if precision in PRECISIONS and precision != "auto" else ""
 
 
-def _scores(epoch: EpochRecord) -> str:
-    """Return the lowest and the highest share of pixels that a site uses; empty without score squeezes."""
-    shares = [use["share"] for use in epoch.observed.get("score_use", {}).values()]
-    return f"  scores {share_range(shares)}" if shares else ""
+def _uses(epoch: EpochRecord) -> str:
+    """Return the range over the sites of the maps' relative change and of the share of pixels, as far as observed."""
+    kinds = (("attention changes maps by", "gate_use", "change"), ("scores", "score_use", "share"))
+    found = [(said, [use[name] for use in epoch.observed.get(key, {}).values()]) for said, key, name in kinds]
+    return "".join(f"  {said} {value_range(values)}" for said, values in found if values)
 
 
 def _identity(settings: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from saam._core.objects import resolve
 from saam.comparison.arm import WIDER, WIDER_TIME
 from saam.comparison.controls import with_controls
 from saam.comparison.costs import arm_costs
-from saam.comparison.job import Finished, Job, build_model, environment, failure, work
+from saam.comparison.job import Finished, Job, build_model, environment, failure, preprocessing_for, work
 from saam.comparison.leases import Leases
 from saam.comparison.plan import Plan
 from saam.comparison.precision import with_precision
@@ -54,6 +54,7 @@ from saam.comparison.store import (
 from saam.comparison.task import TaskPlan
 from saam.data import Splits, load_data, train_batches
 from saam.executors import Processes
+from saam.models import Preprocessing
 from saam.training import check_writable, require_precision
 
 __all__ = ["default_workers", "drive"]
@@ -70,6 +71,7 @@ class _Setting:
     classes: int = 0
     image_size: tuple[int, int] = (0, 0)
     images: int = 0
+    preprocessing: Preprocessing | None = None
 
 
 def drive(
@@ -210,7 +212,14 @@ class _Folder:
             forget_failure(self.out, run_id)
             del self.failures[run_id]
         check_metrics(self.out, plan, self.records.values())
-        write_plan(self.out, plan, classes=self.setting.classes, runs=list(self.ids.values()), costs=self.costs_id)
+        write_plan(
+            self.out,
+            plan,
+            classes=self.setting.classes,
+            runs=list(self.ids.values()),
+            costs=self.costs_id,
+            preprocessing=self.setting.preprocessing,
+        )
 
     def add_seed(self, most: int) -> bool:
         """Add a seed to the arms that are not told apart from the reference; False if there is no need, or no more."""
@@ -398,7 +407,8 @@ def _checked(plan: Plan | TaskPlan, on_data: Callable[[Splits], object] | None) 
             build_model(plan, arm, seed=0, classes=len(splits.classes))
     if on_data is not None:
         on_data(splits)
-    return _Setting(splits.fingerprint, len(splits.classes), splits.train.shape, len(splits.train))
+    shape, images = splits.train.shape, len(splits.train)
+    return _Setting(splits.fingerprint, len(splits.classes), shape, images, preprocessing_for(splits))
 
 
 def _size(executor: Executor) -> int | None:

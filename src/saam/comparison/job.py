@@ -36,7 +36,7 @@ from saam.data.cache import no_downloads
 from saam.explain import observe
 from saam.functional.backend import backends
 from saam.measure import count_parameters
-from saam.models import create_model, untrained_parameters
+from saam.models import Preprocessing, create_model, untrained_parameters
 from saam.training import EpochRecord, ImageScores, fit
 
 __all__ = [
@@ -377,6 +377,11 @@ def build_model(plan: Plan, arm: str, *, seed: int, classes: int) -> nn.Module:
         seed=seed,
         **{**plan.model_options, **(side.options if side.plain else {})},
     )
+
+
+def preprocessing_for(splits: Splits) -> Preprocessing:
+    """Return how images become the input of a network that is trained on a data set."""
+    return Preprocessing(splits.train.shape, splits.mean, splits.std, splits.classes)
 
 
 def load_splits(plan: Plan) -> Splits:

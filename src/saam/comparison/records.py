@@ -282,13 +282,14 @@ def _check_curve(curve: tuple[Any, ...]) -> None:
 
 
 def _check_observed(observed: Any) -> None:
-    """Raise an error unless this is a mapping in which "score_use" holds numbers by name for each site."""
-    use = observed.get("score_use", {}) if isinstance(observed, dict) else None
-    if not isinstance(use, dict) or not all(
-        isinstance(site, dict) and all(value is None or _usual(value, None) for value in site.values())
-        for site in use.values()
-    ):
-        raise ValueError(f"what was observed must be a mapping, with numbers for each site, got {observed!r:.80}")
+    """Raise an error unless "gate_use" and "score_use", where they are there, hold numbers by name for each site."""
+    uses = [observed.get(name, {}) for name in ("gate_use", "score_use")] if isinstance(observed, dict) else [None]
+    for use in uses:
+        if not isinstance(use, dict) or not all(
+            isinstance(site, dict) and all(value is None or _usual(value, None) for value in site.values())
+            for site in use.values()
+        ):
+            raise ValueError(f"what was observed must be a mapping, with numbers for each site, got {observed!r:.80}")
 
 
 def _is_size(size: Any) -> bool:

@@ -30,6 +30,7 @@ from saam.comparison.job import Finished, build_model, without_fetching
 from saam.comparison.plan import Plan, check_plan
 from saam.comparison.records import CostRecord, FailureRecord, ProgressRecord, RunRecord, read_json
 from saam.comparison.task import TaskPlan
+from saam.models import Preprocessing
 from saam.models.from_file import room_for
 
 if TYPE_CHECKING:
@@ -179,6 +180,8 @@ def load_model(out: str | Path, arm: str, seed: int) -> nn.Module:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(damaged.format(one_line(error))) from error
+    if "preprocessing" in content:
+        model.preprocessing = Preprocessing.from_json(content["preprocessing"])  # type: ignore[assignment]
     return model.eval()
 
 
@@ -273,9 +276,18 @@ def _unnamed(plan: Plan | TaskPlan, changed: set[str]) -> list[str]:
     return [f"{'' if isinstance(plan, TaskPlan) else 'the images, '}{code} or the version of saam or torch"]
 
 
-def write_plan(out: Path, plan: Plan | TaskPlan, *, classes: int, runs: Sequence[str], costs: str) -> None:
-    """Keep the plan with what it takes to find its results: the ids of its runs in order, and that of its costs."""
+def write_plan(
+    out: Path,
+    plan: Plan | TaskPlan,
+    *,
+    classes: int,
+    runs: Sequence[str],
+    costs: str,
+    preprocessing: Preprocessing | None = None,
+) -> None:
+    """Write the plan, with what is needed to find its results: the ids of its runs in order, and that of its costs."""
     content = {"plan": plan.to_json(), "classes": classes, "runs": list(runs), "costs": costs}
+    content |= {} if preprocessing is None else {"preprocessing": preprocessing.to_json()}
     write_atomically({out / "plan.json": _json(content)})
 
 
@@ -452,6 +464,8 @@ def _read_plan(out: Path) -> tuple[Plan | TaskPlan, dict[str, Any]]:
             raise ValueError(f"expected the ids of {expected} runs, got {runs!r:.200}; an id has 16 digits, 0 to f")
         if len(set(runs)) < expected:
             raise ValueError("it gives one id to several runs")
+        if "preprocessing" in content:
+            Preprocessing.from_json(content["preprocessing"])
     except (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             f"{file} does not hold the plan of a comparison: {error!s:.500}; delete it and run the comparison again, "

@@ -1,15 +1,15 @@
 """Measure how much a network uses its scores: a score squeeze that stays near the mean has learned nothing."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from saam._core.devices import device_of
-from saam.explain.score_maps import has_scores, score_maps
+from saam.explain.inputs import Batch, images_of
+from saam.explain.score_maps import score_maps
 
-__all__ = ["ScoreUse", "observe", "score_use"]
+__all__ = ["ScoreUse", "score_use"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class ScoreUse:
     """The largest weight relative to the mean's, ``max p * H W``: 1 for the mean, H W for a single pixel."""
 
 
-def score_use(model: nn.Module, batches: Tensor | Iterable[Tensor | tuple[Tensor, ...]]) -> dict[str, ScoreUse]:
+def score_use(model: nn.Module, batches: Tensor | Iterable[Batch]) -> dict[str, ScoreUse]:
     """Measure at every site how far the pooling of a network is from the mean.
 
     The model runs in eval mode without gradients, and modes are restored.
@@ -46,39 +46,16 @@ def score_use(model: nn.Module, batches: Tensor | Iterable[Tensor | tuple[Tensor
         >>> score_use(create_model("resnet8", attention="saam"), torch.randn(4, 3, 32, 32))["layer1.0.bn2"]
         ScoreUse(share=1.0, lift=1.0)
     """
-    device = device_of(model)
     shares: dict[str, list[Tensor]] = {}
     lifts: dict[str, list[Tensor]] = {}
-    for batch in [batches] if isinstance(batches, Tensor) else batches:
-        x = batch[0] if isinstance(batch, tuple | list) and batch else batch
-        if not isinstance(x, Tensor) or x.ndim != 4:
-            got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
-            raise ValueError(
-                f"expected batches of images (B, C, H, W), or of tuples that begin with them, got {got}: pass a "
-                "loader, a tensor, or a list such as [(images, labels)]"
-            )
-        if not len(x):
-            continue
-        for site, maps in score_maps(model, x.to(device)).items():
+    for x in images_of(model, batches):
+        for site, maps in score_maps(model, x).items():
             weights = maps.flatten(2).cpu().double()
             pixels = weights.shape[2]
             shares.setdefault(site, []).append(torch.special.entr(weights).sum(2).exp().flatten() / pixels)
             lifts.setdefault(site, []).append(weights.amax(2).flatten() * pixels)
-    if not shares:
-        raise ValueError("expected images to run the model on, got none: pass a tensor (B, C, H, W) or batches of them")
     return {site: ScoreUse(_mean(shares[site]), _mean(lifts[site])) for site in shares}
 
 
 def _mean(values: list[Tensor]) -> float:
     return round(float(torch.cat(values).mean()), 6)
-
-
-def observe(model: nn.Module, x: Tensor) -> dict[str, dict[str, dict[str, float]]]:
-    """Return as plain values how much a network uses its scores on images (B, C, H, W); empty without score squeezes.
-
-    Returns:
-        {"score_use": {site: {"share": ..., "lift": ...}}}, or {}.
-    """
-    if not has_scores(model):
-        return {}
-    return {"score_use": {site: asdict(use) for site, use in score_use(model, x).items()}}

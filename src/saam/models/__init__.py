@@ -8,6 +8,7 @@ from saam.models.cifar_resnet import CifarResNet
 from saam.models.cifar_resnext import ResNeXt29
 from saam.models.cifar_vgg import VGG
 from saam.models.factory import ModelCard, create_model, model_card, untrained_parameters
+from saam.models.preprocessing import Preprocessing, preprocessing_of
 from saam.models.saving import describe, load, rebuild, save
 
 __all__ = [
@@ -17,12 +18,14 @@ __all__ = [
     "MobileNetV2",
     "ModelCard",
     "PreActivationResNet",
+    "Preprocessing",
     "ResNeXt29",
     "create_model",
     "describe",
     "list_models",
     "load",
     "model_card",
+    "preprocessing_of",
     "rebuild",
     "save",
     "untrained_parameters",

@@ -2,7 +2,8 @@
 
 model.safetensors   weights and buffers, under the keys of the network without surgery, the new ones beside them
 config.json         {"model": name, classes and options, "surgery": one record a site, "versions": ...}; where the
-                    temperature of a score pool was changed after it was built, "temperatures": {module: temperature}
+                    temperature of a score pool was changed after it was built, "temperatures": {module: temperature};
+                    where the network has a preprocessing, "preprocessing": its values
 
 Either file may come from a stranger: :mod:`saam.models.from_file` defines what may be built from it.
 """
@@ -25,6 +26,7 @@ from saam._core.random import generators_kept
 from saam._version import __version__
 from saam.models.factory import create_model, model_card
 from saam.models.from_file import check_network, check_surgery, room_for
+from saam.models.preprocessing import Preprocessing, preprocessing_of
 from saam.nn import ScorePool2d
 from saam.surgery import Attended, Site, attach, upgrade
 from saam.surgery.adapters import Upgraded, UpgradedPool
@@ -66,6 +68,8 @@ def describe(model: nn.Module) -> dict[str, Any]:
     }
     if temperatures := _temperatures(model):
         description["temperatures"] = temperatures
+    if preprocessing := preprocessing_of(model):
+        description["preprocessing"] = preprocessing.to_json()
     try:
         json.dumps(description, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -106,6 +110,8 @@ def rebuild(
             model = create_model(**check_network(known["name"], known["num_classes"], known["options"]))
         _redo(model, surgery, attention)
         _set_temperatures(model, description.get("temperatures", {}))
+        if "preprocessing" in description:
+            model.preprocessing = Preprocessing.from_json(description["preprocessing"])  # type: ignore[assignment]
     except _DAMAGE as error:
         raise ValueError(
             f"the description of the network is damaged ({_first_line(error)}): save the network again"
@@ -151,7 +157,8 @@ def load(folder: str | Path, *, model: nn.Module | None = None, attention: Atten
         attention: The function of the channels, if the attention was given as a function.
 
     Returns:
-        The network, in evaluation mode.
+        The network, in evaluation mode. If the folder says how images become its input, as that of a trained network
+        does, ``network.preprocessing`` is that :class:`saam.models.Preprocessing`.
 
     Raises:
         FileNotFoundError: If the folder or a file does not exist.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import fmean, stdev
 from textwrap import wrap
 from typing import Any, Literal, NamedTuple
@@ -13,16 +13,17 @@ from saam.comparison.metrics import Metric
 from saam.comparison.records import RunRecord
 from saam.comparison.statistics import ArmSummary, Difference
 from saam.report.overview import Overview
-from saam.report.use import SiteUse, use_by_epoch
+from saam.report.use import GATES, SCORES, Kind, SiteUse, use_by_epoch
 from saam.report.words import interval, number, signed
 
 __all__ = ["Chart", "Section", "charts"]
 
-Section = Literal["scores", "of_focus", "to_reference", "cost", "curves", "use"]
+Section = Literal["scores", "of_focus", "to_reference", "cost", "curves", "gates", "use"]
 
 _FOCUS, _REFERENCE = "#d1495b", "#8b929c"
 _OTHERS = ("#2f7fb8", "#3a9d78", "#c98a1b", "#8b6bb8", "#4fb0c6", "#a3623a", "#6d8f2f", "#c46aa0")
 _DEPTHS = ("#3a9d78", "#2f7fb8", "#8b6bb8", "#d1495b")  # from the first site to the last; legible on light and dark
+_USES = {"share": "share of the pixels", "change": "relative change of the map"}
 _MOST_ARMS, _MOST_SITES = 8, 8  # largest numbers of arms with a chart of use, and of sites in a legend
 _MOST_REPORTED = 6  # largest number of curves of a task
 
@@ -71,11 +72,17 @@ def charts(view: Overview, records: Sequence[RunRecord]) -> list[Chart]:
         if len({point["epoch"] for point in values}) > 1:
             title = f"{metric.label}{_unit(metric)}"
             drawn.append(Chart("curves", metric.title, _curves(view, values, [metric.name], title)))
-    uses = {row.arm: use_by_epoch([record for record in records if record.arm == row.arm]) for row in view.rows}
-    moved = [arm for arm, use in uses.items() if len({point.epoch for point in use}) > 1]
-    for arm in sorted(moved, key=lambda arm: arm != view.focus)[:_MOST_ARMS]:
-        drawn.append(Chart("use", f"{arm}: pixels used by site", _use(arm, uses[arm])))
+    drawn += _uses(view, records, GATES, "gates", "change of the map by site")
+    drawn += _uses(view, records, SCORES, "use", "pixels used by site")
     return drawn
+
+
+def _uses(view: Overview, records: Sequence[RunRecord], kind: Kind, section: Section, what: str) -> list[Chart]:
+    """Draw for each arm how much its sites are used, the focus arm first; not for a single epoch."""
+    uses = {row.arm: use_by_epoch([record for record in records if record.arm == row.arm], kind) for row in view.rows}
+    moved = [arm for arm, use in uses.items() if len({point.epoch for point in use}) > 1]
+    shown = sorted(moved, key=lambda arm: arm != view.focus)[:_MOST_ARMS]
+    return [Chart(section, f"{arm}: {what}", _use(arm, uses[arm], kind)) for arm in shown]
 
 
 class _Entry(NamedTuple):
@@ -230,23 +237,24 @@ def _curves(view: Overview, values: Sequence[dict[str, Any]], names: Sequence[st
     return _spec(alt.layer(band, line.add_params(picked)), height=300)
 
 
-def _use(arm: str, uses: Sequence[SiteUse]) -> dict[str, Any]:
-    """Draw by epoch the share of pixels that each site of an arm uses, below a rule at the mean's share.
+def _use(arm: str, uses: Sequence[SiteUse], kind: Kind) -> dict[str, Any]:
+    """Draw by epoch how much each site of an arm is used: the share of its pixels, or the change of its map.
 
     Invisible points carry the tooltips, because a line can have only one.
     """
-    values = [{"arm": arm, **asdict(use)} for use in uses]
+    values = [{"arm": arm, "site": use.site, "epoch": use.epoch, **use.values} for use in uses]
     values = [
         {key: round(value, 5) if isinstance(value, float) else value for key, value in row.items()} for row in values
     ]
     sites = list(dict.fromkeys(use.site for use in uses))
     named = [sites[place] for place in _spread(len(sites), _MOST_SITES)]
     legend = alt.Legend(title=None, symbolOpacity=1, columns=_columns(named), values=named)
-    y = {"title": "share of the pixels", "scale": alt.Scale(domain=[0, 1]), "axis": alt.Axis(tickCount=5)}
+    scale = alt.Scale(domain=[0, 1]) if kind is SCORES else alt.Scale(zero=True)
+    y = {"title": _USES[kind.main], "scale": scale, "axis": alt.Axis(tickCount=5)}
     picked = alt.selection_point(fields=["site"], bind="legend")
     base = alt.Chart(alt.Data(values=values)).encode(
         x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(nice=False)),
-        y=alt.Y("share:Q", **y),
+        y=alt.Y(f"{kind.main}:Q", **y),
         color=alt.Color("site:N", scale=alt.Scale(domain=sites, range=_ramp(len(sites))), legend=legend),
     )
     line = base.mark_line(strokeWidth=2).encode(opacity=alt.condition(picked, alt.value(1), alt.value(0.12)))
@@ -255,10 +263,11 @@ def _use(arm: str, uses: Sequence[SiteUse]) -> dict[str, Any]:
             _tip("arm", "arm"),
             _tip("site", "site"),
             alt.Tooltip("epoch:Q"),
-            alt.Tooltip("share:Q", format=".3f"),
-            alt.Tooltip("lift:Q", format=".2f"),
+            *(alt.Tooltip(f"{name}:Q", format=".3f") for name in (kind.main, *kind.others)),
         ]
     )
+    if kind is not SCORES:
+        return _spec(alt.layer(line.add_params(picked), points), height=240)
     mean = alt.Chart(alt.Data(values=[{"share": 1, "text": "mean pooling"}])).encode(y=alt.Y("share:Q", **y))
     rule = mean.mark_rule(strokeDash=[4, 3])
     text = mean.mark_text(align="right", dy=-8, fontSize=11).encode(x=alt.value("width"), text="text:N")

@@ -12,7 +12,7 @@ from saam.data import Images, Splits, normalise
 from saam.explain.localisation import relative_mass
 from saam.explain.overlay import ScoreMapStrip, strip
 from saam.explain.score_maps import score_maps
-from saam.report.use import sites_of
+from saam.report.use import SCORES, sites_of
 
 __all__ = ["comparison_strip", "data_strip"]
 
@@ -74,7 +74,7 @@ def data_strip(model: nn.Module, splits: Splits, *, images: int = 10, title: str
 def _best_scored_arm(comparison: Comparison) -> str | None:
     accuracies: dict[str, list[float]] = {}
     for record in comparison.records:
-        if record.curve and sites_of(record.curve[-1]):
+        if record.curve and sites_of(record.curve[-1], SCORES):
             accuracies.setdefault(record.arm, []).append(record.test["accuracy"])
     return max(accuracies, key=lambda arm: fmean(accuracies[arm]), default=None)
 

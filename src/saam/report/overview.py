@@ -9,8 +9,17 @@ from saam.comparison import Comparison
 from saam.comparison.metrics import Metric
 from saam.comparison.records import CostRecord
 from saam.comparison.statistics import ArmSummary, Difference, Summary, Verdict, seeds_needed, summarise
-from saam.report.use import delivered_shares
-from saam.report.words import Failure, at_chance, failed_runs, few_images, finding, score_note, verdict_sentence
+from saam.report.use import GATES, SCORES, Kind, delivered
+from saam.report.words import (
+    Failure,
+    at_chance,
+    failed_runs,
+    few_images,
+    finding,
+    gate_note,
+    score_note,
+    verdict_sentence,
+)
 
 __all__ = ["Overview", "Row", "overview", "verdicts"]
 
@@ -56,7 +65,8 @@ class Overview:
         of_focus: By name of the metric, the differences of the focus arm to all others, with Holm over these.
         shares: For each arm with score use in its records, the share of pixels that every site uses with the weights of
             the last epoch, mean over seeds.
-        notes: What this number of seeds and test images cannot show, and how much the arms use their scores.
+        changes: For each arm with gate use in its records, the relative change of the map at every site, likewise.
+        notes: What this number of seeds and test images cannot show, and how much the arms use their scores and gates.
         at_chance: A sentence if no arm learned anything, else empty.
     """
 
@@ -70,6 +80,7 @@ class Overview:
     to_reference: Mapping[str, tuple[Difference, ...]]
     of_focus: Mapping[str, tuple[Difference, ...]]
     shares: Mapping[str, Mapping[str, float]]
+    changes: Mapping[str, Mapping[str, float]]
     notes: tuple[str, ...]
     at_chance: str
 
@@ -130,8 +141,8 @@ def overview(comparison: Comparison) -> Overview:
     primary = metrics[0].name
     notes = [failed_runs(failures, planned.total())]
     notes += [note for summary in (to_focus[primary], to_reference[primary]) for note in summary.notes]
-    shares = {arm: delivered_shares([each for each in comparison.records if each.arm == arm]) for arm in plan.arms}
-    shares = {arm: sites for arm, sites in shares.items() if sites}
+    shares, changes = _delivered(comparison, SCORES), _delivered(comparison, GATES)
+    notes += [gate_note(arm, sites.values()) for arm, sites in changes.items()]
     notes += [score_note(arm, sites.values()) for arm, sites in shares.items()]
     chance = ""
     if "accuracy" in to_reference:
@@ -150,6 +161,7 @@ def overview(comparison: Comparison) -> Overview:
         to_reference={name: summary.differences for name, summary in to_reference.items()},
         of_focus={name: tuple(map(_turned, summary.differences)) for name, summary in to_focus.items()},
         shares=shares,
+        changes=changes,
         notes=tuple(dict.fromkeys(filter(None, notes))),
         at_chance=chance,
     )
@@ -159,6 +171,14 @@ def verdicts(comparison: Comparison) -> list[str]:
     """Return one sentence for the focus arm against every alternative, preceded by a note if no arm learned."""
     view = overview(comparison)
     return [*filter(None, [view.at_chance]), *view.verdicts]
+
+
+def _delivered(comparison: Comparison, kind: Kind) -> dict[str, dict[str, float]]:
+    """Return the use of every site with the weights of the last epoch, for each arm whose records have it."""
+    arms = {
+        arm: delivered([each for each in comparison.records if each.arm == arm], kind) for arm in comparison.plan.arms
+    }
+    return {arm: sites for arm, sites in arms.items() if sites}
 
 
 def _summary(comparison: Comparison, reference: str, metric: Metric, order: Mapping[str, int]) -> Summary:

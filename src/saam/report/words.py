@@ -22,6 +22,7 @@ __all__ = [
     "few_images",
     "finding",
     "forecast",
+    "gate_note",
     "interval",
     "listed",
     "named",
@@ -31,14 +32,15 @@ __all__ = [
     "ratio",
     "score_note",
     "seeds",
-    "share_range",
     "signed",
+    "value_range",
     "verdict_sentence",
 ]
 
 MISSING = "…"
 _MINUS, _TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 _UNLEARNED = 0.95  # share of pixels; if every site stays above it, the pooling is nearly the mean
+_UNMOVED = 0.05  # relative change of a map; if every site stays below it, attention is nearly the identity
 _MOST_FAILURES = 3  # number of failures listed individually
 _SPOKEN = {
     PLAIN: "no attention",
@@ -255,10 +257,27 @@ def few_images(n: int) -> str:
     return f"{images}: each weighs {number(100 / n, 1)} points of accuracy; take 100 or more." if n < 100 else ""
 
 
-def share_range(shares: Collection[float]) -> str:
-    """Return the lowest and the highest share of pixels, as ".21 to .93", or a single share."""
-    ends = dict.fromkeys(number(share).removeprefix("0") for share in (min(shares), max(shares)))
+def value_range(values: Collection[float]) -> str:
+    """Return the lowest and the highest value, as ".21 to .93", or a single value."""
+    ends = dict.fromkeys(number(value).removeprefix("0") for value in (min(values), max(values)))
     return " to ".join(ends)
+
+
+def gate_note(arm: str, changes: Collection[float]) -> str:
+    """Say that an arm's attention is still nearly the identity; empty if it is not.
+
+    Args:
+        arm: Its label.
+        changes: Relative change of the map at each site (`saam.explain.GateUse`) with the weights of the last epoch,
+            mean over seeds. The attention never left the identity if all of them are below .05.
+    """
+    if max(changes) >= _UNMOVED:
+        return ""
+    every = "every site changes" if len(changes) > 1 else "its site changes"
+    return (
+        f"{arm}: attention never left the identity, {every} its map by less than 5\N{NO-BREAK SPACE}%; train longer, "
+        "or let new parameters learn faster"
+    )
 
 
 def score_note(arm: str, shares: Collection[float]) -> str:
@@ -275,7 +294,7 @@ def score_note(arm: str, shares: Collection[float]) -> str:
         return (
             f"{arm}: pooling unlearned, {every} more than 95\N{NO-BREAK SPACE}% of the pixels; it is {mean} in effect"
         )
-    return f"{arm}: scores used, share of pixels {share_range(shares)} (1 = mean pooling)"
+    return f"{arm}: scores used, share of pixels {value_range(shares)} (1 = mean pooling)"
 
 
 def _references(differences: Sequence[Difference], last: str = "and") -> str:
