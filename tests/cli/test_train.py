@@ -1,6 +1,7 @@
 """``saam train``: what it says, what it refuses, and that it goes on where it was stopped."""
 
 import json
+import os
 import re
 import subprocess
 import sys
