@@ -25,6 +25,7 @@ for _name, _help in {
     "train": "Train one network, from scratch or fine-tuned, and save it.",
     "report": "Write the report of a comparison again, from its records.",
     "explain": "Draw the score maps of a trained network.",
+    "export": "Write a trained network for other runtimes: ONNX, torch.export, safetensors, int8.",
     "profile": "Measure what attentions cost: parameters, operations, time, memory.",
 }.items():
     app.command(f"saam.cli.{_name}:command", name=_name, help=_help)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from saam._core.modes import mode
 from saam.nn import ChannelAttention, ScorePool2d
 
-__all__ = ["has_scores", "score_maps"]
+__all__ = ["collected_maps", "has_scores", "score_maps", "score_pools"]
 
 
 def score_maps(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
@@ -29,7 +30,25 @@ def score_maps(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     Raises:
         ValueError: If the model has no score squeeze, or the scores at a site are not finite.
     """
-    pools = dict(_score_pools(model))
+    with collected_maps(model) as maps, mode(model, training=False), torch.no_grad():
+        model(x)
+    for site, weights in maps.items():
+        if not weights.isfinite().all():
+            raise ValueError(
+                f"the scores at site {site!r} are not finite, so its map is NaN: look for NaN or infinity in the input "
+                "and in the weights of the network"
+            )
+    return {site: maps[site] for site in score_pools(model) if site in maps}
+
+
+@contextmanager
+def collected_maps(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """Collect the map of every score squeeze that runs in the block, as :func:`score_maps` returns them.
+
+    Raises:
+        ValueError: If the model has no score squeeze.
+    """
+    pools = score_pools(model)
     if not pools:
         raise ValueError(
             f"expected a model with a score squeeze (ScorePool2d), found none in {type(model).__name__}; "
@@ -38,18 +57,10 @@ def score_maps(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     maps: dict[str, Tensor] = {}
     hooks = [module.register_forward_pre_hook(_keep(maps, site, pool)) for site, (module, pool) in pools.items()]
     try:
-        with mode(model, training=False), torch.no_grad():
-            model(x)
+        yield maps
     finally:
         for hook in hooks:
             hook.remove()
-    for site, weights in maps.items():
-        if not weights.isfinite().all():
-            raise ValueError(
-                f"the scores at site {site!r} are not finite, so its map is NaN: look for NaN or infinity in the input "
-                "and in the weights of the network"
-            )
-    return {site: maps[site] for site in pools if site in maps}
 
 
 def has_scores(model: nn.Module) -> bool:
@@ -57,11 +68,15 @@ def has_scores(model: nn.Module) -> bool:
     return any(isinstance(module, ScorePool2d) for module in model.modules())
 
 
-def _score_pools(model: nn.Module) -> Iterator[tuple[str, tuple[nn.Module, ScorePool2d]]]:
-    """Yield (site, (module whose input is pooled, its pool)).
+def score_pools(model: nn.Module) -> dict[str, tuple[nn.Module, ScorePool2d]]:
+    """Return for every score squeeze of a network: site -> (module whose input is pooled, its pool).
 
-    A fused path never calls the squeeze itself, so the hook is on the attention that owns it.
+    A fused path never calls the squeeze itself, so hooks belong on the attention that owns it.
     """
+    return dict(_score_pools(model))
+
+
+def _score_pools(model: nn.Module) -> Iterator[tuple[str, tuple[nn.Module, ScorePool2d]]]:
     owned: set[ScorePool2d] = set()
     for name, module in model.named_modules():
         if isinstance(module, ChannelAttention) and isinstance(module.squeeze, ScorePool2d):

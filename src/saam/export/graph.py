@@ -1,0 +1,154 @@
+"""The graph of a network: what torch.export records, with score maps as outputs and the temperature as an input."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.utils._pytree import tree_unflatten
+
+from saam._core.errors import one_line
+from saam.explain.score_maps import collected_maps, score_pools
+from saam.functional import use_backend
+from saam.models import Preprocessing, preprocessing_of
+
+__all__ = ["LOGITS", "Graph", "axes_of", "outputs_of", "preprocessing_for_export", "require_logits", "trace"]
+
+LOGITS = "logits"
+"""Name of the first output; the others are named after their sites."""
+
+_AXES = ("batch", None, "height", "width")
+
+
+class Graph(nn.Module):
+    """A copy of a network on the CPU, in float32 and evaluation mode, with named outputs.
+
+    Args:
+        model: Maps images (B, 3, H, W) to logits (B, classes, ...). It is not changed.
+        maps: Whether the score maps are outputs.
+        temperature: Whether the temperature is an input: a factor on the temperature of every score squeeze. 1 changes
+            nothing; with infinity every squeeze is the mean, and near 0 each head selects the pixel of its largest
+            score.
+
+    Shape:
+        image (B, 3, H, W) and temperature (), a scalar, -> {"logits": (B, classes, ...), site: (B, G, h, w), ...}
+
+    Raises:
+        ValueError: If maps or temperature are requested and the network has no score squeeze.
+    """
+
+    def __init__(self, model: nn.Module, *, maps: bool = False, temperature: bool = False) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model).cpu().float().eval()
+        self.maps, self.temperature = maps, temperature
+        if maps or temperature:
+            with collected_maps(self.model):
+                pass
+
+    @use_backend("eager")
+    def forward(self, image: Tensor, temperature: Tensor | None = None) -> dict[str, Tensor]:
+        """Return logits and score maps by name."""
+        if not self.maps:
+            with _heated(self.model, temperature):
+                return {LOGITS: self.model(image)}
+        with _heated(self.model, temperature), collected_maps(self.model) as maps:
+            logits = self.model(image)
+        return {LOGITS: logits, **{site: maps[site] for site in score_pools(self.model) if site in maps}}
+
+    def example(self, batch: int, size: tuple[int, int], *, seed: int = 0) -> tuple[Tensor, ...]:
+        """Return normal images of this number and size, and the temperature 1 if that is an input."""
+        image = torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(seed))
+        return (image, torch.tensor(1.0)) if self.temperature else (image,)
+
+
+def require_logits(graph: Graph, preprocessing: Preprocessing) -> None:
+    """Run a graph once, and raise an error unless it returns logits for the classes of its preprocessing.
+
+    Raises:
+        ValueError: If it returns something else.
+    """
+    with torch.no_grad():
+        logits: Any = graph(*graph.example(2, preprocessing.size))[LOGITS]
+    if not isinstance(logits, Tensor) or logits.dim() < 2 or len(logits) != 2:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(
+            f"expected a network that returns logits (B, classes), got {got}: wrap it in a module that returns them"
+        )
+    if logits.shape[1] != len(preprocessing.classes):
+        raise ValueError(
+            f"the preprocessing names {len(preprocessing.classes)} classes, but the network has {logits.shape[1]} "
+            "logits: pass one name for each"
+        )
+
+
+def trace(graph: Graph, size: tuple[int, int]) -> ExportedProgram:
+    """Record a graph for any batch, height and width; a size that the network requires stays fixed.
+
+    Raises:
+        ValueError: If torch.export cannot record it.
+    """
+    example = graph.example(2, size)
+    axes: dict[int, Any] = {0: Dim.DYNAMIC, 2: Dim.AUTO, 3: Dim.AUTO}
+    shapes = {"image": axes, **({"temperature": None} if graph.temperature else {})}
+    try:
+        with torch.no_grad():
+            return torch.export.export(graph, example, dynamic_shapes=shapes, strict=False)
+    except Exception as error:  # torch.export raises errors of many kinds
+        name, reason = type(graph.model).__name__, f"{type(error).__name__}: {one_line(error)}"
+        raise ValueError(
+            f"torch.export cannot record this {name} ({reason}): replace what depends on the values of the images"
+        ) from error
+
+
+def axes_of(program: ExportedProgram) -> dict[int, str]:
+    """Return the name of each axis of the images that may have any length."""
+    names = {spec.arg.name for spec in program.graph_signature.input_specs if spec.kind.name == "USER_INPUT"}
+    image = next(node for node in program.graph.nodes if node.op == "placeholder" and node.name in names)
+    shape = image.meta["val"].shape
+    return {axis: name for axis, name in enumerate(_AXES) if name and isinstance(shape[axis], torch.SymInt)}
+
+
+def outputs_of(program: ExportedProgram) -> tuple[str, ...]:
+    """Return the names of the outputs in their order."""
+    spec = program.call_spec.out_spec
+    assert spec is not None
+    return tuple(tree_unflatten(range(spec.num_leaves), spec))
+
+
+def preprocessing_for_export(model: nn.Module, preprocessing: Preprocessing | None) -> Preprocessing:
+    """Return the preprocessing that is given, or that of the network.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    found = preprocessing or preprocessing_of(model)
+    if found is None:
+        raise ValueError(
+            f"this {type(model).__name__} does not say how images become its input: pass preprocessing="
+            "saam.models.Preprocessing(size, mean, std, classes), or set network.preprocessing to it"
+        )
+    return found
+
+
+@contextmanager
+def _heated(model: nn.Module, temperature: Tensor | None) -> Iterator[None]:
+    """Multiply the temperature of every score squeeze by a tensor within the block."""
+    pools = [] if temperature is None else [pool for _, pool in score_pools(model).values()]
+    for pool in pools:
+        pool.scores = _divided(pool.scores, temperature)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for pool in pools:
+            del pool.scores
+
+
+def _divided(scores: Any, temperature: Tensor | None) -> Any:
+    def divided(x: Tensor) -> Tensor:
+        quotient: Tensor = scores(x) / temperature
+        return quotient
+
+    return divided

@@ -1,0 +1,78 @@
+"""Parity: an exported network must compute what PyTorch computes, also for sizes that it has not seen."""
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from saam._core.errors import one_line
+from saam.export.graph import LOGITS, Graph
+
+__all__ = ["TOLERANCE", "require_parity"]
+
+TOLERANCE = 1e-4
+"""Largest absolute difference of an output that passes."""
+
+_TEMPERATURES = (1.0, math.inf, 0.5)
+_BATCHES = (1, 3)  # exported with 2
+_LARGER = (32, 64)  # multiples of what networks reduce the size by
+
+Outputs = Mapping[str, Tensor]
+
+
+def require_parity(
+    graph: Graph,
+    exported: Callable[..., Outputs],
+    *,
+    size: tuple[int, int],
+    axes: Mapping[int, str],
+    tolerance: float = TOLERANCE,
+) -> float:
+    """Compare an exported network with PyTorch on random images of other numbers and sizes.
+
+    Args:
+        graph: The network in PyTorch.
+        exported: The same function of images, and of a temperature if the graph has one.
+        size: Height and width of the images in the export.
+        axes: The axes of the images that may have any length.
+        tolerance: Largest absolute difference of an output.
+
+    Returns:
+        The largest absolute difference of the logits.
+
+    Raises:
+        ValueError: If the exported network does not run, or an output differs by more than the tolerance.
+    """
+    other = tuple(side + more * (axis in axes) for side, more, axis in zip(size, _LARGER, (2, 3), strict=True))
+    largest = dict[str, float]()
+    for batch in _BATCHES:
+        for temperature in _TEMPERATURES if graph.temperature else (1.0,):
+            image, *rest = graph.example(batch, (other[0], other[1]), seed=batch)
+            inputs = (image, *(torch.full_like(value, temperature) for value in rest))
+            with torch.no_grad():
+                expected, found = graph(*inputs), _run(exported, inputs)
+            for name, value in expected.items():
+                largest[name] = max(largest.get(name, 0.0), _difference(found[name], value))
+    worst = max(largest, key=largest.__getitem__)
+    if not largest[worst] <= tolerance:
+        raise ValueError(
+            f"the exported network differs from PyTorch by {largest[worst]:.2g} in {worst!r}, expected {tolerance:g} "
+            "at most: nothing was written; pass a larger tolerance= if the outputs are large"
+        )
+    return largest[LOGITS]
+
+
+def _run(exported: Callable[..., Outputs], inputs: tuple[Tensor, ...]) -> Outputs:
+    try:
+        return exported(*inputs)
+    except Exception as error:  # each runtime has errors of its own
+        shape = tuple(inputs[0].shape)
+        raise ValueError(
+            f"the exported network does not run on images {shape} ({one_line(error)}): nothing was written"
+        ) from error
+
+
+def _difference(found: Tensor, expected: Tensor) -> float:
+    """Return the largest absolute difference; infinity if the shapes differ, NaN if a value is not a number."""
+    return math.inf if found.shape != expected.shape else float((found - expected).abs().max())

@@ -1,0 +1,67 @@
+"""Export the weights of a network as one safetensors file that says what network they belong to."""
+
+import copy
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from saam._version import __version__
+from saam.export.graph import LOGITS, Graph, preprocessing_for_export, require_logits
+from saam.export.parity import TOLERANCE, require_parity
+from saam.export.result import Exported, require_new, write_new
+from saam.models import Preprocessing, describe, model_card, rebuild
+
+__all__ = ["to_safetensors"]
+
+
+def to_safetensors(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    preprocessing: Preprocessing | None = None,
+    tolerance: float = TOLERANCE,
+) -> Exported:
+    """Write the weights of a network in their dtypes, after checking that they give the same logits.
+
+    The metadata of the file hold "preprocessing" (size, mean, std and classes as JSON), "network" (the description that
+    :func:`saam.models.rebuild` builds the network from; absent for a network that :func:`saam.create_model` cannot
+    build), and "saam" (the version).
+
+    Args:
+        model: Any network from images to logits.
+        path: The file, which must not exist.
+        preprocessing: How images become the input. None takes ``model.preprocessing``.
+        tolerance: Largest absolute difference of the logits.
+
+    Returns:
+        The file, and how far the logits of its weights differ from the network's own.
+
+    Raises:
+        FileExistsError: If there is a file at the path.
+        ValueError: If there is no preprocessing, the logits differ, or the network was made by
+            :func:`saam.create_model` and changed afterwards. Nothing is written then.
+        OSError: If the file cannot be written.
+    """
+    from safetensors.torch import load, save
+
+    path = require_new(path)
+    known = preprocessing_for_export(model, preprocessing)
+    graph = Graph(model)
+    require_logits(graph, known)
+    description = describe(model) if model_card(model) else None
+    metadata = {"format": "pt", "saam": __version__, "preprocessing": json.dumps(known.to_json())}
+    if description:
+        metadata["network"] = json.dumps(description)
+    content = save(
+        {
+            key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for key, value in model.state_dict().items()
+        },
+        metadata=metadata,
+    )
+    built = rebuild(description) if description else copy.deepcopy(model)
+    built.load_state_dict(load(content))
+    difference = require_parity(graph, Graph(built), size=known.size, axes={}, tolerance=tolerance)
+    return write_new(path, content, difference=difference, axes={}, outputs=(LOGITS,))
