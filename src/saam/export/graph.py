@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.fx.experimental.symbolic_shapes import is_concrete_int
 from torch.utils._pytree import tree_unflatten
 
 from saam._core.errors import one_line
@@ -108,7 +109,7 @@ def axes_of(program: ExportedProgram) -> dict[int, str]:
     names = {spec.arg.name for spec in program.graph_signature.input_specs if spec.kind.name == "USER_INPUT"}
     image = next(node for node in program.graph.nodes if node.op == "placeholder" and node.name in names)
     shape = image.meta["val"].shape
-    return {axis: name for axis, name in enumerate(_AXES) if name and isinstance(shape[axis], torch.SymInt)}
+    return {axis: name for axis, name in enumerate(_AXES) if name and not is_concrete_int(shape[axis])}
 
 
 def outputs_of(program: ExportedProgram) -> tuple[str, ...]:
