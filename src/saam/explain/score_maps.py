@@ -48,14 +48,9 @@ def collected_maps(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     Raises:
         ValueError: If the model has no score squeeze.
     """
-    pools = score_pools(model)
-    if not pools:
-        raise ValueError(
-            f"expected a model with a score squeeze (ScorePool2d), found none in {type(model).__name__}; "
-            "attach one, e.g. saam.attach(model, 'saam'), or upgrade its attention with saam.upgrade(model)"
-        )
     maps: dict[str, Tensor] = {}
-    hooks = [module.register_forward_pre_hook(_keep(maps, site, pool)) for site, (module, pool) in pools.items()]
+    pools = score_pools(model).items()
+    hooks = [module.register_forward_pre_hook(_keep(maps, site, pool)) for site, (module, pool) in pools]
     try:
         yield maps
     finally:
@@ -72,8 +67,17 @@ def score_pools(model: nn.Module) -> dict[str, tuple[nn.Module, ScorePool2d]]:
     """Return for every score squeeze of a network: site -> (module whose input is pooled, its pool).
 
     A fused path never calls the squeeze itself, so hooks belong on the attention that owns it.
+
+    Raises:
+        ValueError: If the network has no score squeeze.
     """
-    return dict(_score_pools(model))
+    pools = dict(_score_pools(model))
+    if not pools:
+        raise ValueError(
+            f"expected a model with a score squeeze (ScorePool2d), found none in {type(model).__name__}; "
+            "attach one, e.g. saam.attach(model, 'saam'), or upgrade its attention with saam.upgrade(model)"
+        )
+    return pools
 
 
 def _score_pools(model: nn.Module) -> Iterator[tuple[str, tuple[nn.Module, ScorePool2d]]]:

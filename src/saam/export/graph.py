@@ -1,4 +1,4 @@
-"""The graph of a network: what torch.export records, with score maps as outputs and the temperature as an input."""
+"""The graph of a network: what torch.export records, with score maps as outputs and the sharpness as an input."""
 
 import copy
 from collections.abc import Iterator
@@ -30,39 +30,37 @@ class Graph(nn.Module):
     Args:
         model: Maps images (B, 3, H, W) to logits (B, classes, ...). It is not changed.
         maps: Whether the score maps are outputs.
-        temperature: Whether the temperature is an input: a factor on the temperature of every score squeeze. 1 changes
-            nothing; with infinity every squeeze is the mean, and near 0 each head selects the pixel of its largest
-            score.
+        sharpness: Whether there is a second input, a scalar that multiplies the scores of every score squeeze: 1
+            changes nothing, with 0 every squeeze is exactly the mean, and if it is large each head selects the pixel of
+            its largest score. It is the inverse of a temperature.
 
     Shape:
-        image (B, 3, H, W) and temperature (), a scalar, -> {"logits": (B, classes, ...), site: (B, G, h, w), ...}
+        image (B, 3, H, W) and sharpness () -> {"logits": (B, classes, ...), site: (B, G, h, w), ...}
 
     Raises:
-        ValueError: If maps or temperature are requested and the network has no score squeeze.
+        ValueError: If maps or sharpness are requested and the network has no score squeeze.
     """
 
-    def __init__(self, model: nn.Module, *, maps: bool = False, temperature: bool = False) -> None:
+    def __init__(self, model: nn.Module, *, maps: bool = False, sharpness: bool = False) -> None:
         super().__init__()
         self.model = copy.deepcopy(model).cpu().float().eval()
-        self.maps, self.temperature = maps, temperature
-        if maps or temperature:
-            with collected_maps(self.model):
-                pass
+        self.maps, self.sharpness = maps, sharpness
+        self.sites = tuple(score_pools(self.model)) if maps or sharpness else ()
 
     @use_backend("eager")
-    def forward(self, image: Tensor, temperature: Tensor | None = None) -> dict[str, Tensor]:
+    def forward(self, image: Tensor, sharpness: Tensor | None = None) -> dict[str, Tensor]:
         """Return logits and score maps by name."""
         if not self.maps:
-            with _heated(self.model, temperature):
+            with _sharpened(self.model, sharpness):
                 return {LOGITS: self.model(image)}
-        with _heated(self.model, temperature), collected_maps(self.model) as maps:
+        with _sharpened(self.model, sharpness), collected_maps(self.model) as maps:
             logits = self.model(image)
-        return {LOGITS: logits, **{site: maps[site] for site in score_pools(self.model) if site in maps}}
+        return {LOGITS: logits, **{site: maps[site] for site in self.sites if site in maps}}
 
     def example(self, batch: int, size: tuple[int, int], *, seed: int = 0) -> tuple[Tensor, ...]:
-        """Return normal images of this number and size, and the temperature 1 if that is an input."""
+        """Return normal images of this number and size, and the sharpness 1 if that is an input."""
         image = torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(seed))
-        return (image, torch.tensor(1.0)) if self.temperature else (image,)
+        return (image, torch.tensor(1.0)) if self.sharpness else (image,)
 
 
 def require_logits(graph: Graph, preprocessing: Preprocessing) -> None:
@@ -93,7 +91,7 @@ def trace(graph: Graph, size: tuple[int, int]) -> ExportedProgram:
     """
     example = graph.example(2, size)
     axes: dict[int, Any] = {0: Dim.DYNAMIC, 2: Dim.AUTO, 3: Dim.AUTO}
-    shapes = {"image": axes, **({"temperature": None} if graph.temperature else {})}
+    shapes = {"image": axes, **({"sharpness": None} if graph.sharpness else {})}
     try:
         with torch.no_grad():
             return torch.export.export(graph, example, dynamic_shapes=shapes, strict=False)
@@ -135,11 +133,11 @@ def preprocessing_for_export(model: nn.Module, preprocessing: Preprocessing | No
 
 
 @contextmanager
-def _heated(model: nn.Module, temperature: Tensor | None) -> Iterator[None]:
-    """Multiply the temperature of every score squeeze by a tensor within the block."""
-    pools = [] if temperature is None else [pool for _, pool in score_pools(model).values()]
+def _sharpened(model: nn.Module, sharpness: Tensor | None) -> Iterator[None]:
+    """Multiply the scores of every score squeeze by a scalar within the block."""
+    pools = [] if sharpness is None else [pool for _, pool in score_pools(model).values()]
     for pool in pools:
-        pool.scores = _divided(pool.scores, temperature)  # type: ignore[method-assign]
+        pool.scores = _multiplied(pool.scores, sharpness)  # type: ignore[method-assign]
     try:
         yield
     finally:
@@ -147,9 +145,9 @@ def _heated(model: nn.Module, temperature: Tensor | None) -> Iterator[None]:
             del pool.scores
 
 
-def _divided(scores: Any, temperature: Tensor | None) -> Any:
-    def divided(x: Tensor) -> Tensor:
-        quotient: Tensor = scores(x) / temperature
-        return quotient
+def _multiplied(scores: Any, sharpness: Tensor | None) -> Any:
+    def multiplied(x: Tensor) -> Tensor:
+        product: Tensor = scores(x) * sharpness
+        return product
 
-    return divided
+    return multiplied

@@ -22,7 +22,7 @@ def to_onnx(
     *,
     preprocessing: Preprocessing | None = None,
     maps: bool = False,
-    temperature: bool = False,
+    sharpness: bool = False,
     tolerance: float = TOLERANCE,
 ) -> Exported:
     """Write a network as one ONNX file, after checking that ONNX Runtime computes what PyTorch computes.
@@ -36,8 +36,8 @@ def to_onnx(
         path: The file, which must not exist.
         preprocessing: How images become the input. None takes ``model.preprocessing``.
         maps: Whether the score maps are outputs, named after their sites.
-        temperature: Whether there is an input "temperature", a scalar that multiplies the temperature of every score
-            squeeze: 1 changes nothing, infinity is the mean, near 0 is the pixel of the largest score.
+        sharpness: Whether there is an input "sharpness", a scalar that multiplies the scores of every score squeeze: 1
+            changes nothing, 0 is exactly the mean, a large one selects the pixel of the largest score.
         tolerance: Largest absolute difference of an output from PyTorch's.
 
     Returns:
@@ -45,14 +45,14 @@ def to_onnx(
 
     Raises:
         FileExistsError: If there is a file at the path.
-        ValueError: If there is no preprocessing, the network has no score squeeze for maps or temperature, it cannot be
+        ValueError: If there is no preprocessing, the network has no score squeeze for maps or sharpness, it cannot be
             exported, or its outputs differ from PyTorch's. Nothing is written then.
         ModuleNotFoundError: If onnx, onnxscript or onnxruntime is missing.
         OSError: If the file cannot be written.
     """
     path = require_new(path)
     known = preprocessing_for_export(model, preprocessing)
-    graph = Graph(model, maps=maps, temperature=temperature)
+    graph = Graph(model, maps=maps, sharpness=sharpness)
     require_logits(graph, known)
     content, axes = onnx_bytes(graph, known)
     network = OnnxNetwork(content)
@@ -72,7 +72,7 @@ def onnx_bytes(graph: Graph, preprocessing: Preprocessing) -> tuple[bytes, dict[
 
     program = trace(graph, preprocessing.size)
     axes = axes_of(program)
-    shapes: dict[str, Any] = {"image": axes, **({"temperature": {}} if graph.temperature else {})}
+    shapes: dict[str, Any] = {"image": axes, **({"sharpness": {}} if graph.sharpness else {})}
     converted = torch.onnx.export(
         program,
         input_names=list(shapes),
@@ -120,7 +120,7 @@ class OnnxNetwork(nn.Module):
         self.metadata = dict(self.session.get_modelmeta().custom_metadata_map)
 
     def outputs(self, *inputs: Tensor) -> dict[str, Tensor]:
-        """Return all outputs by name for the inputs in their order: images, then the temperature if it is one."""
+        """Return all outputs by name for the inputs in their order: images, then the sharpness if it is one."""
         fed = {name: value.numpy() for name, value in zip(self.inputs, inputs, strict=True)}
         return dict(zip(self.names, map(torch.from_numpy, self.session.run(None, fed)), strict=True))
 

@@ -14,7 +14,7 @@ __all__ = ["TOLERANCE", "require_parity"]
 TOLERANCE = 1e-4
 """Largest absolute difference of an output that passes."""
 
-_TEMPERATURES = (1.0, math.inf, 0.5)
+_SHARPNESSES = (1.0, 0.0, 2.0)
 _BATCHES = (1, 3)  # exported with 2
 _LARGER = (32, 64)  # multiples of what networks reduce the size by
 
@@ -33,7 +33,7 @@ def require_parity(
 
     Args:
         graph: The network in PyTorch.
-        exported: The same function of images, and of a temperature if the graph has one.
+        exported: The same function of images, and of a sharpness if the graph has one.
         size: Height and width of the images in the export.
         axes: The axes of the images that may have any length.
         tolerance: Largest absolute difference of an output.
@@ -47,9 +47,9 @@ def require_parity(
     other = tuple(side + more * (axis in axes) for side, more, axis in zip(size, _LARGER, (2, 3), strict=True))
     largest = dict[str, float]()
     for batch in _BATCHES:
-        for temperature in _TEMPERATURES if graph.temperature else (1.0,):
+        for sharpness in _SHARPNESSES if graph.sharpness else (1.0,):
             image, *rest = graph.example(batch, (other[0], other[1]), seed=batch)
-            inputs = (image, *(torch.full_like(value, temperature) for value in rest))
+            inputs = (image, *(torch.full_like(value, sharpness) for value in rest))
             with torch.no_grad():
                 expected, found = graph(*inputs), _run(exported, inputs)
             for name, value in expected.items():
