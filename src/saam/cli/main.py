@@ -26,6 +26,7 @@ for _name, _help in {
     "report": "Write the report of a comparison again, from its records.",
     "explain": "Draw the score maps of a trained network.",
     "export": "Write a trained network for other runtimes: ONNX, torch.export, safetensors, int8.",
+    "page": "Write a page for the browser that shows what a trained network sees.",
     "profile": "Measure what attentions cost: parameters, operations, time, memory.",
 }.items():
     app.command(f"saam.cli.{_name}:command", name=_name, help=_help)

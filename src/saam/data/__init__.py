@@ -15,7 +15,7 @@ from saam.data.catalog import (
     resolve_name,
 )
 from saam.data.images import Images, ImageSource
-from saam.data.splits import Pools, Splits, build_splits, limit_splits, split_indices
+from saam.data.splits import Pools, Splits, build_splits, first_of_each_class, limit_splits, split_indices
 
 __all__ = [
     "Batches",
@@ -30,6 +30,7 @@ __all__ = [
     "cutout",
     "data_options",
     "data_record",
+    "first_of_each_class",
     "kept_options",
     "limit_splits",
     "list_augmentations",

@@ -13,7 +13,17 @@ from saam._core.errors import printable
 from saam.data.images import Images, ImageSource
 from saam.data.kept import key_of, read_kept, write_kept
 
-__all__ = ["Pools", "Splits", "build_splits", "complete_splits", "draw_splits", "limit_splits", "split_indices"]
+__all__ = [
+]
+    "Pools",
+    "Splits",
+    "build_splits",
+    "complete_splits",
+    "draw_splits",
+    "first_of_each_class",
+    "limit_splits",
+    "split_indices",
+]
 
 Parts = tuple[ImageSource, ImageSource, ImageSource]  # train, validation, test
 _Colour = tuple[float, float, float]
@@ -236,6 +246,29 @@ def limit_splits(splits: Splits, limit: int, *, seed: int = 0) -> Splits:
         classes=splits.classes,
         augmentation=splits.augmentation,
     )
+
+
+def first_of_each_class(labels: Tensor, count: int) -> Tensor:
+    """Return the indices of example images: the first of each class, then the second of each, and so on.
+
+    Args:
+        labels: int64 (N,).
+        count: The number of images, or more if there are fewer.
+
+    Returns:
+        int64 (count,), or fewer.
+
+    Raises:
+        ValueError: If ``count`` is below 1.
+    """
+    if count < 1:
+        raise ValueError(f"expected one image or more, got images={count}")
+    seen: dict[int, int] = {}
+    order = []
+    for index, label in enumerate(labels.tolist()):
+        order.append((seen.get(label, 0), label, index))
+        seen[label] = seen.get(label, 0) + 1
+    return torch.tensor([index for _, _, index in sorted(order)[:count]])
 
 
 def _limited(parts: Parts, limit: int, seed: int) -> Parts:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from saam.comparison import Comparison, TaskPlan, load_comparison, load_model
 from saam.comparison.job import load_splits
-from saam.data import Images, Splits, normalise
+from saam.data import Images, Splits, first_of_each_class, normalise
 from saam.explain.localisation import relative_mass
 from saam.explain.overlay import ScoreMapStrip, strip
 from saam.explain.score_maps import score_maps
@@ -54,7 +54,7 @@ def data_strip(model: nn.Module, splits: Splits, *, images: int = 10, title: str
     Raises:
         ValueError: If the network has no score squeeze, or ``images`` is below 1.
     """
-    chosen = _first_of_each_class(splits.test.labels, images)
+    chosen = first_of_each_class(splits.test.labels, images)
     source = splits.test.select(chosen)
     (pixels,) = source.read([torch.arange(len(source))])
     x = normalise(pixels, splits.mean, splits.std)
@@ -77,18 +77,6 @@ def _best_scored_arm(comparison: Comparison) -> str | None:
         if record.curve and sites_of(record.curve[-1], SCORES):
             accuracies.setdefault(record.arm, []).append(record.test["accuracy"])
     return max(accuracies, key=lambda arm: fmean(accuracies[arm]), default=None)
-
-
-def _first_of_each_class(labels: Tensor, count: int) -> Tensor:
-    """Return the indices (count,) of images: the first of each class, then the second of each, and so on."""
-    if count < 1:
-        raise ValueError(f"expected one image or more, got images={count}")
-    seen: dict[int, int] = {}
-    order = []
-    for index, label in enumerate(labels.tolist()):
-        order.append((seen.get(label, 0), label, index))
-        seen[label] = seen.get(label, 0) + 1
-    return torch.tensor([index for _, _, index in sorted(order)[:count]])
 
 
 def _on_the_object(model: nn.Module, x: Tensor, masks: Tensor) -> str:

@@ -1,0 +1,89 @@
+"""``saam page``: a page for the browser that shows what a trained network sees."""
+
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from cyclopts import Parameter, validators
+
+from saam._core.errors import printable
+from saam.cli.numbers import Count, Whole
+from saam.cli.outputs import newest
+from saam.cli.screen import screen
+from saam.data import first_of_each_class
+from saam.export import SavedRun, open_run
+from saam.export.page import Sample, serving, write_page
+
+__all__ = ["command"]
+
+Port = Annotated[Whole, Parameter(validator=validators.Number(gte=0, lt=2**16))]
+
+
+def command(
+    run: Path | None = None,
+    /,
+    *,
+    out: Path,
+    serve: Annotated[bool, Parameter(negative=())] = False,
+    port: Port = 8000,
+    samples: Count = 20,
+    arm: str | None = None,
+    seed: Annotated[int | None, Parameter(validator=validators.Number(gte=0, lt=2**63))] = None,
+    data: str | None = None,
+) -> None:
+    """Write a page that shows predictions and score maps of a trained network for any image, computed in the browser.
+
+    The folder works from any web server and loads nothing from elsewhere. ONNX Runtime for browsers comes from the npm
+    registry, once.
+
+    Parameters
+    ----------
+    run
+        Result of saam train or saam compare, or folder of saam.save. Default: the newest result in this folder.
+    out
+        Folder for the page, new or empty.
+    serve
+        Serve the page on this machine until Ctrl-C.
+    port
+        Port of --serve; 0 takes a free one.
+    samples
+        Number of test images to choose from on the page.
+    arm
+        Arm of a comparison. Default: the arm that its report is about.
+    seed
+        Seed of the arm. Default: the one with the highest validation accuracy.
+    data
+        Data set of a network that does not say it, with options as in "PATH,size=224" (saam list data).
+    """
+    opened = open_run(run or newest("plan.json", "config.json"), arm=arm, seed=seed, data=data)
+    console = screen()
+    console.print(printable(f"network: {opened.title}"), soft_wrap=True)
+    preprocessing = opened.preprocessing
+    chosen: list[Sample] = []
+    try:
+        chosen = _samples(opened, samples)
+    except (OSError, ValueError, TypeError, ImportError) as error:  # data gone, or unknown
+        console.print(printable(f"no sample images: {error}"), style="yellow", soft_wrap=True)
+    page = write_page(opened.network, out, preprocessing=preprocessing, samples=chosen, title=opened.title)
+    console.print(f"largest difference of the logits from PyTorch's: {page.difference:.1e}", soft_wrap=True)
+    console.print(
+        f"page: {printable(str(out))} ({page.size / 1e6:.1f} MB; browsers without WebGPU load "
+        f"{page.first_load / 1e6:.1f} MB)",
+        soft_wrap=True,
+    )
+    if not serve:
+        console.print(f"to open it: python -m http.server --directory {printable(str(out))}", soft_wrap=True)
+        return
+    with serving(out, port=port) as address, suppress(KeyboardInterrupt):
+        console.print(f"serving {address} until Ctrl-C", soft_wrap=True)
+        threading.Event().wait()
+
+
+def _samples(opened: SavedRun, count: int) -> list[Sample]:
+    """Return test images of a run: the first of each class in turn."""
+    splits = opened.splits
+    chosen = splits.test.select(first_of_each_class(splits.test.labels, count))
+    (pixels,) = chosen.read([torch.arange(len(chosen))])
+    return [Sample(image, splits.classes[label]) for image, label in zip(pixels, chosen.labels.tolist(), strict=True)]

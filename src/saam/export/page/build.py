@@ -1,0 +1,113 @@
+"""Write the page of a network: a folder of static files that compute in the browser, without a server's code."""
+
+import io
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from saam._core.files import write_atomically
+from saam._version import __version__
+from saam.explain.score_maps import has_scores
+from saam.export.graph import Graph, preprocessing_for_export, require_logits
+from saam.export.onnx import OnnxNetwork, onnx_bytes
+from saam.export.page.runtime import VERSION, runtime_files
+from saam.export.parity import require_parity
+from saam.models import Preprocessing
+from saam.training import writable
+
+__all__ = ["Page", "Sample", "write_page"]
+
+
+class Sample(NamedTuple):
+    """An image to choose on a page, uint8 (3, H, W), and the name of its class."""
+
+    image: Tensor
+    label: str
+
+
+class Page(NamedTuple):
+    """A page that was written.
+
+    Attributes:
+        folder: Its folder.
+        size: Bytes of all its files.
+        first_load: Bytes that a browser without WebGPU loads.
+        difference: Largest absolute difference of the logits from PyTorch's.
+    """
+
+    folder: Path
+    size: int
+    first_load: int
+    difference: float
+
+
+def write_page(
+    model: nn.Module,
+    folder: str | Path,
+    *,
+    preprocessing: Preprocessing | None = None,
+    samples: Sequence[Sample] = (),
+    title: str = "saam",
+) -> Page:
+    """Write a page that shows the predictions and score maps of a network for any image, computed in the browser.
+
+    The folder works from any web server, such as ``python -m http.server``, and loads nothing from elsewhere.
+    onnxruntime-web is fetched from the npm registry once and then kept in the cache folder.
+
+    Args:
+        model: Any network from images to logits; score maps are shown if it has score squeezes.
+        folder: An empty or new folder.
+        preprocessing: How images become the input. None takes ``model.preprocessing``.
+        samples: Images to choose on the page.
+        title: Title of the page.
+
+    Raises:
+        FileExistsError: If the folder is not empty.
+        ValueError: If there is no preprocessing, or the network cannot be exported.
+        ModuleNotFoundError: If a package of ``saam[export]`` is missing.
+        OSError: If onnxruntime-web cannot be fetched, or the folder cannot be written.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} is not an empty folder: choose another one, or remove it")
+    known = preprocessing_for_export(model, preprocessing)
+    scored = has_scores(model)
+    graph = Graph(model, maps=scored, sharpness=scored)
+    require_logits(graph, known)
+    content, axes = onnx_bytes(graph, known)
+    network = OnnxNetwork(content)
+    difference = require_parity(graph, network.outputs, size=known.size, axes=axes)
+    described = {
+        "title": title,
+        "preprocessing": known.to_json(),
+        "sites": list(network.names[1:]),
+        "samples": [{"file": f"samples/{index}.png", "label": each.label} for index, each in enumerate(samples)],
+        "runtime": VERSION,
+        "saam": __version__,
+    }
+    files = {
+        "model.onnx": content,
+        "page.json": (json.dumps(described, indent=1, ensure_ascii=False) + "\n").encode(),
+        **{entry.name: entry.read_bytes() for entry in (resources.files(__package__) / "static").iterdir()},
+        **{f"samples/{index}.png": _png(each.image) for index, each in enumerate(samples)},
+        **{f"ort/{name}": each for name, each in runtime_files().items()},
+    }
+    with writable(folder):
+        for name in ("samples", "ort"):
+            (folder / name).mkdir(exist_ok=True)
+        write_atomically({folder / name: each for name, each in files.items()})
+    sizes = {name: len(each) for name, each in files.items()}
+    extra = sum(size for name, size in sizes.items() if "webgpu" in name or "asyncify" in name)
+    return Page(folder, sum(sizes.values()), sum(sizes.values()) - extra, difference)
+
+
+def _png(image: Tensor) -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, "png")
+    return file.getvalue()
