@@ -14,7 +14,6 @@ from saam.data.images import Images, ImageSource
 from saam.data.kept import key_of, read_kept, write_kept
 
 __all__ = [
-]
     "Pools",
     "Splits",
     "build_splits",

@@ -1,4 +1,4 @@
-"""ONNX Runtime for browsers: the npm package onnxruntime-web, fetched once in a fixed version and checked by its hash."""
+"""ONNX Runtime for browsers: the npm package onnxruntime-web, in a fixed version that is checked by its hash."""
 
 import base64
 import hashlib
