@@ -83,8 +83,9 @@ function showPrediction() {
     }),
   );
   document.body.dataset.probabilities = JSON.stringify(shares);
-  $("temperature").textContent = temperatureText();
-  $("sharpness").setAttribute("aria-valuetext", temperatureText());
+  const [shown, said] = temperature();
+  $("temperature").textContent = shown;
+  $("sharpness").setAttribute("aria-valuetext", said);
 }
 
 /** Say the prediction to screen readers, once it has settled. */
@@ -96,11 +97,13 @@ function speak() {
   }
 }
 
-function temperatureText() {
+/** Return the temperature to show, and to say. */
+function temperature() {
   const factor = sharpness();
-  if (factor === 0) return "infinite, the mean";
-  if (factor === SHARPEST) return "zero, the maximum";
-  return factor === 1 ? "1, as trained" : String(Number((1 / factor).toPrecision(2)));
+  if (factor === 0) return ["∞", "infinite, the mean"];
+  if (factor === SHARPEST) return ["0", "zero, the maximum"];
+  const text = String(Number((1 / factor).toPrecision(2)));
+  return [text, factor === 1 ? `${text}, as trained` : text];
 }
 
 function showMaps() {
@@ -242,8 +245,10 @@ async function startCamera() {
   } catch (error) {
     return tell(CAMERA_PROBLEMS[error.name] ?? `The camera cannot be used (${error.name}): choose a file.`);
   }
+  $("shoot").disabled = true; // until there is a picture
   $("camera-view").hidden = false;
   await $("video").play();
+  $("shoot").disabled = false;
   return $("shoot").focus();
 }
 
@@ -299,7 +304,9 @@ async function start() {
   document.body.dataset.ready = "true";
 }
 
-start().catch((error) => {
-  $("status").hidden = true;
-  tell(error.message);
-});
+if (!document.body.dataset.problem) {
+  start().catch((error) => {
+    $("status").hidden = true;
+    tell(error.message);
+  });
+}

@@ -7,6 +7,7 @@ const COLOURS = [
 ];
 const NEAR_MEAN = 1.05; // largest weight, relative to the mean, of a map that is not drawn
 const FLATTEST = 2; // the smallest ceiling: a nearly uniform map gets the middle colour at most
+const [FAINTEST, STRONGEST] = [0.45, 0.9]; // opacity of a map where a pixel has no weight, and the largest
 
 /** Return the weights of one head, or the mean over the heads (head -1), relative to the mean: {values, height, width}. */
 export function relativeMap({ data, dims }, head) {
@@ -40,9 +41,7 @@ export function drawPicture(canvas, picture, crop, map) {
     context.fillRect(0, 0, canvas.width, canvas.height);
     context.globalCompositeOperation = "source-over";
     context.imageSmoothingEnabled = true;
-    context.globalAlpha = 0.6;
     context.drawImage(coloured(map), 0, 0, canvas.width, canvas.height);
-    context.globalAlpha = 1;
   }
 }
 
@@ -50,7 +49,8 @@ function coloured({ values, height, width, largest }) {
   const ceiling = Math.max(FLATTEST, largest);
   const image = new ImageData(width, height);
   values.forEach((value, pixel) => {
-    image.data.set([...colour(Math.min(1, value / ceiling)), 255], 4 * pixel);
+    const share = Math.min(1, value / ceiling);
+    image.data.set([...colour(share), 255 * (FAINTEST + share * (STRONGEST - FAINTEST))], 4 * pixel);
   });
   const canvas = new OffscreenCanvas(width, height);
   canvas.getContext("2d").putImageData(image, 0, 0);
