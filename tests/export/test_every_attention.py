@@ -8,8 +8,6 @@ from saam.export import to_onnx
 from saam.models import Preprocessing
 from saam.nn import attention_record, create_attention, list_attentions
 
-pytest.importorskip("onnxscript")
-
 CHANNELS, SIZE = 16, (16, 12)
 SMALL = Preprocessing(SIZE, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), ("cat", "dog"))
 
@@ -43,3 +41,19 @@ def test_parity(name, tmp_path):
     assert exported.difference < 1e-5
     expected = ("batch",) if "size" in attention_record(name).needs else ("batch", "height", "width")
     assert exported.axes == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("saam", {"heads": 4}),
+        ("saam", {"scorer": "channel", "kernel_size": 3}),
+        ("cbam-channel", {"squeeze": "mean+score"}),
+        ("eca", {"squeeze": "score"}),
+    ],
+    ids=str,
+)
+def test_parity_of_score_maps(name, options, tmp_path):
+    exported = to_onnx(network(name, **options), tmp_path / "net.onnx", preprocessing=SMALL, maps=True, sharpness=True)
+    assert exported.difference < 1e-5
+    assert exported.outputs == ("logits", "model")

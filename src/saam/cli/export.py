@@ -11,7 +11,6 @@ from saam.cli.outputs import newest
 from saam.cli.screen import screen
 from saam.data import normalise, score_batches, split_indices
 from saam.export import Exported, OnnxNetwork, SavedRun, open_run, to_int8, to_onnx, to_safetensors, to_torch_export
-from saam.export.result import require_new
 from saam.training import Scores, evaluate
 
 __all__ = ["command"]
@@ -65,7 +64,7 @@ def command(
     if format != "onnx" and int8:
         raise ValueError(f"--int8 quantises ONNX files: leave --format {format} out")
     opened = open_run(run or newest("plan.json", "config.json"), arm=arm, seed=seed, data=data)
-    path = require_new(out or Path(opened.name + (".int8" if int8 else "") + _SUFFIXES[format]))
+    path = out or Path(opened.name + (".int8" if int8 else "") + _SUFFIXES[format])
     console = screen()
     console.print(printable(f"network: {opened.title}"), soft_wrap=True)
     if int8:

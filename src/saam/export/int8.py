@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from saam.export.graph import Graph, preprocessing_for_export, require_logits
 from saam.export.onnx import OnnxNetwork, onnx_bytes
 from saam.export.parity import TOLERANCE, require_parity
-from saam.export.result import Exported, require_new, write_new
+from saam.export.result import Exported, new_file, written
 from saam.models import Preprocessing
 
 __all__ = ["to_int8"]
@@ -52,17 +52,17 @@ def to_int8(
         ModuleNotFoundError: If onnx, onnxscript or onnxruntime is missing.
         OSError: If the file cannot be written.
     """
-    path = require_new(path)
-    if images.dim() != 4 or not len(images):
-        raise ValueError(f"expected images (n, 3, H, W) to calibrate on, got {tuple(images.shape)}")
-    known = preprocessing_for_export(model, preprocessing)
-    graph = Graph(model, maps=maps)
-    require_logits(graph, known)
-    content, axes = onnx_bytes(graph, known)
-    network = OnnxNetwork(content)
-    difference = require_parity(graph, network.outputs, size=known.size, axes=axes, tolerance=TOLERANCE)
-    quantised = _quantised(content, torch.split(images, batch_size))
-    return write_new(path, quantised, difference=difference, axes=axes, outputs=network.names)
+    with new_file(path) as file:
+        if images.dim() != 4 or not len(images):
+            raise ValueError(f"expected images (n, 3, H, W) to calibrate on, got {tuple(images.shape)}")
+        known = preprocessing_for_export(model, preprocessing)
+        graph = Graph(model, maps=maps)
+        require_logits(graph, known)
+        content, axes = onnx_bytes(graph, known)
+        network = OnnxNetwork(content)
+        difference = require_parity(graph, network.outputs, size=known.size, axes=axes, tolerance=TOLERANCE)
+        quantised = _quantised(content, torch.split(images, batch_size))
+        return written(file, quantised, difference=difference, axes=axes, outputs=network.names)
 
 
 def _quantised(content: bytes, batches: tuple[Tensor, ...]) -> bytes:

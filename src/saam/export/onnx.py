@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from saam._core.errors import one_line
 from saam._version import __version__
 from saam.export.graph import LOGITS, Graph, axes_of, outputs_of, preprocessing_for_export, require_logits, trace
 from saam.export.parity import TOLERANCE, require_parity
-from saam.export.result import Exported, require_new, write_new
+from saam.export.result import Exported, new_file, written
 from saam.models import Preprocessing
 
 __all__ = ["OnnxNetwork", "require_onnx", "to_onnx"]
@@ -50,14 +51,14 @@ def to_onnx(
         ModuleNotFoundError: If onnx, onnxscript or onnxruntime is missing.
         OSError: If the file cannot be written.
     """
-    path = require_new(path)
-    known = preprocessing_for_export(model, preprocessing)
-    graph = Graph(model, maps=maps, sharpness=sharpness)
-    require_logits(graph, known)
-    content, axes = onnx_bytes(graph, known)
-    network = OnnxNetwork(content)
-    difference = require_parity(graph, network.outputs, size=known.size, axes=axes, tolerance=tolerance)
-    return write_new(path, content, difference=difference, axes=axes, outputs=network.names)
+    with new_file(path) as file:
+        known = preprocessing_for_export(model, preprocessing)
+        graph = Graph(model, maps=maps, sharpness=sharpness)
+        require_logits(graph, known)
+        content, axes = onnx_bytes(graph, known)
+        network = OnnxNetwork(content)
+        difference = require_parity(graph, network.outputs, size=known.size, axes=axes, tolerance=tolerance)
+        return written(file, content, difference=difference, axes=axes, outputs=network.names)
 
 
 def onnx_bytes(graph: Graph, preprocessing: Preprocessing) -> tuple[bytes, dict[int, str]]:
@@ -73,14 +74,20 @@ def onnx_bytes(graph: Graph, preprocessing: Preprocessing) -> tuple[bytes, dict[
     program = trace(graph, preprocessing.size)
     axes = axes_of(program)
     shapes: dict[str, Any] = {"image": axes, **({"sharpness": {}} if graph.sharpness else {})}
-    converted = torch.onnx.export(
-        program,
-        input_names=list(shapes),
-        output_names=outputs_of(program),
-        dynamic_shapes=shapes,
-        external_data=False,
-        verbose=False,
-    )
+    try:
+        converted = torch.onnx.export(
+            program,
+            input_names=list(shapes),
+            output_names=outputs_of(program),
+            dynamic_shapes=shapes,
+            external_data=False,
+            verbose=False,
+        )
+    except RuntimeError as error:
+        raise ValueError(
+            f"{type(graph.model).__name__} cannot be converted to ONNX ({one_line(error)}): use torch.export, or replace "
+            "the operation that ONNX lacks"
+        ) from error
     assert converted is not None
     ClearMetadataAndDocStringPass()(converted.model)  # it holds the stack of every operation, with paths
     proto = converted.model_proto

@@ -1,13 +1,14 @@
 """What an export returns, and how its file is written."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from saam._core.files import write_atomically
 from saam.training import writable
 
-__all__ = ["Exported", "require_new", "write_new"]
+__all__ = ["Exported", "new_file", "written"]
 
 
 @dataclass(frozen=True)
@@ -31,26 +32,24 @@ class Exported:
     outputs: tuple[str, ...]
 
 
-def require_new(path: str | Path) -> Path:
-    """Return a path at which there is no file yet.
+@contextmanager
+def new_file(path: str | Path) -> Iterator[Path]:
+    """Check, before a file is made in the block, that there is none yet and that it can be written.
 
     Raises:
-        FileExistsError: If there is one.
+        FileExistsError: If there is a file.
+        OSError: If its folder cannot be written.
     """
     path = Path(path)
     if path.exists():
         raise FileExistsError(f"{path} exists: choose another file, or remove it")
-    return path
+    with writable(path.parent):
+        yield path
 
 
-def write_new(
+def written(
     path: Path, content: bytes, *, difference: float, axes: Mapping[int, str], outputs: tuple[str, ...]
 ) -> Exported:
-    """Write an exported network whole, in a folder that is made if necessary.
-
-    Raises:
-        OSError: If the file cannot be written.
-    """
-    with writable(path.parent):
-        write_atomically({require_new(path): content})
+    """Write an exported network whole, and return what it is."""
+    write_atomically({path: content})
     return Exported(path, len(content), difference, tuple(axes.values()), outputs)

@@ -10,7 +10,7 @@ from torch import nn
 from saam._version import __version__
 from saam.export.graph import Graph, axes_of, outputs_of, preprocessing_for_export, require_logits, trace
 from saam.export.parity import TOLERANCE, require_parity
-from saam.export.result import Exported, require_new, write_new
+from saam.export.result import Exported, new_file, written
 from saam.models import Preprocessing
 
 __all__ = ["to_torch_export"]
@@ -45,16 +45,16 @@ def to_torch_export(
             its outputs differ. Nothing is written then.
         OSError: If the file cannot be written.
     """
-    path = require_new(path)
-    known = preprocessing_for_export(model, preprocessing)
-    graph = Graph(model, maps=maps)
-    require_logits(graph, known)
-    program = trace(graph, known.size)
-    axes, outputs = axes_of(program), outputs_of(program)
-    file = io.BytesIO()
-    described = {"saam": __version__, "preprocessing": json.dumps(known.to_json())}
-    torch.export.save(program, file, extra_files=described)
-    file.seek(0)
-    loaded = torch.export.load(file).module()
-    difference = require_parity(graph, loaded, size=known.size, axes=axes, tolerance=tolerance)
-    return write_new(path, file.getvalue(), difference=difference, axes=axes, outputs=outputs)
+    with new_file(path) as file:
+        known = preprocessing_for_export(model, preprocessing)
+        graph = Graph(model, maps=maps)
+        require_logits(graph, known)
+        program = trace(graph, known.size)
+        axes, outputs = axes_of(program), outputs_of(program)
+        buffer = io.BytesIO()
+        described = {"saam": __version__, "preprocessing": json.dumps(known.to_json())}
+        torch.export.save(program, buffer, extra_files=described)
+        buffer.seek(0)
+        loaded = torch.export.load(buffer).module()
+        difference = require_parity(graph, loaded, size=known.size, axes=axes, tolerance=tolerance)
+        return written(file, buffer.getvalue(), difference=difference, axes=axes, outputs=outputs)

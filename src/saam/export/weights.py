@@ -10,7 +10,7 @@ from torch import nn
 from saam._version import __version__
 from saam.export.graph import LOGITS, Graph, preprocessing_for_export, require_logits
 from saam.export.parity import TOLERANCE, require_parity
-from saam.export.result import Exported, require_new, write_new
+from saam.export.result import Exported, new_file, written
 from saam.models import Preprocessing, describe, model_card, rebuild
 
 __all__ = ["to_safetensors"]
@@ -46,22 +46,22 @@ def to_safetensors(
     """
     from safetensors.torch import load, save
 
-    path = require_new(path)
-    known = preprocessing_for_export(model, preprocessing)
-    graph = Graph(model)
-    require_logits(graph, known)
-    description = describe(model) if model_card(model) else None
-    metadata = {"format": "pt", "saam": __version__, "preprocessing": json.dumps(known.to_json())}
-    if description:
-        metadata["network"] = json.dumps(description)
-    content = save(
-        {
-            key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for key, value in model.state_dict().items()
-        },
-        metadata=metadata,
-    )
-    built = rebuild(description) if description else copy.deepcopy(model)
-    built.load_state_dict(load(content))
-    difference = require_parity(graph, Graph(built), size=known.size, axes={}, tolerance=tolerance)
-    return write_new(path, content, difference=difference, axes={}, outputs=(LOGITS,))
+    with new_file(path) as file:
+        known = preprocessing_for_export(model, preprocessing)
+        graph = Graph(model)
+        require_logits(graph, known)
+        description = describe(model) if model_card(model) else None
+        metadata = {"format": "pt", "saam": __version__, "preprocessing": json.dumps(known.to_json())}
+        if description:
+            metadata["network"] = json.dumps(description)
+        content = save(
+            {
+                key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+                for key, value in model.state_dict().items()
+            },
+            metadata=metadata,
+        )
+        built = rebuild(description) if description else copy.deepcopy(model)
+        built.load_state_dict(load(content))
+        difference = require_parity(graph, Graph(built), size=known.size, axes={}, tolerance=tolerance)
+        return written(file, content, difference=difference, axes={}, outputs=(LOGITS,))

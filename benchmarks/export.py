@@ -1,0 +1,145 @@
+"""What does an exported network cost? Latency of ONNX Runtime, in float32 and int8, against PyTorch.
+
+    python benchmarks/export.py            written to docs/benchmarks/export.md
+    python benchmarks/export.py --quick    a few rounds of the small network, printed
+
+One image at a time, one thread, on the CPU. In every round each contender classifies the image in turn, repeatedly for
+at least 20 ms, so that all see the same machine; a ratio is taken within a round. Given are the median over the rounds
+and, in brackets, the quartiles. PyTorch computes in inference mode with the fused operations where they are available.
+The int8 networks are calibrated on random images, which changes their accuracy but not their speed. All weights are
+random, those of the scorers too.
+"""
+
+import argparse
+import os
+import platform
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from statistics import quantiles
+
+import torch
+from torch import Tensor, nn
+
+import saam
+from saam._core.machine import processor
+from saam.export import OnnxNetwork, to_int8, to_onnx
+from saam.measure import take_turns
+from saam.models import Preprocessing
+
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks" / "export.md"
+NETWORKS = {"resnet20": 32, "timm:resnet18": 224}
+ARMS = ("none", "se", "saam")
+HEADINGS = ("PyTorch ms", "ONNX ms", "ONNX / PyTorch", "int8 ms", "int8 / ONNX", "ONNX MB", "int8 MB")
+SECONDS = 0.02  # a contender repeats for so long in each round
+
+
+def network(name: str, arm: str, classes: int) -> nn.Module:
+    """Return a network in evaluation mode with random weights, scorers included."""
+    built = saam.create_model(name, attention=arm, num_classes=classes, seed=0).eval()
+    for module in built.modules():
+        if isinstance(module, saam.ScorePool2d) and module.weight is not None:
+            nn.init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)
+    return built
+
+
+def inference(model: nn.Module, x: Tensor) -> Callable[[], None]:
+    """Return a call that classifies x once."""
+
+    @torch.inference_mode()
+    def run() -> None:
+        model(x)
+
+    return run
+
+
+def cells(name: str, arm: str, side: int, folder: Path, rounds: int) -> list[str]:
+    """Export one network and return its cells of the table."""
+    known = Preprocessing((side, side), (0.5,) * 3, (0.25,) * 3, tuple(map(str, range(10))))
+    model = network(name, arm, len(known.classes))
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(32, 3, side, side, generator=generator)
+    stem = f"{name.replace(':', '-')}-{arm}"
+    exact = to_onnx(model, folder / f"{stem}.onnx", preprocessing=known)
+    small = to_int8(model, folder / f"{stem}.int8.onnx", images, preprocessing=known)
+    contenders = {
+        "PyTorch": model,
+        "ONNX": OnnxNetwork(exact.path, threads=1),
+        "int8": OnnxNetwork(small.path, threads=1),
+    }
+    works = {label: inference(each, images[:1]) for label, each in contenders.items()}
+    take_turns(works, rounds=2, minimum=1, repeat=SECONDS)
+    times = take_turns(works, rounds=rounds, minimum=1, repeat=SECONDS)
+    return [
+        summary([1000 * time for time in times["PyTorch"]]),
+        summary([1000 * time for time in times["ONNX"]]),
+        summary(ratios(times["ONNX"], times["PyTorch"])),
+        summary([1000 * time for time in times["int8"]]),
+        summary(ratios(times["int8"], times["ONNX"])),
+        f"{exact.size / 1e6:.2f}",
+        f"{small.size / 1e6:.2f}",
+    ]
+
+
+def ratios(times: list[float], baseline: list[float]) -> list[float]:
+    """Return the ratios within each round."""
+    return [time / other for time, other in zip(times, baseline, strict=True)]
+
+
+def summary(values: list[float]) -> str:
+    """Return the median and the quartiles."""
+    low, middle, high = quantiles(values, n=4, method="inclusive")
+    return f"{middle:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def table(names: list[str], rounds: int) -> str:
+    """Measure networks, and return the table."""
+    lines = [
+        f"| network | attention | {' | '.join(HEADINGS)} |",
+        f"|---|---|{'---:|' * len(HEADINGS)}",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            side = NETWORKS[name]
+            for arm in ARMS:
+                row = cells(name, arm, side, Path(folder), rounds)
+                lines.append(f"| {name}, {side} px | {arm} | {' | '.join(row)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, and write the page or print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="three rounds of the small network, printed")
+    parser.add_argument("--rounds", type=int, default=31)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rounds = 3 if options.quick else options.rounds
+    measured = table([*NETWORKS][:1] if options.quick else [*NETWORKS], rounds)
+    versions = {name: metadata.version(name) for name in ("torch", "onnxruntime", "onnxscript")}
+    page = "\n\n".join(
+        [
+            "# What an exported network costs",
+            __doc__.split("\n\n")[2].strip(),
+            f"- machine: {processor()}, {os.cpu_count()} processors, 1 thread; {platform.platform()}\n"
+            f"- versions: saam {saam.__version__}, {', '.join(' '.join(pair) for pair in versions.items())}, "
+            f"Python {platform.python_version()}\n"
+            f"- backends: {', '.join(f'{name}: {state}' for name, state in saam.backends().items())}\n"
+            f"- date: {datetime.now(UTC):%Y-%m-%d}; {rounds} rounds; batch 1\n"
+            f"- command: `python {shlex.join([os.path.relpath(sys.argv[0]), *sys.argv[1:]])}`",
+            measured,
+        ]
+    )
+    if options.quick:
+        print(page)
+        return
+    PAGE.write_text(page + "\n")
+    print(f"wrote {PAGE}")
+
+
+if __name__ == "__main__":
+    main()

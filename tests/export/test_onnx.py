@@ -1,0 +1,122 @@
+"""ONNX files: outputs, metadata, free axes, and what is refused."""
+
+import json
+import sys
+
+import onnx
+import pytest
+import torch
+from torch import nn
+
+import saam
+from saam.export import OnnxNetwork, to_onnx
+from small_networks import SMALL, tiny
+
+
+@pytest.fixture(scope="module")
+def network():
+    return tiny()
+
+
+@pytest.fixture(scope="module")
+def exported(network, tmp_path_factory):
+    return to_onnx(network, tmp_path_factory.mktemp("onnx") / "net.onnx", maps=True, sharpness=True)
+
+
+def test_one_file_with_preprocessing_and_named_axes(exported):
+    assert [file.name for file in exported.path.parent.iterdir()] == ["net.onnx"]
+    assert exported.size == exported.path.stat().st_size
+    proto = onnx.load(exported.path)
+    metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    assert json.loads(metadata["preprocessing"]) == SMALL.to_json()
+    assert metadata["saam"] == saam.__version__
+    image, sharpness = proto.graph.input
+    axes = [axis.dim_param or axis.dim_value for axis in image.type.tensor_type.shape.dim]
+    assert axes == ["batch", 3, "height", "width"]
+    assert (image.name, sharpness.name) == ("image", "sharpness")
+
+
+def test_no_path_of_the_machine_is_in_the_file(exported):
+    content = exported.path.read_bytes()
+    assert b".py" not in content
+    assert str(exported.path.parent).encode() not in content
+
+
+def test_maps_are_those_of_score_maps(network, exported):
+    x = torch.randn(5, 3, 24, 12)
+    found = OnnxNetwork(exported.path).outputs(x, torch.tensor(1.0))
+    maps = saam.score_maps(network, x)
+    assert list(found) == ["logits", "1", "4"] == ["logits", *maps]
+    for site, weights in maps.items():
+        torch.testing.assert_close(found[site], weights, rtol=1e-4, atol=1e-6)
+    with torch.no_grad():
+        torch.testing.assert_close(found["logits"], network(x), rtol=1e-4, atol=1e-5)
+
+
+def test_sharpness_zero_is_the_mean_and_large_is_one_pixel(exported):
+    x = torch.randn(2, 3, 16, 20)
+    run = OnnxNetwork(exported.path).outputs
+    for site in exported.outputs[1:]:
+        mean, peak = (run(x, torch.tensor(value))[site] for value in (0.0, 1e6))
+        torch.testing.assert_close(mean, torch.full_like(mean, 1 / mean[0, 0].numel()), rtol=1e-5, atol=0)
+        torch.testing.assert_close(peak.amax((2, 3)), torch.ones(2, 1))
+
+
+def test_the_network_is_not_changed(network, tmp_path):
+    network.train()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    to_onnx(network, tmp_path / "net.onnx")
+    assert network.training
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+    assert not any("scores" in vars(module) for module in network.modules())
+    network.eval()
+
+
+class Pair(nn.Module):
+    """A network that returns no logits."""
+
+    def forward(self, x):
+        return x, x
+
+
+class Branch(nn.Module):
+    """A network that depends on the values of the images."""
+
+    def forward(self, x):
+        return x.mean((2, 3)) if x.sum() > 0 else x.amax((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "message"),
+    [
+        (nn.Flatten(), {}, "pass preprocessing=saam.models.Preprocessing"),
+        (nn.Flatten(), {"preprocessing": SMALL}, "names 3 classes, but the network has 960 logits"),
+        (Pair(), {"preprocessing": SMALL}, r"expected a network that returns logits \(B, classes\), got tuple"),
+        (Branch(), {"preprocessing": SMALL}, "torch.export cannot record this Branch"),
+        (tiny("se"), {"maps": True}, "expected a model with a score squeeze"),
+        (tiny("se"), {"tolerance": -1.0}, "differs from PyTorch by .* in 'logits', expected -1 at most"),
+    ],
+)
+def test_what_cannot_be_exported_says_why_and_leaves_no_file(network, options, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        to_onnx(network, tmp_path / "net.onnx", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_exists_is_kept(network, tmp_path):
+    (tmp_path / "net.onnx").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"net\.onnx exists: choose another file, or remove it"):
+        to_onnx(network, tmp_path / "net.onnx")
+    assert (tmp_path / "net.onnx").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_written_is_named(network, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"cannot write to .*file"):
+        to_onnx(network, tmp_path / "file" / "net.onnx")
+
+
+def test_missing_packages_name_the_extra(network, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ModuleNotFoundError, match=r"ONNX needs onnxruntime: pip install 'saam\[export\]'"):
+        to_onnx(network, tmp_path / "net.onnx")
