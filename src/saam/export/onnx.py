@@ -85,8 +85,8 @@ def onnx_bytes(graph: Graph, preprocessing: Preprocessing) -> tuple[bytes, dict[
         )
     except RuntimeError as error:
         raise ValueError(
-            f"{type(graph.model).__name__} cannot be converted to ONNX ({one_line(error)}): use torch.export, or replace "
-            "the operation that ONNX lacks"
+            f"{type(graph.model).__name__} cannot be converted to ONNX ({one_line(error)}): use torch.export, or "
+            "replace the operation that ONNX lacks"
         ) from error
     assert converted is not None
     ClearMetadataAndDocStringPass()(converted.model)  # it holds the stack of every operation, with paths

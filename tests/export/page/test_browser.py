@@ -10,16 +10,16 @@ from torch import nn
 from torch.nn import functional as F
 
 import saam
-from saam.export.page import Sample, serving, write_page
-from saam.export.page.runtime import package_file
+from saam.export.page import Sample, runtime, serving, write_page
 from saam.models import Preprocessing
 from saam.nn import ScorePool2d
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+PACKAGE = runtime.package_file()  # before other tests set a cache folder of their own
 
 pytestmark = [
     pytest.mark.skipif(BROWSER is None, reason="no chromium here"),
-    pytest.mark.skipif(not package_file().is_file(), reason="onnxruntime-web is not in the cache folder"),
+    pytest.mark.skipif(not PACKAGE.is_file(), reason="onnxruntime-web is not in the cache folder"),
 ]
 
 SIZE = (24, 32)
@@ -62,7 +62,9 @@ def network():
 def folder(network, tmp_path_factory):
     samples = [Sample(picture(*SIZE, seed=seed), CLASSES[seed]) for seed in range(3)]
     folder = tmp_path_factory.mktemp("page") / "site"
-    write_page(network, folder, preprocessing=PREPROCESSING, samples=samples, title="a network")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "package_file", lambda: PACKAGE)
+        write_page(network, folder, preprocessing=PREPROCESSING, samples=samples, title="a network")
     return folder
 
 

@@ -51,7 +51,7 @@ def serving(folder: str | Path, *, port: int = 0) -> Iterator[str]:
         server = ThreadingHTTPServer((_HERE, port), partial(_Handler, directory=str(folder)))
     except OSError as error:
         raise OSError(
-            f"cannot serve at port {port} ({error.strerror}): choose another --port, or 0 for a free one"
+            f"cannot serve at port {port} ({error.strerror}): take another port, or 0 for a free one"
         ) from error
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
