@@ -17,6 +17,9 @@ HEAVY = [
     "cyclopts",
     "huggingface_hub",
     "jinja2",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
     "pyarrow",
     "rich",
     "safetensors",
@@ -64,7 +67,7 @@ def test_every_public_name_is_there():
         saam.no_such_name  # noqa: B018
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/guide.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/guide.md", "docs/export.md"])
 def test_examples_run(page):
     examples = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert examples

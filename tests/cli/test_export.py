@@ -92,10 +92,10 @@ def _no_runtime(monkeypatch):
 
 @pytest.mark.usefixtures("_no_runtime")
 def test_a_page_with_samples_is_served(trained, tmp_path, capsys, monkeypatch):
-    def stop(_):
+    def stop():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("threading.Event.wait", stop)
+    monkeypatch.setattr("saam.cli.page._wait", stop)
     assert run("page", trained, "--out", tmp_path / "page", "--samples", 4, "--serve", "--port", 0) == 0
     out = capsys.readouterr().out
     assert f"page: {tmp_path / 'page'} (" in out.replace("\n", "")

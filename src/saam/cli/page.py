@@ -78,7 +78,11 @@ def command(
         return
     with serving(out, port=port) as address, suppress(KeyboardInterrupt):
         console.print(f"serving {address} until Ctrl-C", soft_wrap=True)
-        threading.Event().wait()
+        _wait()
+
+
+def _wait() -> None:
+    threading.Event().wait()
 
 
 def _samples(opened: SavedRun, count: int) -> list[Sample]:
