@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import re
+import threading
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 import pytest
@@ -450,3 +451,29 @@ def test_networks_that_are_not_there_or_damaged_are_named(make_plan, ran, execut
     compare(make_plan(), tmp_path, executor=executor)
     assert ran == [(record.arm, record.seed)]
     assert weights.is_file()
+
+
+def test_a_second_driver_waits_for_the_costs_that_the_first_one_measures(
+    make_plan, ran, executor, tmp_path, monkeypatch
+):
+    compare(make_plan(), tmp_path, executor=executor, costs=False)
+    ran.clear()
+    measured, going_on = threading.Event(), threading.Event()
+    real = driver.arm_costs
+
+    def slow(*args, **settings):
+        measured.set()
+        assert going_on.wait(60)
+        return real(*args, **settings)
+
+    monkeypatch.setattr(driver, "arm_costs", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(compare, make_plan(), tmp_path, executor=executor)
+        assert measured.wait(60)
+        second = pool.submit(compare, make_plan(), tmp_path, executor=executor)
+        with pytest.raises(TimeoutError):
+            second.result(timeout=2.5)
+        going_on.set()
+        assert second.result().costs == first.result().costs
+    assert [entry[0] for entry in ran] == ["costs"]
+    assert not (tmp_path / "leases").exists()

@@ -9,15 +9,17 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from saam._core.options import parse_options
+from saam.cli import forecasts
 from saam.cli.executors import Where, executor_of
 from saam.cli.numbers import Count, Whole, seconds, slots
 from saam.cli.outputs import default_out
 from saam.cli.report import conclude
 from saam.cli.screen import AsJson, print_json, screen, show_data, shown
 from saam.comparison import ACCURACY, LOSS, Plan, compare
+from saam.comparison.forecast import forecast
 from saam.comparison.schedule import MOST_SEEDS
 from saam.comparison.store import load_plan
-from saam.report.document import document
+from saam.report.document import document, forecast_document
 from saam.training import create_recipe
 
 __all__ = ["command"]
@@ -35,6 +37,7 @@ def command(
     reference: str = "",
     focus: str = "",
     plan: Path | None = None,
+    dry_run: bool = False,
     out: Path | None = None,
     workers: Count | None = None,
     threads: Count = 1,
@@ -84,6 +87,8 @@ def command(
         Arm that the verdicts are about. Default: the first of your own, else the first score-based one, else the last.
     plan
         plan.json of an earlier comparison. Replaces all options above except the number of seeds.
+    dry_run
+        Run nothing; print the number of runs, their time, memory and disk space, and the smallest difference to detect.
     out
         Folder for records, networks and report.html. Other arms and seeds are added to an existing folder; another
         setting is refused. Default: a name made from the data and the model.
@@ -134,17 +139,27 @@ def command(
     out = out or _default_out(chosen)
     limit = seconds(budget) if budget else inf
     console = screen(errors=as_json)
+    devices = slots(device, jobs_per_device)
+    if dry_run:
+        told = {out.name: forecast(chosen, workers=workers, threads=threads, device=devices)}
+        if as_json:
+            print_json(forecast_document(told))
+        else:
+            forecasts.show_forecasts(console, told, unit=chosen.metrics[0].difference_unit)
+            if until_told:
+                console.print(forecasts.until_told(max_seeds), soft_wrap=True)
+        return
 
     runs_on = executor_of(executor, address=address, threads=threads, device=device, jobs_per_device=jobs_per_device)
 
-    with runs_on as pool, shown(console, quiet=quiet) as show:
+    with runs_on as pool, shown(console, quiet=quiet, costs=costs) as show:
         comparison = compare(
             chosen,
             out,
             workers=workers,
             threads=threads,
             executor=pool,
-            device=slots(device, jobs_per_device) if executor == "processes" else list(device) or None,
+            device=devices if executor == "processes" else list(device) or None,
             costs=costs,
             retry=retry,
             max_seeds=max_seeds if until_told else None,

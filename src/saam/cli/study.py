@@ -3,23 +3,21 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from math import inf, isfinite
+from math import inf
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
-from rich.table import Table
 
 from saam.cli.executors import Where, executor_of
+from saam.cli.forecasts import show_forecasts, until_told
 from saam.cli.numbers import Count, seconds, slots
 from saam.cli.report import conclude, conclude_study
 from saam.cli.screen import AsJson, print_json, screen, show_data, shown
 from saam.comparison import Comparison, Plan
-from saam.comparison.forecast import Forecast, forecast
-from saam.comparison.study import Study, check_networks, load_study, run_study
+from saam.comparison.forecast import forecast
+from saam.comparison.study import check_networks, load_study, run_study
 from saam.report.document import forecast_document, study_document
-from saam.report.words import MISSING, count, duration
 
 __all__ = ["command"]
 
@@ -97,14 +95,16 @@ def command(
         if as_json:
             print_json(forecast_document(told))
         else:
-            _show_forecast(console, chosen, told)
+            show_forecasts(console, told, unit=next(iter(chosen.cells().values())).metrics[0].difference_unit)
+            if chosen.until_told:
+                console.print(until_told(chosen.max_seeds), soft_wrap=True)
         return
     out = out or Path(f"saam-{Path(study).stem}")
 
     @contextmanager
     def on_cell(name: str, plan: Plan) -> Iterator[Callable[[Comparison], None]]:
         console.print(f"\n{name}: {', '.join(plan.arms)}", style="bold", soft_wrap=True)
-        with shown(console) as show:
+        with shown(console, costs=costs) as show:
             yield show
 
     runs_on = executor_of(executor, address=address, threads=threads, device=device, jobs_per_device=jobs_per_device)
@@ -131,38 +131,6 @@ def command(
     conclude_study(console, out, chosen, results)
     if as_json:
         print_json(study_document(chosen, results))
-
-
-def _show_forecast(console: Console, study: Study, told: dict[str, Forecast]) -> None:
-    """Tabulate what each comparison takes, and what all do; on a narrow screen names are folded."""
-    unit = next(iter(study.cells().values())).metrics[0].difference_unit
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("comparison", "runs", "time", "memory\na run", "disk", "smallest\ndifference"):
-        left = name == "comparison"
-        table.add_column(name, justify="left" if left else "right", no_wrap=not left, overflow="fold")
-
-    def row(name: str, each: Forecast) -> None:
-        smallest = f"{each.difference:.2f} {unit}" if isfinite(each.difference) else MISSING
-        sizes = (f"{count(each.memory)}B", f"{count(each.disk)}B")
-        table.add_row(name, f"{each.runs:,}", duration(each.seconds), *sizes, smallest)
-
-    for name, each in told.items():
-        row(name, each)
-    if len(told) > 1:
-        every = told.values()
-        row(
-            "all",
-            Forecast(
-                runs=sum(each.runs for each in every),
-                seconds=sum(each.seconds for each in every),
-                memory=max(each.memory for each in every),
-                disk=sum(each.disk for each in every),
-                difference=inf,
-            ),
-        )
-    console.print(table)
-    if study.until_told:
-        console.print(f"At least: seeds are added until the arms are told, up to {study.max_seeds}.", soft_wrap=True)
 
 
 def _place(text: str) -> tuple[str, str]:
