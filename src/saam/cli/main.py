@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from saam._core.errors import printable
 from saam._version import __version__
@@ -18,6 +18,7 @@ app = App(
     help="Channel attention with learned, score-based pooling: compare it on your images, train with it, inspect it.",
     version=__version__,
     suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(negative=()),
 )
 for _name, _help in {
     "compare": "Compare attentions: train each with the same seeds, and report which help, by how much, at what cost.",

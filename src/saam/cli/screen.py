@@ -20,7 +20,7 @@ from saam.report.words import duration, few_images
 
 __all__ = ["AsJson", "print_json", "screen", "show_data", "shown"]
 
-AsJson = Annotated[bool, Parameter(name="--json", negative=())]
+AsJson = Annotated[bool, Parameter(name="--json")]
 
 
 def screen(*, errors: bool = False) -> Console:

@@ -23,6 +23,7 @@ class Change:
     site: str
     """Name of the module in the network."""
     channels: int
+    """Channels of the map; 0 where they are not known."""
     action: str
     """What was added or removed."""
     parameters: int
@@ -72,7 +73,7 @@ class SurgeryReport:
 
     def __str__(self) -> str:
         rows = [("site", "channels", "change", "parameters", "MACs")]
-        rows += [(c.site, str(c.channels), c.action, f"{c.parameters:+d}", _signed(c.macs)) for c in self.changes]
+        rows += [(c.site, str(c.channels or ""), c.action, f"{c.parameters:+d}", _signed(c.macs)) for c in self.changes]
         kinds = {change.kind for change in self.changes}
         total = _sites(len(self.changes), kinds.pop() if len(kinds) == 1 else "")
         rows += [("total", "", total, f"{self.parameters:+d}", _signed(self.macs))]
