@@ -413,7 +413,9 @@ def read_values(out: str | Path, run_id: str) -> dict[str, Tensor]:
 
     Returns:
         The score of each test image (N,) by metric name: "accuracy" (0 or 100 %) and "loss" (nats), or what a task of
-        the user's own returned as `Outcome.values`.
+        the user's own returned as `Outcome.values`. Runs of a plan also have "labels" and "predicted" (classes),
+        "confidence" (probability of the predicted class) and "rank" (number of classes with a higher logit than the
+        label).
 
     Raises:
         FileNotFoundError: they are not there.
