@@ -11,6 +11,8 @@ from saam.cli.screen import AsJson, print_json, screen
 from saam.comparison import Comparison, load_comparison
 from saam.comparison.study import Study, study_results
 from saam.report import table, verdicts, write_report
+from saam.report.answers import answers
+from saam.report.by_image import by_image
 from saam.report.document import document, study_document
 from saam.report.examples import comparison_strip
 from saam.report.over_images import over_images
@@ -55,8 +57,15 @@ def conclude(console: Console, folder: Path, comparison: Comparison) -> None:
         no_strip = f"No pictures of score maps: {error}"
     for sentence in filter(None, [*verdicts(comparison), no_strip]):
         console.print(printable(sentence), soft_wrap=True)
-    images = over_images(folder, comparison)
-    write_report(folder / "report.html", comparison, strip=strip, no_strip=no_strip, images=images)
+    scores = by_image(folder, comparison)
+    write_report(
+        folder / "report.html",
+        comparison,
+        strip=strip,
+        no_strip=no_strip,
+        images=over_images(scores, comparison),
+        found=answers(scores, comparison),
+    )
     console.print(f"report: {printable(str(folder / 'report.html'))}", soft_wrap=True)
 
 

@@ -295,6 +295,7 @@ class _Folder:
             self.setting.classes,
             tuple(self.failures[run_id] for run_id in in_order if run_id in self.failures),
             read_progress(self.out, self.under_way),
+            () if self.setting.preprocessing is None else self.setting.preprocessing.classes,
         )
 
 

@@ -87,6 +87,7 @@ class Comparison:
         records: the finished runs, in the order of ``plan.schedule()``.
         costs: one record for the plain backbone and for every arm that was measured.
         classes: of the data; None where that is not known.
+        class_names: their names; empty where they are not known.
         failures: one record for each run that failed, in the order of ``plan.schedule()``.
         progress: how far the runs under way are.
     """
@@ -97,6 +98,7 @@ class Comparison:
     classes: int | None = None
     failures: tuple[FailureRecord, ...] = ()
     progress: tuple[ProgressRecord, ...] = ()
+    class_names: tuple[str, ...] = ()
 
     def to_frame(self) -> "pandas.DataFrame":
         """Return the finished runs as a table of pandas, one row a run: arm, seed, test and validation scores, costs.
@@ -137,7 +139,14 @@ def load_comparison(out: str | Path) -> Comparison:
     records, costs = read_records(out, runs), read_costs(out, content["costs"])
     failures = read_failures(out, runs, records)
     check_metrics(out, plan, records.values())
-    return Comparison(plan, tuple(records.values()), costs, content["classes"], tuple(failures.values()))
+    return Comparison(
+        plan,
+        tuple(records.values()),
+        costs,
+        content["classes"],
+        tuple(failures.values()),
+        class_names=tuple(content.get("preprocessing", {}).get("classes", ())),
+    )
 
 
 def load_model(out: str | Path, arm: str, seed: int) -> nn.Module:
