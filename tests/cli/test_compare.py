@@ -238,3 +238,11 @@ def test_a_finished_comparison_says_so_and_that_costs_are_measured(place, copy, 
     assert lines[2].endswith("; measuring costs ...")
     assert main(words) == 0
     assert "measuring" not in capsys.readouterr().out
+
+
+def test_a_report_as_text_for_a_document(place, copy, capsys):
+    assert main(["report", str(copy), "--format", "csv"]) == 0
+    assert capsys.readouterr().out.startswith("arm,seeds,planned,failed,accuracy_mean")
+    assert main(["report", str(copy), "--format", "markdown"]) == 0
+    assert capsys.readouterr().out.startswith("| arm | seeds | accuracy (%) |")
+    assert main(["report", str(copy), "--format", "docx"]) == 2

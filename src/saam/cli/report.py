@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
 from rich.console import Console
 
 from saam._core.errors import printable
@@ -15,24 +17,40 @@ from saam.report.answers import answers
 from saam.report.by_image import by_image
 from saam.report.document import document, study_document
 from saam.report.examples import comparison_strip
+from saam.report.formats import Format, formatted
 from saam.report.over_images import over_images
 from saam.report.study import study_table, write_study_report
 
 __all__ = ["command", "conclude", "conclude_study"]
 
 
-def command(folder: Path | None = None, /, *, as_json: AsJson = False) -> None:
+def command(
+    folder: Path | None = None,
+    /,
+    *,
+    format_: Annotated[Format | None, Parameter(name="--format")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Print the table of a comparison or a study, finished or not, and write its report.html again.
 
     Parameters
     ----------
     folder
         Folder of saam compare or saam study. Default: the newest one in this folder.
+    format_
+        Print only the table of a comparison, for a document: "markdown", "latex" (booktabs), or "csv" with one column
+        for each number.
     as_json
         Print only one JSON document on standard output.
     """
     folder = folder or newest("plan.json", "study.json")
     console = screen(errors=as_json)
+    if format_:
+        if (folder / "study.json").is_file():
+            names = ", ".join(sorted(entry.parent.name for entry in folder.glob("*/plan.json")))
+            raise ValueError(f"{folder} holds a study: --format takes one of its comparisons, {names}")
+        print(formatted(load_comparison(folder), format_), end="")
+        return
     if (folder / "study.json").is_file():
         study, results = study_results(folder)
         for name, comparison in results.items():

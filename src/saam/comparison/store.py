@@ -26,9 +26,11 @@ from torch import Tensor, nn
 
 from saam._core.errors import one_line
 from saam._core.files import read_bytes, write_atomically
+from saam._core.html import html_table
 from saam.comparison.job import Finished, build_model, without_fetching
 from saam.comparison.plan import Plan, check_plan
 from saam.comparison.records import CostRecord, FailureRecord, ProgressRecord, RunRecord, read_json
+from saam.comparison.scores_table import scores_table
 from saam.comparison.task import TaskPlan
 from saam.models import Preprocessing
 from saam.models.from_file import room_for
@@ -99,6 +101,15 @@ class Comparison:
     failures: tuple[FailureRecord, ...] = ()
     progress: tuple[ProgressRecord, ...] = ()
     class_names: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        plan, done = self.plan, f"{len(self.records)} of {len(self.plan.schedule())} runs"
+        title = plan.title if isinstance(plan, TaskPlan) else f"{plan.model} on {plan.data}"
+        return f"Comparison({title}: {', '.join(plan.arms)}; {done})"
+
+    def _repr_html_(self) -> str:
+        """Return the scores of the arms for a notebook, with their verdicts against the reference."""
+        return html_table(scores_table(self.records, self.plan), caption=repr(self))
 
     def to_frame(self) -> "pandas.DataFrame":
         """Return the finished runs as a table of pandas, one row a run: arm, seed, test and validation scores, costs.

@@ -19,7 +19,8 @@ class FurtherScore:
 
     Attributes:
         arm: Its label.
-        title: Name of the score with its unit.
+        name: Name of the score in the records.
+        title: The same with its unit, for a reader.
         n: Number of seeds.
         mean: The mean.
         spread: Standard deviation over seeds; NaN with one seed.
@@ -27,6 +28,7 @@ class FurtherScore:
     """
 
     arm: str
+    name: str
     title: str
     n: int
     mean: float
@@ -50,7 +52,7 @@ def further_scores(comparison: Comparison) -> list[FurtherScore]:
                 values = list(scores.values())
                 spread = stdev(values) if len(values) > 1 else math.nan
                 gap = fmean(gaps) if gaps else math.nan
-                found.append(FurtherScore(arm, _TITLES[name], len(values), fmean(values), spread, gap))
+                found.append(FurtherScore(arm, name, _TITLES[name], len(values), fmean(values), spread, gap))
     return found
 
 
