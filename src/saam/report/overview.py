@@ -143,8 +143,8 @@ def overview(comparison: Comparison) -> Overview:
     notes = [failed_runs(failures, planned.total())]
     notes += [note for summary in (to_focus[primary], to_reference[primary]) for note in summary.notes]
     shares, changes = _delivered(comparison, SCORES), _delivered(comparison, GATES)
-    images = _delivered(comparison, GATES, "images")
-    notes += [gate_note(arm, sites.values(), images.get(arm, {}).values()) for arm, sites in changes.items()]
+    varied = _delivered(comparison, GATES, "images")
+    notes += [gate_note(arm, sites.values(), varied.get(arm, {}).values()) for arm, sites in changes.items()]
     notes += [score_note(arm, sites.values()) for arm, sites in shares.items()]
     notes.append(noisy_costs({row.arm: _spread(row.cost) for row in rows if row.cost}))
     chance = ""
