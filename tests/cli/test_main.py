@@ -1,7 +1,9 @@
 """The command line: what it prints, what it writes, and how it fails."""
 
+import contextlib
 import json
 import re
+import subprocess
 import sys
 
 import pytest
@@ -103,6 +105,15 @@ def test_a_file_in_place_of_the_output_folder(tmp_path, capsys):
     assert run("compare", *TINY, "--out", tmp_path / "out") == 1
     assert "cannot write to" in capsys.readouterr().err
     assert (tmp_path / "out").read_text() == "in the way"
+
+
+@pytest.mark.parametrize("words", [["list"], ["list", "--json"]])
+def test_a_pipe_whose_reader_has_gone_is_no_error(words):
+    command = [sys.executable, "-uc", f"import sys; from saam.cli.main import main; sys.exit(main({words}))"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait() == 1
 
 
 @pytest.mark.parametrize(
@@ -262,3 +273,13 @@ def test_explain_of_a_training_builds_nothing_from_elsewhere(capsys, tmp_path):
         folder = save_checkpoint(tmp_path / "net", model, {**describe(model), "data": data, **change}, curve)
         assert run("explain", folder, "--out", tmp_path / "maps.png") == 1
         assert expected in capsys.readouterr().err
+
+
+def test_without_a_command_it_says_where_to_begin(capsys):
+    assert run() == 0
+    printed = capsys.readouterr().out
+    assert "Where to begin" in printed
+    assert "saam compare --data FOLDER" in printed
+    with contextlib.suppress(SystemExit):
+        run("compare", "--help")
+    assert "Where to begin" not in capsys.readouterr().out

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from saam._core.errors import printable
 from saam._version import __version__
@@ -16,8 +16,20 @@ __all__ = ["app", "main"]
 app = App(
     name="saam",
     help="Channel attention with learned, score-based pooling: compare it on your images, train with it, inspect it.",
+    help_epilogue="""\
+Where to begin:
+
+`saam compare` compares attentions on example images, in about five minutes, and writes a report.
+
+`saam compare --data FOLDER --model resnet20` does so on your own images, in one subfolder for each class.
+
+`saam compare --data FOLDER --dry-run` says beforehand how long that takes.
+
+`saam explain` shows where the trained network looks.
+""",
     version=__version__,
     suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(negative=()),
 )
 for _name, _help in {
     "compare": "Compare attentions: train each with the same seeds, and report which help, by how much, at what cost.",
@@ -29,8 +41,13 @@ for _name, _help in {
     "page": "Write a page for the browser that shows what a trained network sees.",
     "profile": "Measure what attentions cost: parameters, operations, time, memory.",
 }.items():
-    app.command(f"saam.cli.{_name}:command", name=_name, help=_help)
-app.command("saam.cli.listing:command", name="list", help="List attentions, squeezes, data sets, models or recipes.")
+    app.command(f"saam.cli.{_name}:command", name=_name, help=_help, help_epilogue="")
+app.command(
+    "saam.cli.listing:command",
+    name="list",
+    help="List attentions, squeezes, data sets, models or recipes.",
+    help_epilogue="",
+)
 
 _LONG = ("compare", "study", "train")  # commands that can be resumed
 _KEPT = "; run the same command again to resume after the last finished epoch"
@@ -39,7 +56,7 @@ _USER_ERRORS = (ValueError, TypeError, OSError, RuntimeError, FloatingPointError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, 1 for a failure, 2 for an invalid command.
+    """Run the command line and return its exit code: 0, 1 for a failure, 2 for an invalid command, 130 after Ctrl-C.
 
     With ``SAAM_TRACEBACK=1`` in the environment, a failure prints its traceback.
     """
@@ -56,6 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         advice = "" if "pip install" in str(error) else "; install the optional packages: pip install 'saam[all]'"
         return _fail(f"{error}{advice}", 1)
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except _USER_ERRORS as error:
         if os.environ.get("SAAM_TRACEBACK"):
             raise

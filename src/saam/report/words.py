@@ -4,7 +4,7 @@ Unknown values (None) are shown as an ellipsis; values that are not a number (a 
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from saam.comparison.anytime import MOST_SEEDS_AHEAD
@@ -26,6 +26,7 @@ __all__ = [
     "interval",
     "listed",
     "named",
+    "noisy_costs",
     "number",
     "p_value",
     "probability",
@@ -41,6 +42,8 @@ MISSING = "…"
 _MINUS, _TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 _UNLEARNED = 0.95  # share of pixels; if every site stays above it, the pooling is nearly the mean
 _UNMOVED = 0.05  # relative change of a map; if every site stays below it, attention is nearly the identity
+_STATIC = 0.01  # standard deviation of the factors over images; below it they are constants
+_NOISY = 0.1  # spread of a ratio of times
 _MOST_FAILURES = 3  # number of failures listed individually
 _SPOKEN = {
     PLAIN: "no attention",
@@ -257,27 +260,46 @@ def few_images(n: int) -> str:
     return f"{images}: each weighs {number(100 / n, 1)} points of accuracy; take 100 or more." if n < 100 else ""
 
 
+def noisy_costs(spreads: Mapping[str, float]) -> str:
+    """Say that costs were measured while something else ran; empty if they were not.
+
+    Args:
+        spreads: Arm -> the largest spread of its ratios of times.
+    """
+    noisy = [arm for arm, spread in spreads.items() if spread > _NOISY]
+    if not noisy:
+        return ""
+    return (
+        f"the times of {listed(noisy)} vary by more than {number(_NOISY).removeprefix('0')} from round to round, so "
+        "something else ran on this machine: to measure again when it is idle, delete costs.json and repeat the command"
+    )
+
+
 def value_range(values: Collection[float]) -> str:
     """Return the lowest and the highest value, as ".21 to .93", or a single value."""
     ends = dict.fromkeys(number(value).removeprefix("0") for value in (min(values), max(values)))
     return " to ".join(ends)
 
 
-def gate_note(arm: str, changes: Collection[float]) -> str:
-    """Say that an arm's attention is still nearly the identity; empty if it is not.
+def gate_note(arm: str, changes: Collection[float], images: Collection[float] = ()) -> str:
+    """Say that an arm's attention is still nearly the identity, or does the same for every image; empty otherwise.
 
     Args:
         arm: Its label.
         changes: Relative change of the map at each site (`saam.explain.GateUse`) with the weights of the last epoch,
             mean over seeds. The attention never left the identity if all of them are below .05.
+        images: Standard deviation of the factors over images at each site, likewise. The attention does not depend on
+            the image if all of them are below .01.
     """
-    if max(changes) >= _UNMOVED:
-        return ""
-    every = "every site changes" if len(changes) > 1 else "its site changes"
-    return (
-        f"{arm}: attention never left the identity, {every} its map by less than 5\N{NO-BREAK SPACE}%; train longer, "
-        "or let new parameters learn faster"
-    )
+    every = "every site" if len(changes) > 1 else "its site"
+    if max(changes) < _UNMOVED:
+        return (
+            f"{arm}: attention never left the identity, {every} changes its map by less than 5\N{NO-BREAK SPACE}%; "
+            "train longer, or let new parameters learn faster"
+        )
+    if images and max(images) < _STATIC:
+        return f"{arm}: attention does not depend on the image, at {every} the factors of the channels are constants"
+    return ""
 
 
 def score_note(arm: str, shares: Collection[float]) -> str:
