@@ -12,7 +12,9 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 WORDS = {
     page.name: re.findall(
-        r"^ {4}saam (.+)$|`saam ((?:compare|study|train|report|explain|profile|export|page|list) [^`]+)`", page.read_text(), re.M
+        r"^ {4}saam (.+)$|`saam ((?:compare|study|train|report|explain|profile|export|page|list) [^`]+)`",
+        page.read_text(),
+        re.M,
     )
     for page in PAGES
 }

@@ -30,8 +30,8 @@ def command(
     out: Path | None = None,
     arm: str | None = None,
     seed: Annotated[int | None, Parameter(validator=validators.Number(gte=0, lt=2**63))] = None,
-    maps: Annotated[bool, Parameter(negative=())] = False,
-    int8: Annotated[bool, Parameter(negative=())] = False,
+    maps: bool = False,
+    int8: bool = False,
     data: str | None = None,
 ) -> None:
     """Write a trained network as one file that other runtimes load, and check that it computes the same.

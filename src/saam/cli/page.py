@@ -26,7 +26,7 @@ def command(
     /,
     *,
     out: Path,
-    serve: Annotated[bool, Parameter(negative=())] = False,
+    serve: bool = False,
     port: Port = 8000,
     samples: Count = 20,
     arm: str | None = None,

@@ -218,6 +218,22 @@ def test_a_wrong_file_is_refused_and_the_next_one_taken(opened, file, message):
     assert opened.locator("#message").is_hidden()
 
 
+def test_a_network_without_scores_shows_the_image_and_no_maps(page, tmp_path):
+    plain = saam.create_model("resnet8", attention="se", width=4, num_classes=3, seed=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "package_file", lambda: PACKAGE)
+        folder = write_page(plain, tmp_path / "site", preprocessing=PREPROCESSING).folder
+    with serving(folder) as address:
+        page.goto(address)
+        page.wait_for_selector("body[data-ready]")
+        assert page.inner_text("#caption").startswith("No image yet")
+        choose(page, png(picture(50, 60)))
+        assert "no score maps" in page.inner_text("#caption")
+        assert page.locator("#maps").is_hidden()
+        assert page.locator("#pooling").is_hidden()
+        assert len(pixels(page).flatten(0, 1).unique(dim=0)) > 100
+
+
 def test_a_photograph_is_taken(opened):
     opened.click("#camera")
     opened.wait_for_selector("#camera-view:not([hidden])")

@@ -48,6 +48,7 @@ async function compute() {
     }
     document.body.dataset.milliseconds = (performance.now() - started).toFixed(1);
     showPrediction();
+    offerHeads();
     showMaps();
   }
 }
@@ -116,6 +117,7 @@ function showMaps() {
   if (!site) {
     drawPicture($("picture"), picture, crop, null);
     $("picture").setAttribute("aria-label", state.name);
+    $("caption").textContent = "This network has no score squeeze, so there are no score maps.";
     return;
   }
   const map = relativeMap(outputs[site], head);
@@ -127,17 +129,19 @@ function showMaps() {
   $("picture").setAttribute("aria-label", `${state.name}, with the score map of ${site}: ${said}`);
 }
 
-/** Offer the heads of the chosen site, or none if it has one. */
+/** Offer the heads of the chosen site, if it has several. */
 function offerHeads() {
   const heads = state.outputs?.[state.site]?.dims[1] ?? 1;
   $("heads").hidden = heads === 1;
-  const names = ["all", ...Array.from({ length: heads }, (_, head) => String(head + 1))];
-  $("head").replaceChildren(...names.map((name, index) => new Option(name, String(index - 1))));
+  if ($("head").options.length !== heads + 1) {
+    const names = ["all", ...Array.from({ length: heads }, (_, head) => String(head + 1))];
+    $("head").replaceChildren(...names.map((name, index) => new Option(name, String(index - 1))));
+  }
 }
 
 function offerSites() {
   const { sites } = state.page;
-  for (const id of ["maps", "pooling", "caption"]) $(id).hidden = !sites.length;
+  for (const id of ["maps", "pooling"]) $(id).hidden = !sites.length;
   state.site = sites.at(-1) ?? null;
   $("sites").replaceChildren(
     ...sites.map((name) => {
@@ -173,7 +177,6 @@ async function show(picture, name) {
   tell("");
   Object.assign(state, { picture, name, input: toInput(pixelsOf(picture), state.page.preprocessing) });
   await update();
-  if (state.outputs && !$("head").options.length) offerHeads();
   speak();
 }
 
