@@ -34,6 +34,7 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/modules.py
 	$(BIN)/python benchmarks/fused.py
+	$(BIN)/python benchmarks/export.py
 
 clean:
 	rm -rf .venv demo build dist .mypy_cache .pytest_cache .ruff_cache
