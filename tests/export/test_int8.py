@@ -14,11 +14,10 @@ def test_a_quantised_network_computes_with_integers_and_agrees(tmp_path):
     small = to_int8(network, tmp_path / "int8.onnx", images, maps=True)
     assert small.outputs == ("logits", "1", "4")
     nodes = onnx.load(small.path).graph.node
-    assert sum(node.op_type == "QuantizeLinear" for node in nodes) > 3
-    quantised = {node.output[0] for node in nodes if node.op_type == "DequantizeLinear"}
-    fed = {node.op_type: {*node.input} & quantised for node in nodes}
-    assert fed["Conv"]
-    assert not fed["Softmax"] | fed["Sigmoid"]
+    quantised = {node.input[0] for node in nodes if node.op_type == "QuantizeLinear"}
+    outputs = {node.op_type: node.output[0] for node in nodes}
+    assert len(quantised) > 3
+    assert not {outputs["Softmax"], outputs["Sigmoid"]} & quantised
     assert "preprocessing" in OnnxNetwork(small.path).metadata
     x = torch.randn(200, 3, 24, 32)  # another size than that of the calibration
     with torch.no_grad():
