@@ -1,20 +1,19 @@
 """Pictures of the score maps of a finished comparison, for its report."""
 
 from pathlib import Path
-from statistics import fmean
 
 import torch
 from torch import Tensor, nn
 
-from saam.comparison import Comparison, TaskPlan, load_comparison, load_model
+from saam.comparison import TaskPlan, load_comparison, load_model
 from saam.comparison.job import load_splits
 from saam.data import Images, Splits, normalise
 from saam.explain.localisation import relative_mass
 from saam.explain.overlay import ScoreMapStrip, strip
 from saam.explain.score_maps import score_maps
-from saam.report.use import SCORES, sites_of
+from saam.report.runs import best_arm
 
-__all__ = ["comparison_strip", "data_strip"]
+__all__ = ["comparison_strip", "data_strip", "first_of_each_class"]
 
 
 def comparison_strip(out: str | Path, *, images: int = 10) -> ScoreMapStrip | None:
@@ -35,7 +34,7 @@ def comparison_strip(out: str | Path, *, images: int = 10) -> ScoreMapStrip | No
         ValueError: If a file is damaged, or ``images`` is below 1.
     """
     comparison = load_comparison(out)
-    plan, arm = comparison.plan, _best_scored_arm(comparison)
+    plan, arm = comparison.plan, best_arm(comparison)
     if arm is None or isinstance(plan, TaskPlan):
         return None
     seed = min(record.seed for record in comparison.records if record.arm == arm)
@@ -54,7 +53,7 @@ def data_strip(model: nn.Module, splits: Splits, *, images: int = 10, title: str
     Raises:
         ValueError: If the network has no score squeeze, or ``images`` is below 1.
     """
-    chosen = _first_of_each_class(splits.test.labels, images)
+    chosen = first_of_each_class(splits.test.labels, images)
     source = splits.test.select(chosen)
     (pixels,) = source.read([torch.arange(len(source))])
     x = normalise(pixels, splits.mean, splits.std)
@@ -71,16 +70,12 @@ def data_strip(model: nn.Module, splits: Splits, *, images: int = 10, title: str
     return strip(pixels, maps, labels=labels, title=title)
 
 
-def _best_scored_arm(comparison: Comparison) -> str | None:
-    accuracies: dict[str, list[float]] = {}
-    for record in comparison.records:
-        if record.curve and sites_of(record.curve[-1], SCORES):
-            accuracies.setdefault(record.arm, []).append(record.test["accuracy"])
-    return max(accuracies, key=lambda arm: fmean(accuracies[arm]), default=None)
+def first_of_each_class(labels: Tensor, count: int) -> Tensor:
+    """Return the indices (count,) of images: the first of each class, then the second of each, and so on.
 
-
-def _first_of_each_class(labels: Tensor, count: int) -> Tensor:
-    """Return the indices (count,) of images: the first of each class, then the second of each, and so on."""
+    Raises:
+        ValueError: If the count is below 1.
+    """
     if count < 1:
         raise ValueError(f"expected one image or more, got images={count}")
     seen: dict[int, int] = {}
