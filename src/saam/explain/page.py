@@ -97,7 +97,7 @@ def _likely(explanation: Explanation, index: int) -> list[str]:
     row = explanation.probabilities[index]
     best = row.topk(min(_CLASSES, len(row)))
     return [
-        f"{explanation.classes[place]} {100 * p:.0f} %"
+        f"{explanation.classes[place]}: {100 * p:.0f} %"
         for place, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
 

@@ -1,5 +1,6 @@
 """Read the user's own photographs, of any format, mode and size that Pillow decodes to 8 bits a colour."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,14 +59,14 @@ def read_photograph(file: str | Path) -> Tensor:
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be decoded, or has more than 8 bits a colour.
     """
-    import io
-
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     content = read_bytes(Path(file))
     try:
         with Image.open(io.BytesIO(content)) as image:
             return pixels_of(image)
+    except UnidentifiedImageError as error:
+        raise ValueError(f"cannot read the image {file}: it has no format that Pillow knows") from error
     except Exception as error:  # its readers of many formats fail in many ways
         raise ValueError(f"cannot read the image {file}: {one_line(error)}") from error
 
