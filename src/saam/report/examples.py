@@ -11,9 +11,9 @@ from saam.data import Images, Splits, normalise
 from saam.explain.localisation import relative_mass
 from saam.explain.overlay import ScoreMapStrip, strip
 from saam.explain.score_maps import score_maps
-from saam.report.runs import best_arm
+from saam.report.runs import best_arm, first_of_each_class
 
-__all__ = ["comparison_strip", "data_strip", "first_of_each_class"]
+__all__ = ["comparison_strip", "data_strip"]
 
 
 def comparison_strip(out: str | Path, *, images: int = 10) -> ScoreMapStrip | None:
@@ -68,22 +68,6 @@ def data_strip(model: nn.Module, splits: Splits, *, images: int = 10, title: str
     if isinstance(test, Images) and test.masks is not None:
         title += f"; {_on_the_object(model, normalise(test.images, splits.mean, splits.std), test.masks)}"
     return strip(pixels, maps, labels=labels, title=title)
-
-
-def first_of_each_class(labels: Tensor, count: int) -> Tensor:
-    """Return the indices (count,) of images: the first of each class, then the second of each, and so on.
-
-    Raises:
-        ValueError: If the count is below 1.
-    """
-    if count < 1:
-        raise ValueError(f"expected one image or more, got images={count}")
-    seen: dict[int, int] = {}
-    order = []
-    for index, label in enumerate(labels.tolist()):
-        order.append((seen.get(label, 0), label, index))
-        seen[label] = seen.get(label, 0) + 1
-    return torch.tensor([index for _, _, index in sorted(order)[:count]])
 
 
 def _on_the_object(model: nn.Module, x: Tensor, masks: Tensor) -> str:

@@ -4,19 +4,35 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from saam._core.errors import unknown
 from saam._version import __version__
 from saam.comparison import Comparison, TaskPlan, load_comparison, load_model
 from saam.comparison.job import load_splits, preprocessing_for
-from saam.data import Splits, load_kept_data
+from saam.data import Images, Splits, load_kept_data
 from saam.models import load, preprocessing_of
 from saam.report.use import SCORES, sites_of
 
-__all__ = ["Explained", "best_arm", "networks_of"]
+__all__ = ["Explained", "TestImages", "best_arm", "first_of_each_class", "networks_of"]
+
+
+class TestImages(NamedTuple):
+    """Test images of a run, the first of each class in turn. Nothing is selected by its appearance."""
+
+    pixels: Tensor
+    """uint8 (n, 3, H, W)."""
+    indices: list[int]
+    """Their places among the test images."""
+    labels: Tensor
+    """int64 (n,)."""
+    truths: list[str]
+    """Names of their classes."""
+    masks: Tensor | None
+    """bool (n, H, W), true on the object; None where the data have none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +48,32 @@ class Explained:
     name: str
     networks: dict[int, nn.Module]
     splits: Splits | None
+
+    def test_images(self, count: int, *, with_object: bool = False) -> TestImages:
+        """Return test images.
+
+        Args:
+            count: Number of images, or fewer if there are not so many.
+            with_object: Leave out images whose mask is empty.
+
+        Raises:
+            ValueError: If the data are not known, or there is no image.
+        """
+        if self.splits is None:
+            raise ValueError(
+                f"{self.name} does not say on what data the network was trained: pass images of your own, or a folder "
+                "that saam train or saam compare wrote"
+            )
+        test = self.splits.test
+        kept = torch.arange(len(test))
+        if with_object and isinstance(test, Images) and test.masks is not None:
+            kept = kept[test.masks.flatten(1).any(1)]
+        kept = kept[first_of_each_class(test.labels[kept], count)]
+        chosen = test.select(kept)
+        (pixels,) = chosen.read([torch.arange(len(chosen))])
+        masks = chosen.masks if isinstance(chosen, Images) else None
+        truths = [self.splits.classes[label] for label in chosen.labels.tolist()]
+        return TestImages(pixels, kept.tolist(), chosen.labels, truths, masks)
 
 
 def networks_of(
@@ -77,6 +119,22 @@ def networks_of(
 def best_arm(comparison: Comparison) -> str | None:
     """Return the score-based arm with the highest mean test accuracy; None if none has finished a run."""
     return _best(comparison, scored=True)
+
+
+def first_of_each_class(labels: Tensor, count: int) -> Tensor:
+    """Return the indices (count,) of images: the first of each class, then the second of each, and so on.
+
+    Raises:
+        ValueError: If the count is below 1.
+    """
+    if count < 1:
+        raise ValueError(f"expected one image or more, got images={count}")
+    seen: dict[int, int] = {}
+    order = []
+    for index, label in enumerate(labels.tolist()):
+        order.append((seen.get(label, 0), label, index))
+        seen[label] = seen.get(label, 0) + 1
+    return torch.tensor([index for _, _, index in sorted(order)[:count]])
 
 
 def _of_comparison(folder: Path, arm: str | None, seed: int | None, all_seeds: bool, data: bool) -> Explained:
