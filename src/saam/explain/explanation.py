@@ -154,7 +154,8 @@ def explain(
     known = tuple(truths) if truths is not None else (None,) * len(chosen)
     if {len(labels), len(known)} != {len(chosen)}:
         raise ValueError(
-            f"expected a name and a class for each of {len(chosen)} images: {len(labels)} and {len(known)}"
+            f"expected a name and a true class for each of {len(chosen)} images, got {len(labels)} names and "
+            f"{len(known)} classes; None stands for a class that is not known"
         )
     x = torch.cat([prepare(image) for image in chosen]).to(device_of(model))
     probabilities = class_probabilities(model, x, classes=len(prepare.classes))
