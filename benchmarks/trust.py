@@ -23,7 +23,9 @@ def page() -> str:
     """Return the text of the page."""
     records = [json.loads(file.read_text()) for file in sorted((FOLDER / "trust").glob("*.json"))]
     made = "<!-- Made by benchmarks/trust.py from the records in trust/; edit trust/words.txt, not this page. -->\n\n"
-    return made + (FOLDER / "trust" / "words.txt").read_text().replace("{tables}", "\n".join(map(section, records)).strip())
+    return made + (FOLDER / "trust" / "words.txt").read_text().replace(
+        "{tables}", "\n".join(map(section, records)).strip()
+    )
 
 
 def section(record: Mapping[str, Any]) -> str:

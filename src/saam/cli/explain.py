@@ -66,9 +66,7 @@ def command(
     folder = run or newest("plan.json", "config.json")
     if measure:
         if image or sites or heads or _suffix(out, ".json") != ".json":
-            raise ValueError(
-                "--measure takes test images of a run and writes .json: leave out --image, --sites, --heads"
-            )
+            raise ValueError("--measure takes test images and writes .json: leave out --image, --sites and --heads")
         measure_trust(folder, arm=arm, seed=seed, images=images, out=out)
         return
     if _suffix(out, ".png") == ".json":

@@ -1,6 +1,5 @@
 """``saam explain --measure``: measure the maps of a run and show the result."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from saam._core.files import write_atomically
 from saam.cli.screen import screen
 from saam.explain.figure import GENERATOR
 from saam.explain.trust import MEASURES
-from saam.report.trust import measure_run
+from saam.report.trust import measure_run, trust_text
 from saam.training import writable
 
 __all__ = ["measure_trust", "require_own"]
@@ -40,7 +39,7 @@ def measure_trust(folder: Path, *, arm: str | None, seed: int | None, images: in
     _show(console, document)
     if out:
         with writable(out.parent):
-            write_atomically({out: (json.dumps({"made by": GENERATOR, **document}, indent=1) + "\n").encode()})
+            write_atomically({out: trust_text({"made by": GENERATOR, **document}).encode()})
         console.print(f"record: {printable(str(out))}", soft_wrap=True)
 
 

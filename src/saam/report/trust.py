@@ -1,5 +1,6 @@
 """Intervals of the measures of `saam.explain.trust`, over networks and images, and what may be said of each map."""
 
+import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from saam.explain.compared import FLOORS
 from saam.explain.trust import MEASURES, Trust, trust
 from saam.report.runs import networks_of
 
-__all__ = ["Interval", "TrustRow", "measure_run", "trust_document", "trust_rows"]
+__all__ = ["Interval", "TrustRow", "measure_run", "trust_document", "trust_rows", "trust_text"]
 
 _SEEDS_PAIRED = "between seeds"
 
@@ -135,6 +136,13 @@ def trust_document(measured: Trust, **about: Any) -> dict[str, Any]:
             for row in trust_rows(measured)
         ],
     }
+
+
+def trust_text(document: Mapping[str, Any]) -> str:
+    """Return a document as JSON with a line for each entry and each row."""
+    lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in document.items() if name != "rows"]
+    rows = ",\n".join(map(json.dumps, document["rows"]))
+    return "{\n" + ",\n".join([*lines, f'"rows": [\n{rows}\n]']) + "\n}\n"
 
 
 def _interval(values: Tensor) -> Interval:
