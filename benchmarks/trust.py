@@ -3,8 +3,8 @@
     python benchmarks/trust.py           write docs/results/trust.md
     python benchmarks/trust.py --check   fail if the page is not what its records say
 
-A record, docs/results/trust/NAME.json, is what `saam explain RUN --measure --out NAME.json` wrote. What the page says in
-words is in docs/results/trust/words.txt: text, with {tables} where the tables stand.
+A record, docs/results/trust/NAME.json, is what `saam explain RUN --measure --out NAME.json` wrote. What the page says
+in words is in docs/results/trust/words.txt: text, with {tables} where the tables stand.
 """
 
 import json
@@ -16,16 +16,16 @@ from typing import Any
 from saam.explain.trust import MEASURES, Measure
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "results"
-MARKS = {"better": " **+**", "worse": " **−**"}
+MINUS = "\N{MINUS SIGN}"
+MARKS = {"better": " **+**", "worse": f" **{MINUS}**"}
 
 
 def page() -> str:
     """Return the text of the page."""
     records = [json.loads(file.read_text()) for file in sorted((FOLDER / "trust").glob("*.json"))]
     made = "<!-- Made by benchmarks/trust.py from the records in trust/; edit trust/words.txt, not this page. -->\n\n"
-    return made + (FOLDER / "trust" / "words.txt").read_text().replace(
-        "{tables}", "\n".join(map(section, records)).strip()
-    )
+    words = (FOLDER / "trust" / "words.txt").read_text()
+    return made + words.replace("{tables}", "\n".join(map(section, records)).strip())
 
 
 def section(record: Mapping[str, Any]) -> str:
@@ -60,7 +60,7 @@ def cell(row: Mapping[str, Any]) -> str:
     """Return mean, interval, and the mark of the verdict."""
     mean, low, high = row["value"]
     interval = "" if low is None or low == high else f" ({low:.2f} to {high:.2f})"
-    return f"{mean:.2f}{interval}".replace("-", "−") + MARKS.get(row["verdict"], "")
+    return f"{mean:.2f}{interval}".replace("-", MINUS) + MARKS.get(row["verdict"], "")
 
 
 def main() -> None:
