@@ -14,9 +14,11 @@ HEAVY = [
     "PIL",
     "accelerate",
     "altair",
+    "captum",
     "cyclopts",
     "huggingface_hub",
     "jinja2",
+    "matplotlib",
     "pyarrow",
     "rich",
     "safetensors",
@@ -64,7 +66,7 @@ def test_every_public_name_is_there():
         saam.no_such_name  # noqa: B018
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/guide.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/guide.md", "docs/explain.md"])
 def test_examples_run(page):
     examples = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert examples

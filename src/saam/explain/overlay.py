@@ -33,7 +33,7 @@ NEAR_MEAN = 1.05  # a site is nearly the mean if its largest weight, relative to
 _FLATTEST = 2.0  # the smallest ceiling: a uniform map gets at most the middle colour
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ScoreMapStrip:
     """A grid of pictures: a row of images, then for each site a row of its maps over them.
 
@@ -52,6 +52,13 @@ class ScoreMapStrip:
     title: str
     sites: tuple[str, ...]
     ceilings: tuple[float, ...]
+
+    def __repr__(self) -> str:
+        """Return what is drawn, without the picture."""
+        return f"ScoreMapStrip({', '.join(self.sites)}; {self.width} x {self.height} pixels)"
+
+    def _repr_png_(self) -> bytes:
+        return self.png
 
 
 def overlay(image: Tensor, score_map: Tensor, *, ceiling: float | None = None, opacity: float = 0.6) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from saam._core.devices import device_of
+from saam._core.html import html_table
 from saam.explain.compared import FLOORS, compared_maps
 from saam.explain.explanation import class_probabilities
 from saam.explain.faithfulness import deletion, insertion, road
@@ -81,9 +82,13 @@ class Trust:
         return f"Trust({', '.join(self.values)}; {len(self.seeds)} networks, {self.images} images)"
 
     def _repr_html_(self) -> str:
-        from saam.explain.page import environment
-
-        return environment().get_template("trust.html.j2").render(means=self.means(), trust=self)
+        means = self.means()
+        methods = dict.fromkeys(method for by_method in means.values() for method in by_method)
+        rows = [
+            [method, *(f"{by_method[method]:.2f}" if method in by_method else "" for by_method in means.values())]
+            for method in methods
+        ]
+        return html_table([["map", *means], *rows], caption=f"{len(self.seeds)} networks, {self.images} images: means")
 
 
 def trust(
