@@ -10,7 +10,7 @@ from PIL import Image
 
 from saam.explain import explain
 from saam.explain.page import fragment
-from saam.explain.rows import gate_rows, map_rows, said
+from saam.explain.rows import gate_rows, map_rows, percent, said
 from saam.models import Preprocessing, create_model
 from saam.nn import ScorePool2d
 
@@ -50,8 +50,12 @@ def test_gates_are_sorted_by_their_mean(found):
 def test_wrong_predictions_name_the_truth(found):
     for (name, text, wrong), truth, (guess, p) in zip(said(found), found.truths, found.predictions, strict=True):
         assert name in found.names
-        assert text == f"{guess}, {100 * p:.0f} %" + (f" (true: {truth})" if truth != guess else "")
+        assert text == f"{guess}, {percent(p)}" + (f" (true: {truth})" if truth != guess else "")
         assert wrong == (truth != guess)
+
+
+def test_small_probabilities_have_a_decimal():
+    assert [percent(p) for p in (0.996, 0.1, 0.0963, 0.0004)] == ["100 %", "10 %", "9.6 %", "0.0 %"]
 
 
 def test_the_picture_grows_with_its_rows_and_says_what_wrote_it(found):

@@ -25,7 +25,7 @@ for _name, _help in {
     "study": "Run a grid of comparisons: models x data sets x arms x seeds.",
     "train": "Train one network, from scratch or fine-tuned, and save it.",
     "report": "Write the report of a comparison again, from its records.",
-    "explain": "Draw the score maps of a trained network.",
+    "explain": "Show what a trained network looks at, and measure how far the maps can be trusted.",
     "profile": "Measure what attentions cost: parameters, operations, time, memory.",
 }.items():
     app.command(f"saam.cli.{_name}:command", name=_name, help=_help)

@@ -11,7 +11,7 @@ from torch import Tensor
 from saam._version import __version__
 from saam.explain.explanation import Explanation
 from saam.explain.figure import GENERATOR, gate_picture, map_picture
-from saam.explain.rows import gate_rows, map_rows, said
+from saam.explain.rows import gate_rows, map_rows, percent, said
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -97,7 +97,7 @@ def _likely(explanation: Explanation, index: int) -> list[str]:
     row = explanation.probabilities[index]
     best = row.topk(min(_CLASSES, len(row)))
     return [
-        f"{explanation.classes[place]}: {100 * p:.0f} %"
+        f"{explanation.classes[place]}: {percent(p)}"
         for place, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
 

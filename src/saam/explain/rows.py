@@ -9,7 +9,7 @@ from saam._core.errors import hinted
 from saam.explain.explanation import Explanation
 from saam.explain.overlay import NEAR_MEAN, ceiling_of, relative_weight, spread
 
-__all__ = ["GateRow", "MapRow", "gate_rows", "map_rows", "said"]
+__all__ = ["GateRow", "MapRow", "gate_rows", "map_rows", "percent", "said"]
 
 _SITES = 4  # drawn by default
 
@@ -98,8 +98,13 @@ def said(explanation: Explanation) -> list[tuple[str, str, bool]]:
     lines = []
     for name, truth, (guess, p) in zip(explanation.names, explanation.truths, explanation.predictions, strict=True):
         wrong = truth is not None and truth != guess
-        lines.append((name, f"{guess}, {100 * p:.0f} %" + (f" (true: {truth})" if wrong else ""), wrong))
+        lines.append((name, f"{guess}, {percent(p)}" + (f" (true: {truth})" if wrong else ""), wrong))
     return lines
+
+
+def percent(p: float) -> str:
+    """Return a probability in words: whole per cent, with a decimal below ten."""
+    return f"{100 * p:.0f} %" if p >= 0.1 else f"{100 * p:.1f} %"
 
 
 def _row(name: str, kind: str, maps: Tensor) -> MapRow:
