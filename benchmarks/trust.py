@@ -22,19 +22,19 @@ MARKS = {"better": " **+**", "worse": f" **{MINUS}**"}
 
 def page() -> str:
     """Return the text of the page."""
-    records = [json.loads(file.read_text()) for file in sorted((FOLDER / "trust").glob("*.json"))]
+    sections = [section(file.stem, json.loads(file.read_text())) for file in sorted((FOLDER / "trust").glob("*.json"))]
     made = "<!-- Made by benchmarks/trust.py from the records in trust/; edit trust/words.txt, not this page. -->\n\n"
     words = (FOLDER / "trust" / "words.txt").read_text()
-    return made + words.replace("{tables}", "\n".join(map(section, records)).strip())
+    return made + words.replace("{tables}", "\n".join(sections).strip())
 
 
-def section(record: Mapping[str, Any]) -> str:
-    """Return heading, circumstances and tables of one record."""
+def section(name: str, record: Mapping[str, Any]) -> str:
+    """Return heading, circumstances and tables of one record; its name is a number and the heading, with dashes."""
     accuracy = ", ".join(f"{100 * value:.1f}" for value in record["accuracy"])
     lines = [
-        f"### {record['run']}",
+        f"### {name.partition('-')[2].replace('-', ' ')}",
         "",
-        f"{record['data']}; {record['images']} test images, seeds {', '.join(map(str, record['seeds']))} with an "
+        f"{record['run']}: {record['images']} {record['data']} test images, seeds {', '.join(map(str, record['seeds']))} with an "
         f"accuracy of {accuracy} % on these images; {record['seconds']} seconds, torch {record['torch']}.",
         "",
     ]

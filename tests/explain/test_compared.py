@@ -23,6 +23,12 @@ def test_score_maps_are_combined_over_the_sites():
     assert plain["scores, product of sites"].numpy() == pytest.approx(plain["uniform"].numpy(), abs=1e-6)
 
 
+def test_a_single_site_has_one_map():
+    model = create_model("resnet8", head="score", width=8, num_classes=3, seed=0)
+    found = compared_maps(model, torch.randn(2, 3, 16, 16), torch.tensor([0, 1]))
+    assert list(found) == ["scores", "Grad-CAM", "integrated gradients", "uniform", "centre"]
+
+
 def test_the_product_is_that_of_the_sites():
     model = create_model("resnet8", attention="saam", width=8, num_classes=3, seed=0)
     torch.nn.init.normal_(next(module for module in model.modules() if isinstance(module, ScorePool2d)).weight)

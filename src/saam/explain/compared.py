@@ -22,7 +22,8 @@ _BATCH = 64
 def compared_maps(model: nn.Module, x: Tensor, classes: Tensor) -> dict[str, Tensor]:
     """Return every kind of map that is measured: score maps, those of the other methods, and the floors.
 
-    The score maps are those of the first and the last site, and the mean and the product over all sites.
+    The score maps are those of the first and the last site, and the mean and the product over all sites; or that of the
+    only site.
 
     Args:
         model: A classifier.
@@ -39,17 +40,22 @@ def compared_maps(model: nn.Module, x: Tensor, classes: Tensor) -> dict[str, Ten
     found: dict[str, Tensor] = {}
     if has_scores(model):
         sites = [_fine(maps.mean(1, keepdim=True), size) for maps in score_maps(model, x).values()]
-        logs = torch.stack(sites).clamp(min=torch.finfo(sites[0].dtype).tiny).log().sum(0)
-        found = {
-            "scores, first site": sites[0],
-            "scores, last site": sites[-1],
-            "scores, mean of sites": torch.stack(sites).mean(0),
-            "scores, product of sites": logs.flatten(1).softmax(1).view_as(logs),
-        }
+        found = {"scores": sites[0]} if len(sites) == 1 else _combined(torch.stack(sites))
     parts = list(zip(torch.split(x, _BATCH), torch.split(classes, _BATCH), strict=True))
     for name, method in METHODS.items():
         found[name] = torch.cat([_fine(method(model, *part), size) for part in parts])
     return found | {"uniform": torch.full((len(x), *size), 1 / (size[0] * size[1])), "centre": _centre(len(x), size)}
+
+
+def _combined(sites: Tensor) -> dict[str, Tensor]:
+    """Combine the maps of several sites (sites, B, H, W)."""
+    logs = sites.clamp(min=torch.finfo(sites.dtype).tiny).log().sum(0)
+    return {
+        "scores, first site": sites[0],
+        "scores, last site": sites[-1],
+        "scores, mean of sites": sites.mean(0),
+        "scores, product of sites": logs.flatten(1).softmax(1).view_as(logs),
+    }
 
 
 def _fine(maps: Tensor, size: tuple[int, int]) -> Tensor:
