@@ -34,8 +34,8 @@ def section(name: str, record: Mapping[str, Any]) -> str:
     lines = [
         f"### {name.partition('-')[2].replace('-', ' ')}",
         "",
-        f"{record['run']}: {record['images']} {record['data']} test images, seeds {', '.join(map(str, record['seeds']))} with an "
-        f"accuracy of {accuracy} % on these images; {record['seconds']} seconds, torch {record['torch']}.",
+        f"{record['run']}: {record['images']} {record['data']} test images, seeds {', '.join(map(str, record['seeds']))} "
+        f"with an accuracy of {accuracy} % on these images; {record['seconds']} seconds, torch {record['torch']}.",
         "",
     ]
     for floored in (True, False):
@@ -58,7 +58,7 @@ def table(rows: Sequence[Mapping[str, Any]], measures: Sequence[Measure]) -> lis
 
 def cell(row: Mapping[str, Any]) -> str:
     """Return mean, interval, and the mark of the verdict."""
-    mean, low, high = row["value"]
+    mean, low, high = (value if value is None else round(value, 2) + 0.0 for value in row["value"])  # no -0.00
     interval = "" if low is None or low == high else f" ({low:.2f} to {high:.2f})"
     return f"{mean:.2f}{interval}".replace("-", MINUS) + MARKS.get(row["verdict"], "")
 

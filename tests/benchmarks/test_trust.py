@@ -29,6 +29,7 @@ def test_cells_have_mean_interval_and_mark(script):
     assert cell([-0.123, -0.2, 0.05], "better") == f"{MINUS}0.12 ({MINUS}0.20 to 0.05) **+**"
     assert cell([1.0, 1.0, 1.0], "worse") == f"1.00 **{MINUS}**"
     assert cell([0.5, None, None], "open") == "0.50"
+    assert cell([-0.001, -0.02, 0.02], "") == f"0.00 ({MINUS}0.02 to 0.02)"
 
 
 def test_tables_have_a_column_for_each_measure_and_a_row_for_each_map(script):

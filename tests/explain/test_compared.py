@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -49,4 +51,5 @@ def test_floors_know_nothing_of_the_network():
     centre = first["centre"][0]
     assert torch.equal(centre, centre.flip(0, 1))
     assert (centre[3:5, 5:7] == centre.max()).all()
+    assert (centre[5, 6] / centre[4, 6]).item() == pytest.approx(math.exp((0.5**2 - 1.5**2) / 2**2 / 2))
     assert first["uniform"].unique().tolist() == [pytest.approx(1 / 96)]
