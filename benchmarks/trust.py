@@ -30,12 +30,13 @@ def page() -> str:
 
 def section(name: str, record: Mapping[str, Any]) -> str:
     """Return heading, circumstances and tables of one record; its name is a number and the heading, with dashes."""
+    seeds = ", ".join(map(str, record["seeds"]))
     accuracy = ", ".join(f"{100 * value:.1f}" for value in record["accuracy"])
     lines = [
         f"### {name.partition('-')[2].replace('-', ' ')}",
         "",
-        f"{record['run']}: {record['images']} {record['data']} test images, seeds {', '.join(map(str, record['seeds']))} "
-        f"with an accuracy of {accuracy} % on these images; {record['seconds']} seconds, torch {record['torch']}.",
+        f"{record['run']}: {record['images']} {record['data']} test images, seeds {seeds} with an accuracy of "
+        f"{accuracy} % on these images; {record['seconds']} seconds, torch {record['torch']}.",
         "",
     ]
     for floored in (True, False):

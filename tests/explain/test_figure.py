@@ -26,7 +26,7 @@ def found():
     images = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
     prepare = Preprocessing(size=(16, 16), mean=(0.5,) * 3, std=(0.25,) * 3, classes=CLASSES)
     return explain(
-        model, images, preprocessing=prepare, names=["x_$1$.png", "y"], truths=["$dog$", CLASSES[0]], title="t"
+        model, images, preprocessing=prepare, names=[r"x_$\frac$.png", "y"], truths=["$dog$", CLASSES[0]], title="t"
     )
 
 
