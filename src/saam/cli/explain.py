@@ -14,6 +14,7 @@ from saam.cli.outputs import newest
 from saam.cli.screen import screen
 from saam.cli.trust import measure_trust, require_own
 from saam.explain import Explanation, explain, find_photographs, read_photograph
+from saam.report.examples import weight_on_object
 from saam.report.runs import Explained, networks_of
 from saam.training import writable
 
@@ -82,7 +83,9 @@ def command(
     with writable(target.parent):
         write_atomically({target: content})
     console = screen()
-    for line in (made.title, *made.notes):
+    network = next(iter(found.networks.values()))
+    weight = weight_on_object(network, found.splits) if found.splits and made.scores else ""
+    for line in filter(None, (made.title, *made.notes, weight)):
         console.print(printable(line), soft_wrap=True)
     console.print(f"{'page' if page else 'picture'}: {printable(str(target))}", soft_wrap=True)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from saam.comparison import TaskPlan, load_comparison, load_model
 from saam.comparison.job import load_splits
@@ -13,7 +13,7 @@ from saam.explain.overlay import ScoreMapStrip, strip
 from saam.explain.score_maps import score_maps
 from saam.report.runs import best_arm, first_of_each_class
 
-__all__ = ["comparison_strip", "data_strip"]
+__all__ = ["comparison_strip", "data_strip", "weight_on_object"]
 
 
 def comparison_strip(out: str | Path, *, images: int = 10) -> ScoreMapStrip | None:
@@ -64,19 +64,31 @@ def data_strip(model: nn.Module, splits: Splits, *, images: int = 10, title: str
         splits.classes[truth] if truth == guess else f"{splits.classes[truth]}, taken for {splits.classes[guess]}"
         for truth, guess in zip(source.labels.tolist(), predicted.tolist(), strict=True)
     ]
+    found = weight_on_object(model, splits)
+    return strip(pixels, maps, labels=labels, title=f"{title}; {found}" if found else title)
+
+
+def weight_on_object(model: nn.Module, splits: Splits) -> str:
+    """Describe the weight on the object relative to mean pooling, at the first and the last site.
+
+    Args:
+        model: A network with score squeezes.
+        splits: Its data; the first thousand test images are used.
+
+    Returns:
+        A phrase; empty if the data have no masks.
+
+    Raises:
+        ValueError: If the network has no score squeeze.
+    """
     test = splits.test.select(torch.arange(min(1000, len(splits.test))))
-    if isinstance(test, Images) and test.masks is not None:
-        title += f"; {_on_the_object(model, normalise(test.images, splits.mean, splits.std), test.masks)}"
-    return strip(pixels, maps, labels=labels, title=title)
-
-
-def _on_the_object(model: nn.Module, x: Tensor, masks: Tensor) -> str:
-    """Describe the weight on the object relative to mean pooling, at the first and the last site."""
-    visible = masks.flatten(1).any(1)
-    maps = score_maps(model, x[visible])
+    if not isinstance(test, Images) or test.masks is None:
+        return ""
+    visible = test.masks.flatten(1).any(1)
+    maps = score_maps(model, normalise(test.images[visible], splits.mean, splits.std))
     sites = list(maps)
     shares = ", ".join(
-        f"{float(relative_mass(maps[site], masks[visible]).mean()):.2f} at {site}"
+        f"{float(relative_mass(maps[site], test.masks[visible]).mean()):.2f} at {site}"
         for site in dict.fromkeys((sites[0], sites[-1]))
     )
     return f"weight on the object, in times that of mean pooling, over {int(visible.sum())} test images: {shares}"
