@@ -25,14 +25,15 @@ extensions = [
 ]
 external_toc_path = "_toc.yml"
 exclude_patterns = ["gallery/**/*.ipynb", "gallery/**/*.py", "gallery/**/*.md5", "gallery/**/*.json"]
-suppress_warnings = ["etoc.glob"]  # a page that may be absent
+suppress_warnings = ["etoc.glob", "etoc.toctree"]  # pages that may be absent; the toctree that sphinx-gallery writes
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
 autosummary_generate = True
 autosummary_ignore_module_all = False
-autodoc_typehints = "none"  # types stand in the signatures
+autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 88
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False

@@ -66,7 +66,7 @@ def attention() -> Figure:
         for channel in range(8):
             place = (x + 0.55 * (7 - channel), 6 + 1.1 * (7 - channel))
             axes.imshow(
-                content[0, channel],
+                content[0, channel].numpy(),
                 extent=(place[0], place[0] + 8, place[1], place[1] + 8),
                 cmap="viridis",
                 vmin=-2.2,
@@ -74,7 +74,11 @@ def attention() -> Figure:
                 zorder=channel,
             )
         axes.text(x + 5.5, 3, name, ha="center")
-    for x, values, name in ((29, context, "context (B, C)"), (49, logits, "logits (B, C)"), (69, factors, "factors (B, C)")):
+    for x, values, name in (
+        (29, context, "context (B, C)"),
+        (49, logits, "logits (B, C)"),
+        (69, factors, "factors (B, C)"),
+    ):
         limit = 1.0 if "factors" in name else float(values.abs().max())
         for channel, value in enumerate(values[0].tolist()):
             axes.add_patch(
@@ -92,7 +96,7 @@ def attention() -> Figure:
         _arrow(axes, (start, 15), (end, 15), BLUE)
         axes.text((start + end) / 2, 16.3, name, ha="center", color=BLUE, weight="bold", size=12)
     axes.add_patch(Circle((77.5, 15), 1.5, facecolor="white", edgecolor=ORANGE, linewidth=1.5))
-    axes.text(77.5, 14.9, "×", ha="center", va="center", color=ORANGE, size=14)
+    axes.text(77.5, 14.9, "\N{MULTIPLICATION SIGN}", ha="center", va="center", color=ORANGE, size=14)
     _arrow(axes, (73, 15), (76, 15), ORANGE)
     _arrow(axes, (79, 15), (82, 15), ORANGE)
     axes.plot([9, 9, 77.5], [23, 27.5, 27.5], color=ORANGE, linewidth=1.2)
@@ -102,9 +106,7 @@ def attention() -> Figure:
 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], colour: str) -> None:
-    axes.add_patch(
-        FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=13, color=colour, shrinkA=0, shrinkB=0)
-    )
+    axes.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=13, color=colour, shrinkA=0, shrinkB=0))
 
 
 def squeeze() -> Figure:
@@ -115,12 +117,12 @@ def squeeze() -> Figure:
         scores, weights = pool.scores(image)[0, 0], pool.score_map(image)[0, 0]
         context = pool(image)[0]
     figure, panels = plt.subplots(1, 4, figsize=(11, 2.8), gridspec_kw={"width_ratios": [1, 1, 1, 0.9]})
-    panels[0].imshow(image[0].permute(1, 2, 0))
+    panels[0].imshow(image[0].permute(1, 2, 0).numpy())
     panels[0].set_title("map x (here an image)")
-    shown = panels[1].imshow(scores, cmap="coolwarm", vmin=-5, vmax=5)
+    shown = panels[1].imshow(scores.numpy(), cmap="coolwarm", vmin=-5, vmax=5)
     panels[1].set_title("scores s = w · x")
     figure.colorbar(shown, ax=panels[1], fraction=0.046)
-    shown = panels[2].imshow(weights * weights.numel(), cmap="inferno", vmin=0)
+    shown = panels[2].imshow((weights * weights.numel()).numpy(), cmap="inferno", vmin=0)
     panels[2].set_title("weights p, times H W")
     figure.colorbar(shown, ax=panels[2], fraction=0.046)
     for panel in panels[:3]:
@@ -133,9 +135,9 @@ def squeeze() -> Figure:
 
 
 def _bars(axes: Axes, mean: Tensor, context: Tensor) -> None:
-    place = torch.arange(3)
-    axes.bar(place - 0.2, mean, 0.38, color=GREY, label="mean")
-    axes.bar(place + 0.2, context, 0.38, color=ORANGE, label="sum of p x")
+    place = torch.arange(3).numpy()
+    axes.bar(place - 0.2, mean.numpy(), 0.38, color=GREY, label="mean")
+    axes.bar(place + 0.2, context.numpy(), 0.38, color=ORANGE, label="sum of p x")
     axes.set_xticks(place, ["red", "green", "blue"])
     axes.set_title("context z")
     axes.set_ylim(0, 1)
@@ -146,7 +148,7 @@ def scorer() -> Figure:
     """Draw the context of one channel against the weight of its scorer."""
     x = photograph(16)[:, :1]
     pool = saam.ScorePool2d(1, scorer="channel")
-    strengths = torch.linspace(-60, 60, 241)
+    strengths = torch.linspace(-60, 60, 241).tolist()
     with torch.no_grad():
         contexts = []
         for strength in strengths:

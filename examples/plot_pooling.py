@@ -2,9 +2,9 @@
 Pooling from minimum through mean to maximum
 ============================================
 
-A score pool with the scorer ``"channel"`` has one number a per channel. It weighs the pixels of a channel by softmax(a x): a very
-negative a picks the smallest value, a = 0 takes the mean, and a very positive a picks the largest. Training moves a by its gradient,
-so the network chooses its own pooling between these.
+A score pool with the scorer ``"channel"`` has one number a per channel. It weighs the pixels of a channel by
+softmax(a x): a very negative a picks the smallest value, a = 0 takes the mean, and a very positive a picks the largest.
+Training moves a by its gradient, so the network chooses its own pooling between these.
 """
 
 import matplotlib.pyplot as plt
@@ -25,7 +25,7 @@ for panel, a in zip(panels, (-40.0, -6.0, 0.0, 6.0, 40.0), strict=True):
     with torch.no_grad():
         pool.weight.fill_(a)
         weights, context = pool.score_map(x), pool(x)
-    panel.imshow(weights[0, 0], cmap="inferno", vmin=0)
+    panel.imshow(weights[0, 0].numpy(), cmap="inferno", vmin=0)
     panel.set_title(f"a = {a:g}\npooled to {context.item():.3f}", fontsize=10)
     panel.axis("off")
 figure.suptitle(f"minimum {x.min():.3f}, mean {x.mean():.3f}, maximum {x.max():.3f}", y=0.06, fontsize=10)
