@@ -3,8 +3,8 @@ Pooling from minimum through mean to maximum
 ============================================
 
 A score pool with the scorer ``"channel"`` has one number a per channel. It weighs the pixels of a channel by
-softmax(a x): a very negative a picks the smallest value, a = 0 takes the mean, and a very positive a picks the largest.
-Training moves a by its gradient, so the network chooses its own pooling between these.
+softmax(a x): a very negative a picks the smallest value, a = 0 takes the mean, and a very positive a picks the
+largest. Training moves a by its gradient, so the network chooses its own pooling between these.
 """
 
 import matplotlib.pyplot as plt
