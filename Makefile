@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test check bench docs clean
+.PHONY: setup demo test check bench docs dist clean
 
 setup: $(READY)
 
@@ -38,6 +38,9 @@ bench: $(READY)
 
 docs: $(READY)
 	$(BIN)/sphinx-build -b html -W --keep-going -q docs build/docs
+
+dist: $(READY)
+	PYTHON=$(PYTHON) .ci/dist
 
 clean:
 	rm -rf .venv demo build dist docs/gallery .mypy_cache .pytest_cache .ruff_cache
