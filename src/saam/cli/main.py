@@ -29,6 +29,7 @@ for _name, _help in {
 }.items():
     app.command(f"saam.cli.{_name}:command", name=_name, help=_help)
 app.command("saam.cli.listing:command", name="list", help="List attentions, squeezes, data sets, models or recipes.")
+app.register_install_completion_command(help="Install completion of commands and options for your shell.")
 
 _LONG = ("compare", "study", "train")  # commands that can be resumed
 _KEPT = "; run the same command again to resume after the last finished epoch"
