@@ -1,6 +1,5 @@
 """Settings of the documentation site; ``make docs`` builds it into build/docs."""
 
-import warnings
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -15,8 +14,6 @@ release = version = __version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "sphinx_design",
@@ -27,11 +24,10 @@ external_toc_path = "_toc.yml"
 exclude_patterns = ["gallery/**/*.ipynb", "gallery/**/*.py", "gallery/**/*.md5", "gallery/**/*.json"]
 suppress_warnings = ["etoc.glob", "etoc.toctree"]  # pages that may be absent; the toctree that sphinx-gallery writes
 
-myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
-autosummary_generate = True
-autosummary_ignore_module_all = False
+autodoc_default_options = {"exclude-members": "extra_repr"}
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 88
 autodoc_member_order = "bysource"
@@ -52,8 +48,6 @@ sphinx_gallery_conf = {
     "copyfile_regex": r"^$",
     "reset_modules": ("matplotlib",),
 }
-warnings.filterwarnings("ignore", message=".*non-interactive.*")
-
 html_theme = "pydata_sphinx_theme"
 html_title = "saam"
 html_static_path = ["_static"]
