@@ -1,5 +1,7 @@
 """``saam compare`` and ``saam report``: what they say first, what they refuse, and reports without pictures."""
 
+import json
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
@@ -211,3 +213,36 @@ def test_settings_of_executors_that_do_not_go_together(arguments, message, tmp_p
     assert main(["compare", "--out", str(tmp_path / "out"), *arguments]) == 1
     assert capsys.readouterr().err.startswith(f"saam: {message}")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_says_what_it_takes_and_runs_nothing(place, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    out = tmp_path / "dry"
+    words = ["compare", "--data", "pets", *SETTINGS, *ARMS, "--seeds", "5", "--out", str(out), "--dry-run"]
+    assert main([*words, "--until-told", "--max-seeds", "9"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"dry\s+10\s+\d+ s\s+[\d.]+[kM]B\s+[\d.]+[kM]B\s+\d\.\d\d points", printed)
+    assert "At least: seeds are added until the arms are told, up to 9." in printed
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["dry"]["runs"] == 10
+    assert not out.exists()
+
+
+def test_a_finished_comparison_says_so_and_that_costs_are_measured(place, copy, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    (copy / "costs.json").unlink()
+    words = ["compare", "--data", "pets", *SETTINGS, *ARMS, "--seeds", "1", "--out", str(copy)]
+    assert main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].startswith("resumed: 2 of 2 runs, ")
+    assert lines[2].endswith("; measuring costs ...")
+    assert main(words) == 0
+    assert "measuring" not in capsys.readouterr().out
+
+
+def test_a_report_as_text_for_a_document(place, copy, capsys):
+    assert main(["report", str(copy), "--format", "csv"]) == 0
+    assert capsys.readouterr().out.startswith("arm,seeds,planned,failed,accuracy_mean")
+    assert main(["report", str(copy), "--format", "markdown"]) == 0
+    assert capsys.readouterr().out.startswith("| arm | seeds | accuracy (%) |")
+    assert main(["report", str(copy), "--format", "docx"]) == 2

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 
 import pytest
@@ -103,6 +104,15 @@ def test_a_file_in_place_of_the_output_folder(tmp_path, capsys):
     assert run("compare", *TINY, "--out", tmp_path / "out") == 1
     assert "cannot write to" in capsys.readouterr().err
     assert (tmp_path / "out").read_text() == "in the way"
+
+
+@pytest.mark.parametrize("words", [["list"], ["list", "--json"]])
+def test_a_pipe_whose_reader_has_gone_is_no_error(words):
+    command = [sys.executable, "-uc", f"import sys; from saam.cli.main import main; sys.exit(main({words}))"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait() == 1
 
 
 @pytest.mark.parametrize(

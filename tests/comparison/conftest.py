@@ -3,12 +3,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-import torch
 from torch import nn
 
+from comparison.fakes import scores_of
 from saam.comparison import CostRecord, Plan, RunRecord, costs, driver, job
 from saam.comparison.job import Run
-from saam.training import ImageScores, Recipe
+from saam.training import Recipe
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def ran(monkeypatch, make_record):
             id=plan.run_id(arm, seed, fingerprint=splits.fingerprint),
             finished=f"run {len(made)}",
         )
-        return Run(record, nn.Linear(2, seed + 1), ImageScores(torch.tensor([0.5, 2.0]), torch.tensor([True, False])))
+        return Run(record, nn.Linear(2, seed + 1), scores_of((0.5, 2.0), (True, False)))
 
     def measure_costs(models, recipe, **settings):
         made.append(("costs", tuple(models), settings))

@@ -1,18 +1,20 @@
 import dataclasses
 import json
 import re
+import threading
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 import pytest
 import torch
 from torch import nn
 
+from comparison.fakes import scores_of
 from saam.comparison import PLAIN, compare, costs, driver, job, load_comparison, load_model
 from saam.comparison.job import Run
 from saam.comparison.records import RunRecord
 from saam.comparison.store import read_values
 from saam.executors import processes
-from saam.training import ImageScores, Recipe
+from saam.training import Recipe
 
 
 def timeless(comparison):
@@ -48,7 +50,14 @@ def test_the_folder_holds_plan_records_weights_and_costs_and_nothing_else(make_p
     record = comparison.records[0]
     assert RunRecord.from_json(json.loads((tmp_path / "runs" / f"{record.id}.json").read_text())) == record
     scores = read_values(tmp_path, record.id)
-    assert {name: values.tolist() for name, values in scores.items()} == {"accuracy": [100, 0], "loss": [0.5, 2.0]}
+    assert {name: values.tolist() for name, values in scores.items()} == {
+        "accuracy": [100, 0],
+        "loss": [0.5, 2.0],
+        "confidence": [0.5, 0.5],
+        "labels": [0, 0],
+        "predicted": [0, 1],
+        "rank": [0, 1],
+    }
 
 
 def test_progress_is_told_at_the_start_after_each_run_and_after_the_costs(make_plan, ran, executor, tmp_path):
@@ -332,7 +341,7 @@ def test_no_workers_are_refused(make_plan, tmp_path, settings):
 
 
 def test_a_worker_with_other_data_is_found_out(make_plan, ran, executor, tmp_path, monkeypatch, make_record):
-    other = ImageScores(torch.zeros(1), torch.ones(1).bool())
+    other = scores_of((0.0,), (True,))
     monkeypatch.setattr(job, "run", lambda plan, arm, seed, **_: Run(make_record(arm, seed), nn.Linear(1, 1), other))
     with pytest.raises(RuntimeError, match="arm 'none' with seed 0 had other data or other versions"):
         compare(make_plan(), tmp_path, executor=executor)
@@ -450,3 +459,29 @@ def test_networks_that_are_not_there_or_damaged_are_named(make_plan, ran, execut
     compare(make_plan(), tmp_path, executor=executor)
     assert ran == [(record.arm, record.seed)]
     assert weights.is_file()
+
+
+def test_a_second_driver_waits_for_the_costs_that_the_first_one_measures(
+    make_plan, ran, executor, tmp_path, monkeypatch
+):
+    compare(make_plan(), tmp_path, executor=executor, costs=False)
+    ran.clear()
+    measured, going_on = threading.Event(), threading.Event()
+    real = driver.arm_costs
+
+    def slow(*args, **settings):
+        measured.set()
+        assert going_on.wait(60)
+        return real(*args, **settings)
+
+    monkeypatch.setattr(driver, "arm_costs", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(compare, make_plan(), tmp_path, executor=executor)
+        assert measured.wait(60)
+        second = pool.submit(compare, make_plan(), tmp_path, executor=executor)
+        with pytest.raises(TimeoutError):
+            second.result(timeout=2.5)
+        going_on.set()
+        assert second.result().costs == first.result().costs
+    assert [entry[0] for entry in ran] == ["costs"]
+    assert not (tmp_path / "leases").exists()

@@ -111,6 +111,8 @@ def test_a_mistake_is_one_line_with_the_file_and_the_line(old, new, line, messag
 def test_what_is_no_toml_is_named_with_its_line(tmp_path):
     with pytest.raises(ValueError, match=r"^my\.toml: .*line 2"):
         Study.from_toml('title = "a"\nmodels = ["resnet8" "resnet14"]', name="my.toml")
+    with pytest.raises(ValueError, match=r"^my\.toml, line 3: "):  # tomllib alone says "at end of document"
+        Study.from_toml('title = "a"\nmodels = [\n"resnet8",\n', name="my.toml")
     file = tmp_path / "latin.toml"
     file.write_bytes(b'title = "\xe9"')
     with pytest.raises(ValueError, match=r"latin\.toml is no text in UTF-8"):

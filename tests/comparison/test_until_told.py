@@ -5,14 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-import torch
 from torch import nn
 
+from comparison.fakes import scores_of
 from saam.comparison import compare, driver, job, load_comparison
 from saam.comparison.job import Run
 from saam.report.overview import overview
 from saam.report.terminal import table
-from saam.training import ImageScores
 
 GAINS = {"none": 0.0, "se": 6.0, "eca": -6.0, "saam": 0.0}
 
@@ -36,7 +35,7 @@ def ran(monkeypatch, make_record, broken):
         noise = 3.0 * (-1) ** seed if arm == "saam" else 0.4 * ((7 * seed + len(arm)) % 5 - 2)  # saam is never told
         score = 80 + seed / 10 + GAINS[arm] + noise
         record = make_record(arm, seed, score, id=plan.run_id(arm, seed, fingerprint=fingerprint))
-        return Run(record, nn.Linear(1, 1), ImageScores(torch.tensor([0.5]), torch.tensor([True])))
+        return Run(record, nn.Linear(1, 1), scores_of((0.5,), (True,)))
 
     monkeypatch.setattr(job, "run", run)
     return made

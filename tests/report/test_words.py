@@ -17,6 +17,7 @@ from saam.report.words import (
     gate_note,
     interval,
     named,
+    noisy_costs,
     number,
     p_value,
     probability,
@@ -303,3 +304,10 @@ def test_how_much_an_arm_uses_its_scores(arm: str, shares: list[float], expected
 )
 def test_an_attention_that_never_left_the_identity(changes: list[float], expected: str) -> None:
     assert gate_note("se", changes) == expected
+
+
+def test_costs_that_were_measured_beside_other_work() -> None:
+    assert noisy_costs({"none": 0.0, "se": 0.1}) == ""
+    said = noisy_costs({"none": 0.0, "se": 0.3, "saam": 0.11})
+    assert said.startswith("the times of se and saam vary by more than .10 from round to round")
+    assert "delete costs.json" in said

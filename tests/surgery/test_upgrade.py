@@ -182,7 +182,7 @@ def test_head_after_attention_at_it() -> None:
     attach(model, "saam", where="head")
     upgrade(model, head=True, where=[])
     torch.testing.assert_close(outputs(model), before, rtol=1e-5, atol=1e-5)
-    assert [change.action for change in detach(model).changes] == ["- saam", "- UpgradedPool"]
+    assert [change.action for change in detach(model).changes] == ["- saam", "GlobalMean: - squeeze ScorePool2d"]
 
 
 def test_training_reaches_the_scorer_at_once() -> None:
@@ -259,3 +259,13 @@ def test_copies_of_an_upgraded_network_work_alone() -> None:
     assert torch.equal(outputs(model), expected)
     detach(other)
     assert other.state_dict().keys() == create_model("timm:test_efficientnet", num_classes=3).state_dict().keys()
+
+
+def test_what_detach_reports_mirrors_what_upgrade_reported() -> None:
+    model = create_model("timm:seresnet18")
+    there, back = upgrade(model, head=True), detach(model)
+    assert [(c.site, c.channels, -c.parameters) for c in back.changes] == [
+        (c.site, c.channels, c.parameters) for c in there.changes
+    ]
+    assert all(c.channels for c in back.changes)
+    assert back.changes[0].action == "SEModule: - squeeze ScorePool2d"

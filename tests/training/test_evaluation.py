@@ -1,16 +1,42 @@
+import math
+
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from saam.training import Scores, evaluate
+from saam.training import Scores, evaluate, score_images
 
 
 def test_scores_by_hand_over_unequal_batches():
+    """Two of three are right, with confidences .88, .73 (wrong) and .62, each alone in its bin."""
     logits = torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.5, 0.0]]).log_softmax(1)
     labels = torch.tensor([0, 0, 0])
-    scores = evaluate(nn.Identity(), [(logits[:2], labels[:2]), (logits[2:], labels[2:])])
-    assert scores == Scores(accuracy=pytest.approx(200 / 3), loss=pytest.approx(-logits[:, 0].mean().item()), count=3)
+    batches = [(logits[:2], labels[:2]), (logits[2:], labels[2:])]
+    sure = logits.exp().amax(1)
+    assert evaluate(nn.Identity(), batches) == Scores(
+        accuracy=pytest.approx(200 / 3),
+        loss=pytest.approx(-logits[:, 0].mean().item()),
+        count=3,
+        top5=100.0,
+        calibration=pytest.approx(100 / 3 * (1 - sure[0] + sure[1] + 1 - sure[2]).item(), abs=1e-4),
+    )
+    each = score_images(nn.Identity(), batches)
+    assert each.correct.tolist() == [True, False, True]
+    assert each.predicted.tolist() == [0, 1, 0]
+    assert each.rank.tolist() == [0, 1, 0]
+    torch.testing.assert_close(each.confidence, sure)
+
+
+def test_the_label_among_the_five_highest():
+    logits = torch.arange(7.0).flip(0).expand(3, 7)
+    assert evaluate(nn.Identity(), [(logits, torch.tensor([0, 4, 5]))]).top5 == pytest.approx(200 / 3)
+
+
+def test_scores_of_a_network_that_has_diverged_are_nan():
+    scores = evaluate(nn.Identity(), [(torch.full((2, 3), math.nan), torch.tensor([0, 1]))])
+    assert math.isnan(scores.loss)
+    assert math.isnan(scores.calibration)
 
 
 def test_modes_gradients_and_generator_are_left_alone():

@@ -2,22 +2,23 @@
 
 from dataclasses import replace
 from functools import partial
-from math import inf
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from saam._core.options import parse_options
-from saam.cli.executors import Where, executor_of
-from saam.cli.numbers import Count, Whole, seconds, slots
+from saam.cli import forecasts
+from saam.cli.executors import HERE, Running
+from saam.cli.numbers import Count, Whole
 from saam.cli.outputs import default_out
 from saam.cli.report import conclude
 from saam.cli.screen import AsJson, print_json, screen, show_data, shown
 from saam.comparison import ACCURACY, LOSS, Plan, compare
+from saam.comparison.forecast import forecast
 from saam.comparison.schedule import MOST_SEEDS
 from saam.comparison.store import load_plan
-from saam.report.document import document
+from saam.report.document import document, forecast_document
 from saam.training import create_recipe
 
 __all__ = ["command"]
@@ -35,20 +36,12 @@ def command(
     reference: str = "",
     focus: str = "",
     plan: Path | None = None,
+    dry_run: bool = False,
     out: Path | None = None,
-    workers: Count | None = None,
-    threads: Count = 1,
-    device: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
-    jobs_per_device: Count = 1,
-    executor: Where = "processes",
-    address: str = "",
-    costs: bool = True,
-    retry: bool = False,
     until_told: bool = False,
     max_seeds: Count = 40,
-    budget: str = "",
     delta: float = 0.5,
-    track: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    running: Running = HERE,
     quiet: bool = False,
     as_json: AsJson = False,
 ) -> None:
@@ -84,37 +77,18 @@ def command(
         Arm that the verdicts are about. Default: the first of your own, else the first score-based one, else the last.
     plan
         plan.json of an earlier comparison. Replaces all options above except the number of seeds.
+    dry_run
+        Run nothing; print the number of runs, their time, memory and disk space, and the smallest difference to detect.
     out
         Folder for records, networks and report.html. Other arms and seeds are added to an existing folder; another
         setting is refused. Default: a name made from the data and the model.
-    workers
-        Number of parallel runs. Default: one per processor, or per device.
-    threads
-        Number of threads of each run.
-    device
-        One or several torch devices to distribute the runs over. Default: the best one.
-    jobs_per_device
-        Number of parallel runs on each device.
-    executor
-        Where the runs are executed: "processes" on this machine, or "ray" for the machines of a Ray cluster, which must
-        have the same code.
-    address
-        Address of the Ray cluster. Default: the current one, or a new one on this machine.
-    costs
-        Measure the costs of the arms after the runs.
-    retry
-        Repeat runs that failed before.
     until_told
         Add seeds for the arms that are still undecided against the reference, until all are decided. The verdict is
         valid whenever this stops.
     max_seeds
         Largest number of seeds.
-    budget
-        Time after which no seed is added, as in "90m" or "2h".
     delta
         Arms that differ by less than this are equivalent, in points of accuracy.
-    track
-        One or several of tensorboard, wandb and mlflow, to log every run there.
     as_json
         Print only one JSON document on standard output.
     quiet
@@ -132,26 +106,27 @@ def command(
         chosen = _plan(data, model, arms, count, recipe, where, start, reference, focus)
         chosen = replace(chosen, metrics=(replace(ACCURACY, delta=delta), LOSS))
     out = out or _default_out(chosen)
-    limit = seconds(budget) if budget else inf
+    budget = running.seconds
     console = screen(errors=as_json)
+    if dry_run:
+        told = {out.name: forecast(chosen, workers=running.workers, threads=running.threads, device=running.devices)}
+        if as_json:
+            print_json(forecast_document(told))
+        else:
+            forecasts.show_forecasts(console, told, unit=chosen.metrics[0].difference_unit)
+            if until_told:
+                console.print(forecasts.until_told(max_seeds), soft_wrap=True)
+        return
 
-    runs_on = executor_of(executor, address=address, threads=threads, device=device, jobs_per_device=jobs_per_device)
-
-    with runs_on as pool, shown(console, quiet=quiet) as show:
+    with running.started() as settings, shown(console, quiet=quiet, costs=running.costs) as show:
         comparison = compare(
             chosen,
             out,
-            workers=workers,
-            threads=threads,
-            executor=pool,
-            device=slots(device, jobs_per_device) if executor == "processes" else list(device) or None,
-            costs=costs,
-            retry=retry,
             max_seeds=max_seeds if until_told else None,
-            budget=limit,
-            track=track,
+            budget=budget,
             on_data=None if quiet else partial(show_data, console),
             on_progress=show,
+            **settings,
         )
     console.print()
     conclude(console, out, comparison)

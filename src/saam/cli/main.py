@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from saam._core.errors import printable
 from saam._version import __version__
@@ -18,6 +18,7 @@ app = App(
     help="Channel attention with learned, score-based pooling: compare it on your images, train with it, inspect it.",
     version=__version__,
     suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(negative=()),
 )
 for _name, _help in {
     "compare": "Compare attentions: train each with the same seeds, and report which help, by how much, at what cost.",
@@ -38,7 +39,7 @@ _USER_ERRORS = (ValueError, TypeError, OSError, RuntimeError, FloatingPointError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, 1 for a failure, 2 for an invalid command.
+    """Run the command line and return its exit code: 0, 1 for a failure, 2 for an invalid command, 130 after Ctrl-C.
 
     With ``SAAM_TRACEBACK=1`` in the environment, a failure prints its traceback.
     """
@@ -55,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         advice = "" if "pip install" in str(error) else "; install the optional packages: pip install 'saam[all]'"
         return _fail(f"{error}{advice}", 1)
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except _USER_ERRORS as error:
         if os.environ.get("SAAM_TRACEBACK"):
             raise

@@ -20,7 +20,7 @@ from saam.report.words import duration, few_images
 
 __all__ = ["AsJson", "print_json", "screen", "show_data", "shown"]
 
-AsJson = Annotated[bool, Parameter(name="--json", negative=())]
+AsJson = Annotated[bool, Parameter(name="--json")]
 
 
 def screen(*, errors: bool = False) -> Console:
@@ -50,12 +50,13 @@ def show_data(console: Console, splits: Splits) -> None:
 
 
 @contextmanager
-def shown(console: Console, *, quiet: bool = False) -> Iterator[Callable[[Comparison], None]]:
+def shown(console: Console, *, quiet: bool = False, costs: bool = False) -> Iterator[Callable[[Comparison], None]]:
     """Yield a function that shows the comparison so far, and print its table at the end.
 
-    On a terminal this is a live view; elsewhere each finished run is a line, unless ``quiet``.
+    On a terminal this is a live view; elsewhere each finished run is a line, unless ``quiet``. ``costs`` says whether
+    costs are measured at the end.
     """
-    pace = _Pace()
+    pace = _Pace(costs=costs)
     if console.is_terminal and not quiet:
         with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
             yield lambda comparison: live.update(
@@ -85,14 +86,17 @@ def _news(before: Comparison, now: Comparison, line: str, *, first: bool) -> Ite
     for record in new:
         scores = (f"{metric.label} {record.test[metric.name]:.{metric.digits}f}" for metric in now.plan.metrics)
         yield f"{record.arm}, seed {record.seed}: {', '.join(scores)}"
-    if first or new or failed:
+    if first and (now.records or now.failures):
+        yield f"resumed: {line}"
+    elif first or new or failed:
         yield line
 
 
 class _Pace:
     """The progress and the remaining time of a comparison, counted in epochs."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, costs: bool) -> None:
+        self.costs = costs
         self.started = time.monotonic()
         self.had: float | None = None
 
@@ -103,7 +107,9 @@ class _Pace:
         self.had = done if self.had is None else self.had
         passed = time.monotonic() - self.started
         if finished == planned:
-            return f"{finished} of {planned} runs, {duration(passed)}"
+            known = {cost.arm for cost in comparison.costs}
+            rest = self.costs and not known.issuperset(comparison.plan.arms)
+            return f"{finished} of {planned} runs, {duration(passed)}{'; measuring costs ...' if rest else ''}"
         if done <= self.had:
             return f"{finished} of {planned} runs"
         return f"{finished} of {planned} runs, about {duration(passed / (done - self.had) * (planned - done))} to go"

@@ -3,23 +3,19 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from math import inf, isfinite
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
-from rich.table import Table
 
-from saam.cli.executors import Where, executor_of
-from saam.cli.numbers import Count, seconds, slots
+from saam.cli.executors import HERE, Running
+from saam.cli.forecasts import show_forecasts, until_told
 from saam.cli.report import conclude, conclude_study
 from saam.cli.screen import AsJson, print_json, screen, show_data, shown
 from saam.comparison import Comparison, Plan
-from saam.comparison.forecast import Forecast, forecast
-from saam.comparison.study import Study, check_networks, load_study, run_study
+from saam.comparison.forecast import forecast
+from saam.comparison.study import check_networks, load_study, run_study
 from saam.report.document import forecast_document, study_document
-from saam.report.words import MISSING, count, duration
 
 __all__ = ["command"]
 
@@ -31,16 +27,7 @@ def command(
     out: Path | None = None,
     data: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     dry_run: bool = False,
-    workers: Count | None = None,
-    threads: Count = 1,
-    device: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
-    jobs_per_device: Count = 1,
-    executor: Where = "processes",
-    address: str = "",
-    costs: bool = True,
-    retry: bool = False,
-    budget: str = "",
-    track: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    running: Running = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Run a study from one file: models x data sets x arms x seeds, with one report over all of them.
@@ -57,27 +44,6 @@ def command(
         Replacement for a data set of the study, as in "cifar100=PATH".
     dry_run
         Run nothing; print the number of runs, their time, memory and disk space, and the smallest difference to detect.
-    workers
-        Number of parallel runs. Default: one per processor, or per device.
-    threads
-        Number of threads of each run.
-    device
-        One or several torch devices to distribute the runs over. Default: the best one.
-    jobs_per_device
-        Number of parallel runs on each device.
-    executor
-        Where the runs are executed: "processes" on this machine, or "ray" for the machines of a Ray cluster, which must
-        have the same code.
-    address
-        Address of the Ray cluster. Default: the current one, or a new one on this machine.
-    costs
-        Measure the costs of the arms after the runs.
-    retry
-        Repeat runs that failed before.
-    budget
-        Time after which no seed is added, as in "90m" or "2h".
-    track
-        One or several of tensorboard, wandb and mlflow, to log every run there.
     as_json
         Print only one JSON document on standard output.
     """
@@ -87,42 +53,36 @@ def command(
         raise ValueError(
             f"--data {sorted(unknown)[0]}=...: the study has no such data set, only {', '.join(chosen.data)}"
         )
-    limit = seconds(budget) if budget else inf
-    devices = slots(device, jobs_per_device)
+    budget = running.seconds
     console = screen(errors=as_json)
     if dry_run:
         check_networks(chosen)
-        measure = partial(forecast, workers=workers, threads=threads, device=devices)
+        measure = partial(forecast, workers=running.workers, threads=running.threads, device=running.devices)
         told = {name: measure(plan) for name, plan in chosen.cells(places).items()}
         if as_json:
             print_json(forecast_document(told))
         else:
-            _show_forecast(console, chosen, told)
+            show_forecasts(console, told, unit=next(iter(chosen.cells().values())).metrics[0].difference_unit)
+            if chosen.until_told:
+                console.print(until_told(chosen.max_seeds), soft_wrap=True)
         return
     out = out or Path(f"saam-{Path(study).stem}")
 
     @contextmanager
     def on_cell(name: str, plan: Plan) -> Iterator[Callable[[Comparison], None]]:
         console.print(f"\n{name}: {', '.join(plan.arms)}", style="bold", soft_wrap=True)
-        with shown(console) as show:
+        with shown(console, costs=running.costs) as show:
             yield show
 
-    runs_on = executor_of(executor, address=address, threads=threads, device=device, jobs_per_device=jobs_per_device)
-    with runs_on as pool:
+    with running.started() as settings:
         results = run_study(
             chosen,
             out,
             places=places,
             on_cell=on_cell,
-            budget=limit,
-            workers=workers,
-            threads=threads,
-            executor=pool,
-            device=devices if executor == "processes" else list(device) or None,
-            costs=costs,
-            retry=retry,
-            track=track,
+            budget=budget,
             on_data=partial(show_data, console),
+            **settings,
         )
     for name, comparison in results.items():
         console.print(f"\n{name}", style="bold", soft_wrap=True)
@@ -131,38 +91,6 @@ def command(
     conclude_study(console, out, chosen, results)
     if as_json:
         print_json(study_document(chosen, results))
-
-
-def _show_forecast(console: Console, study: Study, told: dict[str, Forecast]) -> None:
-    """Tabulate what each comparison takes, and what all do; on a narrow screen names are folded."""
-    unit = next(iter(study.cells().values())).metrics[0].difference_unit
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("comparison", "runs", "time", "memory\na run", "disk", "smallest\ndifference"):
-        left = name == "comparison"
-        table.add_column(name, justify="left" if left else "right", no_wrap=not left, overflow="fold")
-
-    def row(name: str, each: Forecast) -> None:
-        smallest = f"{each.difference:.2f} {unit}" if isfinite(each.difference) else MISSING
-        sizes = (f"{count(each.memory)}B", f"{count(each.disk)}B")
-        table.add_row(name, f"{each.runs:,}", duration(each.seconds), *sizes, smallest)
-
-    for name, each in told.items():
-        row(name, each)
-    if len(told) > 1:
-        every = told.values()
-        row(
-            "all",
-            Forecast(
-                runs=sum(each.runs for each in every),
-                seconds=sum(each.seconds for each in every),
-                memory=max(each.memory for each in every),
-                disk=sum(each.disk for each in every),
-                difference=inf,
-            ),
-        )
-    console.print(table)
-    if study.until_told:
-        console.print(f"At least: seeds are added until the arms are told, up to {study.max_seeds}.", soft_wrap=True)
 
 
 def _place(text: str) -> tuple[str, str]:

@@ -88,7 +88,7 @@ def _as_large(plan: Plan, base: tuple[int, ...], classes: int) -> tuple[int, ...
 
 def _as_slow(plan: Plan, base: tuple[int, ...], classes: int, images: int, settings: dict[str, Any]) -> tuple[int, ...]:
     """Return the least of some widths whose training step takes as long as that of the focus arm."""
-    recipe = plan.recipe.replace(batch_size=min(plan.recipe.batch_size, images))
+    recipe = plan.recipe.for_images(images)
     for unit in _UNITS:
         grown = [tuple(width + ceil(step * unit * width) for width in base) for step in range(_TIMED + 1)]
         candidates = {_spelled(widths): widths for widths in grown}

@@ -136,5 +136,5 @@ def _measure(
     plan: Plan, arms: Sequence[str], *, classes: int, image_size: tuple[int, int], images: int, **settings: Any
 ) -> tuple[CostRecord, ...]:
     models = {arm: build_model(plan, arm, seed=0, classes=classes) for arm in arms}
-    recipe = plan.recipe.replace(batch_size=min(plan.recipe.batch_size, images))
+    recipe = plan.recipe.for_images(images)
     return measure_costs(models, recipe, image_size=image_size, **settings)

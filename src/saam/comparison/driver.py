@@ -174,21 +174,34 @@ def drive(
             if max_seeds is None or time.monotonic() - begun > budget or not folder.add_seed(max_seeds):
                 break
             tell(folder.comparison())
-        if costs and not isinstance(plan, TaskPlan) and (unpriced := folder.unpriced()):
-            folder.costs += arm_costs(
-                pool,
-                plan,
-                unpriced,
-                folder.costs,
-                classes=setting.classes,
-                image_size=setting.image_size,
-                images=setting.images,
-                threads=threads,
-                device=devices[0],
-            )
-            write_costs(out, folder.costs, costs_id)
+        if costs and not isinstance(plan, TaskPlan):
+            _price(pool, folder, plan, threads=threads, device=devices[0])
             tell(folder.comparison())
     return folder.comparison()
+
+
+def _price(pool: Executor, folder: "_Folder", plan: Plan, *, threads: int, device: str | None) -> None:
+    """Measure the costs that are not known, while no other driver does."""
+    with Leases(folder.out / "leases") as leases:
+        while folder.unpriced() and not leases.take("costs"):
+            time.sleep(_GLANCE)
+            folder.costs = read_costs(folder.out, folder.costs_id)
+        folder.costs = read_costs(folder.out, folder.costs_id)  # another driver may just have measured
+        if not (unpriced := folder.unpriced()):
+            return
+        setting = folder.setting
+        folder.costs += arm_costs(
+            pool,
+            plan,
+            unpriced,
+            folder.costs,
+            classes=setting.classes,
+            image_size=setting.image_size,
+            images=setting.images,
+            threads=threads,
+            device=device,
+        )
+        write_costs(folder.out, folder.costs, folder.costs_id)
 
 
 class _Folder:
@@ -282,6 +295,7 @@ class _Folder:
             self.setting.classes,
             tuple(self.failures[run_id] for run_id in in_order if run_id in self.failures),
             read_progress(self.out, self.under_way),
+            () if self.setting.preprocessing is None else self.setting.preprocessing.classes,
         )
 
 

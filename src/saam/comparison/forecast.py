@@ -33,7 +33,7 @@ class Forecast:
     Attributes:
         runs: Number of runs.
         seconds: Time of all runs with the given parallelism, as for the plain backbone, without the extra time of slow
-            attention.
+            attention and the few seconds in which a worker starts.
         memory: Bytes that the tensors of one run hold.
         disk: Bytes of all networks.
         difference: The smallest true difference in the primary metric that the seeds can show with probability .8, if
@@ -73,7 +73,7 @@ def forecast(
     recipe = resolve_precision(
         plan.recipe, model, image_size=splits.train.shape, images=len(splits.train), threads=threads, device=place
     )
-    size = min(recipe.batch_size, len(splits.train))
+    size = recipe.for_images(len(splits.train)).batch_size
     with threads_set(threads), generators_kept(place), mode(model, training=True):
         stepper = Stepper(model, recipe, Group(0, 1, place))
         generator = torch.Generator().manual_seed(0)
@@ -85,13 +85,14 @@ def forecast(
             start = time.perf_counter()
             stepper.step(x, y, 0.5)
             times.append(time.perf_counter() - start)
-    steps = len(splits.train) / size + (len(splits.validation) / size) / 3  # a forward pass is a third of a step
+    # a forward pass is a third of a step; the test images are scored once
+    images = recipe.epochs * (len(splits.train) + len(splits.validation) / 3) + len(splits.test) / 3
     parameters = sum(value.numel() * value.element_size() for value in model.state_dict().values())
     runs = len(plan.schedule())
     side_by_side = workers or (len(devices) if len(devices) > 1 else default_workers(threads, place))
     return Forecast(
         runs=runs,
-        seconds=median(times) * steps * recipe.epochs * ceil(runs / side_by_side),
+        seconds=median(times) * images / size * ceil(runs / side_by_side),
         memory=memory,
         disk=runs * parameters,
         difference=detectable(len(plan.seeds)) * plan.metrics[0].spread if len(plan.seeds) > 1 else inf,

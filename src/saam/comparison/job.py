@@ -166,8 +166,17 @@ def _of_plan(job: Job, plan: Plan, state: Path | None, tell: Tell) -> Finished:
         tell(epoch.epoch, plan.recipe.epochs, shown, numbers)
 
     done = run(plan, job.arm, job.seed, device=job.device, on_epoch=on_epoch, state=state)
-    scores = {"accuracy": 100 * done.scores.correct.half(), "loss": done.scores.losses.half()}
-    return Finished(done.record, _weights(done.model), _bytes(scores))
+    return Finished(done.record, _weights(done.model), _bytes(_by_image(done.scores)))
+
+
+def _by_image(scores: ImageScores) -> dict[str, Tensor]:
+    """Return the scores of each test image as they are stored: metrics in float16, classes as small integers."""
+    return {
+        "accuracy": 100 * scores.correct.half(),
+        "loss": scores.losses.half(),
+        "confidence": scores.confidence.half(),
+        **{name: getattr(scores, name).int() for name in ("labels", "predicted", "rank")},
+    }
 
 
 def _of_task(job: Job, plan: TaskPlan, state: Path | None, tell: Tell) -> Finished:

@@ -58,7 +58,7 @@ def resolve_precision(
     if known:
         return recipe.replace(precision=known)
     place = require_device(device)
-    timed = recipe.replace(batch_size=min(recipe.batch_size, images))
+    timed = recipe.for_images(images)
     with threads_set(threads), generators_kept(place):
         plain = Trial(copy.deepcopy(model), timed.replace(precision="no"), image_size, place)
         try:

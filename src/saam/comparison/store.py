@@ -26,9 +26,11 @@ from torch import Tensor, nn
 
 from saam._core.errors import one_line
 from saam._core.files import read_bytes, write_atomically
+from saam._core.html import html_table
 from saam.comparison.job import Finished, build_model, without_fetching
 from saam.comparison.plan import Plan, check_plan
 from saam.comparison.records import CostRecord, FailureRecord, ProgressRecord, RunRecord, read_json
+from saam.comparison.scores_table import scores_table
 from saam.comparison.task import TaskPlan
 from saam.models import Preprocessing
 from saam.models.from_file import room_for
@@ -87,6 +89,7 @@ class Comparison:
         records: the finished runs, in the order of ``plan.schedule()``.
         costs: one record for the plain backbone and for every arm that was measured.
         classes: of the data; None where that is not known.
+        class_names: their names; empty where they are not known.
         failures: one record for each run that failed, in the order of ``plan.schedule()``.
         progress: how far the runs under way are.
     """
@@ -97,6 +100,16 @@ class Comparison:
     classes: int | None = None
     failures: tuple[FailureRecord, ...] = ()
     progress: tuple[ProgressRecord, ...] = ()
+    class_names: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        plan, done = self.plan, f"{len(self.records)} of {len(self.plan.schedule())} runs"
+        title = plan.title if isinstance(plan, TaskPlan) else f"{plan.model} on {plan.data}"
+        return f"Comparison({title}: {', '.join(plan.arms)}; {done})"
+
+    def _repr_html_(self) -> str:
+        """Return the scores of the arms for a notebook, with their verdicts against the reference."""
+        return html_table(scores_table(self.records, self.plan), caption=repr(self))
 
     def to_frame(self) -> "pandas.DataFrame":
         """Return the finished runs as a table of pandas, one row a run: arm, seed, test and validation scores, costs.
@@ -137,7 +150,14 @@ def load_comparison(out: str | Path) -> Comparison:
     records, costs = read_records(out, runs), read_costs(out, content["costs"])
     failures = read_failures(out, runs, records)
     check_metrics(out, plan, records.values())
-    return Comparison(plan, tuple(records.values()), costs, content["classes"], tuple(failures.values()))
+    return Comparison(
+        plan,
+        tuple(records.values()),
+        costs,
+        content["classes"],
+        tuple(failures.values()),
+        class_names=tuple(content.get("preprocessing", {}).get("classes", ())),
+    )
 
 
 def load_model(out: str | Path, arm: str, seed: int) -> nn.Module:
@@ -413,7 +433,9 @@ def read_values(out: str | Path, run_id: str) -> dict[str, Tensor]:
 
     Returns:
         The score of each test image (N,) by metric name: "accuracy" (0 or 100 %) and "loss" (nats), or what a task of
-        the user's own returned as `Outcome.values`.
+        the user's own returned as `Outcome.values`. Runs of a plan also have "labels" and "predicted" (classes),
+        "confidence" (probability of the predicted class) and "rank" (number of classes with a higher logit than the
+        label).
 
     Raises:
         FileNotFoundError: they are not there.

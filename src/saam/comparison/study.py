@@ -158,7 +158,8 @@ class Study:
         try:
             values = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{name}: {error}") from None
+            where = "" if "line" in str(error) else f", line {max(1, len(text.splitlines()))}"
+            raise ValueError(f"{name}{where}: {error}") from None
         known = {field.name: field.default is MISSING for field in fields(cls)}
         try:
             for key in values:

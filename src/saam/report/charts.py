@@ -16,9 +16,9 @@ from saam.report.overview import Overview
 from saam.report.use import GATES, SCORES, Kind, SiteUse, use_by_epoch
 from saam.report.words import interval, number, signed
 
-__all__ = ["Chart", "Section", "charts"]
+__all__ = ["Chart", "Section", "charts", "colour_of_arm", "spec_of"]
 
-Section = Literal["scores", "of_focus", "to_reference", "cost", "curves", "gates", "use"]
+Section = Literal["scores", "of_focus", "to_reference", "cost", "curves", "gates", "use", "classes", "calibration"]
 
 _FOCUS, _REFERENCE = "#d1495b", "#8b929c"
 _OTHERS = ("#2f7fb8", "#3a9d78", "#c98a1b", "#8b6bb8", "#4fb0c6", "#a3623a", "#6d8f2f", "#c46aa0")
@@ -127,7 +127,7 @@ def _forest(view: Overview, entries: Sequence[_Entry], metric: Metric, title: st
     frame = _frame([*shown, 0.0], (-math.inf, math.inf)) if paired else _frame(shown, (metric.low, metric.high))
     scale = alt.Scale(zero=False, nice=True, domain=frame)
     x = {"title": title, "scale": scale, "axis": alt.Axis(tickCount=6, titleAnchor="end")}
-    y, colour = alt.Y("label:N", title=None, axis=labels, scale=rows), _colour(view)
+    y, colour = alt.Y("label:N", title=None, axis=labels, scale=rows), colour_of_arm(view)
     runs = alt.Chart(alt.Data(values=points)).encode(y=y, color=colour)
     tips = [_tip("label", "arm"), _tip("text", "mean"), _tip("interval", "95 % interval")]
     tips += [_tip("sequence", "confidence sequence")] if paired else []
@@ -147,7 +147,7 @@ def _forest(view: Overview, entries: Sequence[_Entry], metric: Metric, title: st
     if paired:
         zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(strokeDash=[4, 3])
         layers.insert(0, zero.encode(x=alt.X("zero:Q", **x)))
-    return _spec(alt.layer(*layers), height=48 * len(entries))
+    return spec_of(alt.layer(*layers), height=48 * len(entries))
 
 
 def _cost(view: Overview, field: Literal["step", "parameters"], title: str) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def _cost(view: Overview, field: Literal["step", "parameters"], title: str) -> d
     x = alt.X("cost:Q", title=title, scale=alt.Scale(zero=False, nice=True, padding=24), axis=alt.Axis(tickCount=5))
     scale = alt.Scale(zero=False, nice=True, domain=_frame(shown, (metric.low, metric.high)))
     y = {"title": _score_axis(metric), "scale": scale, "axis": alt.Axis(tickCount=6)}
-    base = alt.Chart(alt.Data(values=values)).encode(x=x, color=_colour(view, legend=True))
+    base = alt.Chart(alt.Data(values=values)).encode(x=x, color=colour_of_arm(view, legend=True))
     tooltip = [
         _tip("arm", "arm"),
         alt.Tooltip("score:Q", title=metric.label, format=f".{metric.digits}f"),
@@ -171,7 +171,7 @@ def _cost(view: Overview, field: Literal["step", "parameters"], title: str) -> d
     ]
     lines = base.mark_rule(strokeWidth=2, opacity=0.6).encode(y=alt.Y("low:Q", **y), y2="high:Q")
     circles = base.mark_circle(size=110, opacity=1).encode(y=alt.Y("score:Q", **y), tooltip=tooltip)
-    return _spec(alt.layer(lines, circles), height=300)
+    return spec_of(alt.layer(lines, circles), height=300)
 
 
 def _curve_values(
@@ -215,7 +215,7 @@ def _curves(view: Overview, values: Sequence[dict[str, Any]], names: Sequence[st
     picked = alt.selection_point(fields=["arm"], bind="legend")
     base = alt.Chart(alt.Data(values=values)).encode(
         x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(nice=False)),
-        color=_colour(view, legend=True),
+        color=colour_of_arm(view, legend=True),
     )
     band = base.mark_area(clip=True).encode(
         y=alt.Y("low:Q", **y),
@@ -234,7 +234,7 @@ def _curves(view: Overview, values: Sequence[dict[str, Any]], names: Sequence[st
             alt.Tooltip("mean:Q", format=".4f"),
         ],
     )
-    return _spec(alt.layer(band, line.add_params(picked)), height=300)
+    return spec_of(alt.layer(band, line.add_params(picked)), height=300)
 
 
 def _use(arm: str, uses: Sequence[SiteUse], kind: Kind) -> dict[str, Any]:
@@ -267,11 +267,11 @@ def _use(arm: str, uses: Sequence[SiteUse], kind: Kind) -> dict[str, Any]:
         ]
     )
     if kind is not SCORES:
-        return _spec(alt.layer(line.add_params(picked), points), height=240)
+        return spec_of(alt.layer(line.add_params(picked), points), height=240)
     mean = alt.Chart(alt.Data(values=[{"share": 1, "text": "mean pooling"}])).encode(y=alt.Y("share:Q", **y))
     rule = mean.mark_rule(strokeDash=[4, 3])
     text = mean.mark_text(align="right", dy=-8, fontSize=11).encode(x=alt.value("width"), text="text:N")
-    return _spec(alt.layer(rule, text, line.add_params(picked), points), height=240)
+    return spec_of(alt.layer(rule, text, line.add_params(picked), points), height=240)
 
 
 def _by_epoch(curves: Sequence[Sequence[Mapping[str, Any]]], name: str, metric: Metric) -> list[dict[str, float]]:
@@ -311,13 +311,13 @@ def _frame(values: Sequence[float], limits: tuple[float, float]) -> list[float]:
     return [max(low - margin, limits[0]), min(high + margin, limits[1])]
 
 
-def _spec(chart: alt.LayerChart, **size: Any) -> dict[str, Any]:
+def spec_of(chart: alt.LayerChart, **size: Any) -> dict[str, Any]:
     """Return the specification, as wide as its container and without altair's theme."""
     spec: dict[str, Any] = chart.properties(width="container", **size).to_dict()
     return {key: value for key, value in spec.items() if key not in ("$schema", "config")}
 
 
-def _colour(view: Overview, *, legend: bool = False) -> alt.Color:
+def colour_of_arm(view: Overview, *, legend: bool = False) -> alt.Color:
     """Return a colour by arm that is the same in every chart; focus and reference have their own."""
     arms = [row.arm for row in view.rows]
     others = [arm for arm in arms if arm not in (view.focus, view.reference)]

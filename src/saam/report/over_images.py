@@ -1,35 +1,26 @@
-"""Differences over both seeds and test images, from the stored scores by image."""
+"""Differences over both seeds and test images."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
-from saam.comparison import Comparison, read_values
+from saam.comparison import Comparison
 from saam.comparison.crossed import CrossedInterval, crossed_interval
+from saam.report.by_image import ByImage
 
 __all__ = ["over_images"]
 
 
-def over_images(out: str | Path, comparison: Comparison) -> Mapping[str, Mapping[str, CrossedInterval]]:
+def over_images(scores: ByImage, comparison: Comparison) -> Mapping[str, Mapping[str, CrossedInterval]]:
     """Return the interval of each arm's difference to the reference over seeds x images.
 
     It is valid for new seeds *and* new images, while the intervals over seeds treat the test images as fixed.
 
     Args:
-        out: Folder of the comparison.
-        comparison: The comparison in it.
+        scores: Result of `saam.report.by_image.by_image`.
+        comparison: The comparison.
 
     Returns:
         Metric name -> arm -> interval, for those with scores by image from at least two seeds.
-
-    Raises:
-        ValueError: If a file of scores is damaged.
     """
-    scores = {}
-    for record in comparison.records:
-        try:
-            scores[record.arm, record.seed] = read_values(out, record.id)
-        except FileNotFoundError:  # only newer versions store them
-            continue
     reference = comparison.plan.reference
     found: dict[str, dict[str, CrossedInterval]] = {}
     for metric in comparison.plan.metrics:

@@ -17,6 +17,7 @@ from saam.report.words import (
     few_images,
     finding,
     gate_note,
+    noisy_costs,
     score_note,
     verdict_sentence,
 )
@@ -144,6 +145,7 @@ def overview(comparison: Comparison) -> Overview:
     shares, changes = _delivered(comparison, SCORES), _delivered(comparison, GATES)
     notes += [gate_note(arm, sites.values()) for arm, sites in changes.items()]
     notes += [score_note(arm, sites.values()) for arm, sites in shares.items()]
+    notes.append(noisy_costs({row.arm: _spread(row.cost) for row in rows if row.cost}))
     chance = ""
     if "accuracy" in to_reference:
         images = int(min((record.test.get("count", 100) for record in comparison.records), default=100))
@@ -171,6 +173,11 @@ def verdicts(comparison: Comparison) -> list[str]:
     """Return one sentence for the focus arm against every alternative, preceded by a note if no arm learned."""
     view = overview(comparison)
     return [*filter(None, [view.at_chance]), *view.verdicts]
+
+
+def _spread(cost: CostRecord) -> float:
+    """Return the larger spread of the two ratios of times; 0 if an old record has none."""
+    return max(cost.train_step_ratio_spread or 0.0, cost.inference_ratio_spread or 0.0)
 
 
 def _delivered(comparison: Comparison, kind: Kind) -> dict[str, dict[str, float]]:

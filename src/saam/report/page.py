@@ -18,8 +18,11 @@ from saam.comparison.crossed import CrossedInterval
 from saam.comparison.records import RunRecord
 from saam.explain.overlay import ScoreMapStrip
 from saam.report import words
+from saam.report.answer_charts import answer_charts
+from saam.report.answers import Answers
 from saam.report.charts import charts
 from saam.report.command import command
+from saam.report.further import further_scores
 from saam.report.overview import overview
 from saam.report.setting import setting
 
@@ -32,6 +35,7 @@ def html(
     strip: ScoreMapStrip | None = None,
     no_strip: str = "",
     images: Mapping[str, Mapping[str, CrossedInterval]] | None = None,
+    found: Answers | None = None,
 ) -> str:
     """Return a comparison, finished or not, as a self-contained page.
 
@@ -43,12 +47,13 @@ def html(
         strip: Test images with score maps over them, for their own section.
         no_strip: Why there is no strip; shown in its place.
         images: Differences over seeds and images, as returned by `saam.report.over_images`.
+        found: What the runs answered for each test image, as returned by `saam.report.answers`.
 
     Returns:
         The HTML of the page. All text from records, plan and strip is escaped.
     """
     view, about = overview(comparison), setting(comparison)
-    drawn = charts(view, comparison.records)
+    drawn = charts(view, comparison.records) + (answer_charts(view, found) if found else [])
     sections: dict[str, list[tuple[int, str]]] = {}
     for number, chart in enumerate(drawn):
         sections.setdefault(chart.section, []).append((number, chart.title))
@@ -67,6 +72,9 @@ def html(
         runs={(record.arm, record.seed): record for record in comparison.records},
         specs=[{**chart.spec, "description": chart.title} for chart in drawn],  # Vega's label of the drawing
         images=images or {},
+        confusions=found.confusions(view.focus, view.reference) if found else [],
+        classes=len(found.names) if found else 0,
+        further=further_scores(comparison),
         no_strip=no_strip,
         strip=strip,
         strip_png=base64.b64encode(strip.png).decode() if strip else "",

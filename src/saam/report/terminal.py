@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from textwrap import wrap
 
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.jupyter import JupyterMixin
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
@@ -31,8 +32,8 @@ class _Layout:
 
 
 @dataclass(frozen=True)
-class ComparisonTable:
-    """A rich renderable: the widest table that fits the screen."""
+class ComparisonTable(JupyterMixin):
+    """A rich renderable: the widest table that fits the screen, or a notebook."""
 
     comparison: Comparison
 

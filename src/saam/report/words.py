@@ -4,7 +4,7 @@ Unknown values (None) are shown as an ellipsis; values that are not a number (a 
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from saam.comparison.anytime import MOST_SEEDS_AHEAD
@@ -26,6 +26,7 @@ __all__ = [
     "interval",
     "listed",
     "named",
+    "noisy_costs",
     "number",
     "p_value",
     "probability",
@@ -41,6 +42,7 @@ MISSING = "…"
 _MINUS, _TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 _UNLEARNED = 0.95  # share of pixels; if every site stays above it, the pooling is nearly the mean
 _UNMOVED = 0.05  # relative change of a map; if every site stays below it, attention is nearly the identity
+_NOISY = 0.1  # spread of a ratio of times
 _MOST_FAILURES = 3  # number of failures listed individually
 _SPOKEN = {
     PLAIN: "no attention",
@@ -255,6 +257,21 @@ def few_images(n: int) -> str:
     """Warn if there are so few test images that each one counts more than a point; otherwise empty."""
     images = "1 test image" if n == 1 else f"{n} test images"
     return f"{images}: each weighs {number(100 / n, 1)} points of accuracy; take 100 or more." if n < 100 else ""
+
+
+def noisy_costs(spreads: Mapping[str, float]) -> str:
+    """Say that costs were measured while something else ran; empty if they were not.
+
+    Args:
+        spreads: Arm -> the largest spread of its ratios of times.
+    """
+    noisy = [arm for arm, spread in spreads.items() if spread > _NOISY]
+    if not noisy:
+        return ""
+    return (
+        f"the times of {listed(noisy)} vary by more than {number(_NOISY).removeprefix('0')} from round to round, so "
+        "something else ran on this machine: to measure again when it is idle, delete costs.json and repeat the command"
+    )
 
 
 def value_range(values: Collection[float]) -> str:

@@ -37,7 +37,9 @@ def detach(model: nn.Module) -> SurgeryReport:
             if isinstance(module, Attended):
                 change = Change(name, module.site.channels, f"- {module.label}", -count, kind=module.site.kind)
             else:
-                change = Change(name, 0, f"- {type(module).__name__}", -count)
+                pool = getattr(module.squeeze, "pool", module.squeeze)  # beside a maximum, or alone
+                label = f"{type(module.original).__name__}: - squeeze {type(pool).__name__}"
+                change = Change(name, getattr(pool, "channels", 0), label, -count)
             changes.append(change)
             module = module.original
     if model in originals:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from saam._core.html import html_table
 from saam.functional import use_backend
 from saam.functional.arithmetic import MacCounter
 from saam.surgery.probe import at_rest, call
@@ -23,6 +24,7 @@ class Change:
     site: str
     """Name of the module in the network."""
     channels: int
+    """Channels of the map; 0 where they are not known."""
     action: str
     """What was added or removed."""
     parameters: int
@@ -71,27 +73,36 @@ class SurgeryReport:
         return None if self.relative_difference is None else self.relative_difference <= 1e-4
 
     def __str__(self) -> str:
+        rows = self._rows()
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        return "\n".join([*lines, *self._remarks()])
+
+    def __repr__(self) -> str:
+        return f"SurgeryReport({_sites(len(self.changes))}, {self.parameters:+d} parameters)"
+
+    def _repr_html_(self) -> str:
+        """Return the table for a notebook."""
+        return html_table(self._rows(), below=self._remarks())
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        """Return the header, one row for each change, and the total; without columns that are empty."""
         rows = [("site", "channels", "change", "parameters", "MACs")]
-        rows += [(c.site, str(c.channels), c.action, f"{c.parameters:+d}", _signed(c.macs)) for c in self.changes]
+        rows += [(c.site, str(c.channels or ""), c.action, f"{c.parameters:+d}", _signed(c.macs)) for c in self.changes]
         kinds = {change.kind for change in self.changes}
         total = _sites(len(self.changes), kinds.pop() if len(kinds) == 1 else "")
         rows += [("total", "", total, f"{self.parameters:+d}", _signed(self.macs))]
         columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
-        if self.macs is None:
-            columns = columns[:4]
-        widths = [max(map(len, column)) for column in columns]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in zip(*columns, strict=True)
-        ]
-        if self.difference is not None:
-            lines.append(f"largest change of an output: {self.difference:.3g}")
+        return list(zip(*(columns if self.macs is not None else columns[:4]), strict=True))
+
+    def _remarks(self) -> list[str]:
+        """Return the change of the outputs, the places that were left alone, and the notes."""
+        lines = [] if self.difference is None else [f"largest change of an output: {self.difference:.3g}"]
         for reason in dict.fromkeys(reason for _, reason in self.left):
             names = [name for name, why in self.left if why == reason]
             which = names[0] if len(names) == 1 else f"{_sites(len(names))}, {names[0]} to {names[-1]}"
             lines.append(f"left alone: {which}: {reason}")
-        lines += [f"note: {note}" for note in self.notes]
-        return "\n".join(lines)
+        return lines + [f"note: {note}" for note in self.notes]
 
 
 def measured(

@@ -40,7 +40,7 @@ def evaluate(model: nn.Module, batches: Loader) -> Scores:
         batches: Labelled images.
 
     Returns:
-        Accuracy in percent, mean negative log-likelihood in nats, number of images.
+        Accuracy, mean negative log-likelihood, top-5 accuracy and calibration error over all images.
 
     Raises:
         ValueError: If there are no images.
@@ -55,16 +55,23 @@ def score_images(model: nn.Module, batches: Loader) -> ImageScores:
         ValueError: If there are no images.
     """
     device = device_of(model)
-    losses, hits = [], []
+    parts: list[tuple[Tensor, ...]] = []
     with torch.inference_mode(), mode(model, training=False), generators_kept(device):
         for x, y in batches_of(placed(batches, device), epoch=0):
             x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
-            logits = model(x)
-            losses.append(F.cross_entropy(logits.float(), y, reduction="none"))
-            hits.append(logits.argmax(1) == y)
-        if not sum(map(len, losses)):
+            parts.append(_scores(model(x).float(), y))
+        if not sum(len(part[0]) for part in parts):
             raise ValueError("expected images to score, got none: pass batches of at least one image")
-        return ImageScores(torch.cat(losses).cpu(), torch.cat(hits).cpu())
+        return ImageScores(*(torch.cat(values).cpu() for values in zip(*parts, strict=True)))
+
+
+def _scores(logits: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+    """Return the fields of `ImageScores` for logits (B, classes) and labels (B,)."""
+    losses = F.cross_entropy(logits, y, reduction="none")
+    predicted = logits.argmax(1)
+    confidence = (logits.gather(1, predicted[:, None]) - logits.logsumexp(1, keepdim=True)).exp()[:, 0]
+    rank = (logits > logits.gather(1, y[:, None])).sum(1)
+    return losses, y, predicted, confidence.clamp(max=1), rank
 
 
 def batches_of(batches: Loader, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -96,6 +96,10 @@ class Recipe:
         """Return a copy with some fields changed, after checking it (see `from_dict` for the errors)."""
         return self.from_dict(self.to_dict() | changes)
 
+    def for_images(self, count: int) -> Self:
+        """Return the recipe with a batch size that this number of training images can fill."""
+        return self.replace(batch_size=min(self.batch_size, count))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values: numbers, strings, lists, None."""
         fields = dataclasses.asdict(self).items()

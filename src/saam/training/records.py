@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
+from saam.training.calibration import calibration_error
+
 __all__ = ["EpochRecord", "ImageScores", "Result", "Scores"]
 
 
@@ -16,11 +18,15 @@ class Scores:
         accuracy: Share of images whose label has the highest logit, in percent.
         loss: Mean negative log-likelihood of the label, in nats.
         count: Images scored.
+        top5: Share of images whose label is among the five highest logits, in percent.
+        calibration: Expected calibration error, in percent; see `saam.training.calibration`.
     """
 
     accuracy: float
     loss: float
     count: int
+    top5: float
+    calibration: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +35,22 @@ class ImageScores:
 
     Args:
         losses: (N,) negative log-likelihood of the label, in nats.
-        correct: (N,) whether the label has the highest logit.
+        labels: (N,) the labels.
+        predicted: (N,) the class with the highest logit.
+        confidence: (N,) its probability, in 0..1.
+        rank: (N,) number of classes with a higher logit than the label.
     """
 
     losses: Tensor
-    correct: Tensor
+    labels: Tensor
+    predicted: Tensor
+    confidence: Tensor
+    rank: Tensor
+
+    @property
+    def correct(self) -> Tensor:
+        """(N,) whether the label has the highest logit."""
+        return self.predicted == self.labels
 
     def mean(self) -> Scores:
         """Return the scores over all images."""
@@ -42,6 +59,8 @@ class ImageScores:
             accuracy=100 * self.correct.sum().item() / count,
             loss=self.losses.double().sum().item() / count,
             count=count,
+            top5=100 * (self.rank < 5).sum().item() / count,
+            calibration=calibration_error(self.confidence, self.correct),
         )
 
 
