@@ -1,5 +1,6 @@
 """Settings of the documentation site; ``make docs`` builds it into build/docs."""
 
+import warnings
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -21,6 +22,8 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 external_toc_path = "_toc.yml"
+# It looks at every object in memory, and so at a deprecated one of torch.
+warnings.filterwarnings("ignore", category=FutureWarning, module="sphinx_external_toc")
 exclude_patterns = ["gallery/**/*.ipynb", "gallery/**/*.py", "gallery/**/*.md5", "gallery/**/*.json"]
 suppress_warnings = ["etoc.glob", "etoc.toctree"]  # pages that may be absent; the toctree that sphinx-gallery writes
 
