@@ -1,19 +1,26 @@
 """Write the pages of docs/results/ from the records beside them, so that no figure can drift from the runs.
 
-    python docs/results.py           write the pages
-    python docs/results.py --check   fail if a page is not what the records say
+    python docs/results.py                      write the pages
+    python docs/results.py --check              fail if a page is not what the records say
+    python docs/results.py --take FOLDER NAME   copy the records that ``saam study`` left, then write the pages
 
-The folder of a page, docs/results/NAME/, holds a folder for each table, with the record of every run as
-`saam.comparison` leaves it. What the page says in words is in NAME.txt: text, with {tables} where the tables stand.
+The folder of a page, docs/results/NAME/, holds the records: those of a study, as ``saam study`` leaves them without
+networks and scores by image, or a folder of records for each table. What the page says in words is in NAME.txt: text,
+with {tables} where the tables stand.
 """
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
-from saam.comparison import RunRecord
+from saam.comparison import Comparison, RunRecord
+from saam.comparison.study import study_results
+from saam.report.formats import formatted
+from saam.report.overview import overview
+from saam.report.words import duration
 
 FOLDER = Path(__file__).parent / "results"
 REFERENCE = "se"
@@ -26,9 +33,52 @@ def pages() -> dict[Path, str]:
 
 def page(words: Path) -> str:
     """Return the text of one page."""
-    folders = sorted(folder for folder in words.with_suffix("").iterdir() if folder.is_dir())
+    folder = words.with_suffix("")
+    if (folder / "study.json").is_file():
+        sections = [study_section(name, comparison) for name, comparison in study_results(folder)[1].items()]
+    else:
+        sections = [section(each) for each in sorted(folder.iterdir()) if each.is_dir()]
     made = "<!-- Made by docs/results.py from the records; edit the .txt, not this page. -->\n\n"
-    return made + words.read_text().replace("{tables}", "\n".join(map(section, folders)).strip())
+    return made + words.read_text().replace("{tables}", "\n".join(sections).strip())
+
+
+def study_section(name: str, comparison: Comparison) -> str:
+    """Return heading, circumstances, table, verdicts and notes of one comparison of a study."""
+    view, records, plan = overview(comparison), comparison.records, comparison.plan
+    recipe = records[0].recipe
+    counts = sorted({row.runs for row in view.rows})
+    seeds = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+    lines = [
+        f"## {name}",
+        "",
+        f"{plan.model} on {records[0].data}: {recipe['epochs']} epochs, batches of {recipe['batch_size']}, "
+        f"learning rate {recipe['learning_rate']:g} ({recipe['schedule']}), weight decay {recipe['weight_decay']:g}, "
+        f"precision {recipe['precision']}; {seeds} seeds an arm, {len(records)} runs, "
+        f"{duration(sum(record.seconds for record in records))} of training, threads of a run: "
+        f"{', '.join(values(records, 'threads'))}, torch {', '.join(values(records, 'torch'))} on "
+        f"{', '.join(values(records, 'cpu'))}.",
+    ]
+    lines += ["", formatted(comparison, "markdown")]
+    lines += [f"- {sentence}." for sentence in view.verdicts]
+    return "\n".join([*lines, *(f"- {note}" for note in view.notes), ""])
+
+
+def take(folder: Path, name: str) -> None:
+    """Copy the records of a study; a data set that was read from a folder gets the name that the study has for it."""
+    study, results = study_results(folder)
+    goal = FOLDER / name
+    shutil.rmtree(goal, ignore_errors=True)
+    goal.mkdir()
+    shutil.copy(folder / "study.json", goal)
+    named = {cell: plan.data for cell, plan in study.cells().items()}
+    for cell in results:
+        (goal / cell / "runs").mkdir(parents=True)
+        content = json.loads((folder / cell / "plan.json").read_text())
+        content["plan"]["data"] = named[cell]
+        (goal / cell / "plan.json").write_text(json.dumps(content, indent=1) + "\n")
+        costs = folder / cell / "costs.json"
+        for file in (*(folder / cell / "runs").glob("*.json"), *([costs] if costs.is_file() else [])):
+            shutil.copy(file, goal / cell / file.relative_to(folder / cell))
 
 
 def section(folder: Path) -> str:
@@ -113,6 +163,8 @@ def values(records: Iterable[RunRecord], name: str) -> list[str]:
 
 def main() -> None:
     """Write the pages, or check them."""
+    if sys.argv[1:2] == ["--take"]:
+        take(Path(sys.argv[2]), sys.argv[3])
     texts = pages()
     if "--check" not in sys.argv[1:]:
         for path, text in texts.items():

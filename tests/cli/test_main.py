@@ -1,5 +1,6 @@
 """The command line: what it prints, what it writes, and how it fails."""
 
+import contextlib
 import json
 import re
 import subprocess
@@ -272,3 +273,13 @@ def test_explain_of_a_training_builds_nothing_from_elsewhere(capsys, tmp_path):
         folder = save_checkpoint(tmp_path / "net", model, {**describe(model), "data": data, **change}, curve)
         assert run("explain", folder, "--out", tmp_path / "maps.png") == 1
         assert expected in capsys.readouterr().err
+
+
+def test_without_a_command_it_says_where_to_begin(capsys):
+    assert run() == 0
+    printed = capsys.readouterr().out
+    assert "Where to begin" in printed
+    assert "saam compare --data FOLDER" in printed
+    with contextlib.suppress(SystemExit):
+        run("compare", "--help")
+    assert "Where to begin" not in capsys.readouterr().out

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from saam.comparison.study import Study, run_study
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -72,3 +74,34 @@ def test_table_worked_by_hand(results, tmp_path):
         "| `saam` | 3 | 1.300 | 1.800 | \N{MINUS SIGN}0.200 ± 0.100 | 51.0 | 0.70 1.00 | 5.0 |",
         "| `se` | 2 | 1.600 | 2.100 |  | 50.5 |  |  |",
     ]
+
+
+def test_the_page_of_a_study_is_made_from_its_records_without_paths(results, tmp_path, monkeypatch):
+    options = "train=120,validation=50,test=60"
+    study = Study(
+        models=("resnet8,width=8,stem_stride=2",),
+        data=(f"photo-digits,{options}",),
+        arms=("none", "saam"),
+        seeds=1,
+        recipe="quick,epochs=1",
+    )
+    run_study(study, tmp_path / "ran", workers=1, costs=False)
+    (cell,) = study.cells()
+    plan = tmp_path / "ran" / cell / "plan.json"
+    content = json.loads(plan.read_text())
+    plan.write_text(json.dumps({**content, "plan": {**content["plan"], "data": "parquet:/somewhere/else"}}))
+    monkeypatch.setitem(results["take"].__globals__, "FOLDER", tmp_path)
+    results["take"](tmp_path / "ran", "tiny")
+    assert "somewhere" not in "".join(file.read_text() for file in (tmp_path / "tiny").rglob("*.json"))
+    assert not list((tmp_path / "tiny").rglob("*.safetensors"))
+    (tmp_path / "tiny.txt").write_text("# Tiny\n\nWords.\n\n{tables}\n")
+    page = results["page"](tmp_path / "tiny.txt")
+    assert f"## {cell}\n\nresnet8 on photo-digits: 1 epochs" in page
+    assert "1 seeds an arm, 2 runs" in page
+    accuracy = [
+        run["test"]["accuracy"]
+        for run in map(json.loads, map(Path.read_text, (tmp_path / "tiny").rglob("runs/*.json")))
+    ]
+    rows = [line for line in page.splitlines() if line.startswith(("| none", "| saam"))]
+    assert sorted(float(row.split("|")[3].split()[0]) for row in rows) == pytest.approx(sorted(accuracy), abs=0.01)
+    assert "- saam vs no attention: cannot tell yet" in page

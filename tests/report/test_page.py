@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import saam.report.page
-from report.fakes import comparison, first, plan, record, with_use
+from report.fakes import comparison, cost, first, plan, record, with_use
 from saam.comparison import Comparison, TaskPlan
 from saam.comparison.metrics import Metric
 from saam.comparison.records import FailureRecord
@@ -330,3 +330,20 @@ def test_a_browser_draws_every_chart(tmp_path: Path, finished: int) -> None:
     drawn = Page(done.stdout).elements
     labels = [attributes["aria-label"] for _, attributes in drawn if "data-chart" in attributes]
     assert labels == [chart.title for chart in charts(overview(shown), shown.records)]
+
+
+def test_five_hundred_runs_with_many_sites_stay_under_two_megabytes() -> None:
+    arms = ("none", "wider", "se", "eca", "cbam-channel", "srm", "gct", "simam", "coord", "saam")
+    planned = plan(arms=arms, seeds=50)
+    sites = [f"layer{stage}.{block}.bn2" for stage in (1, 2, 3) for block in range(9)]
+    gates = {site: {"change": 0.123456, "factor": 1.012345, "channels": 0.101234, "images": 0.012345} for site in sites}
+    scores = {site: {"share": 0.712345, "lift": 2.012345} for site in sites}
+    runs = []
+    for place, (arm, seed) in enumerate(planned.schedule()):
+        observed = {} if arm in ("none", "wider") else {"gate_use": gates}
+        observed |= {"score_use": scores} if arm == "saam" else {}
+        run = record(arm, seed, 80 + place / 100, 0.5 + place / 1000)
+        curve = tuple({**run.curve[0], "epoch": epoch, "observed": observed} for epoch in range(1, 31))
+        runs.append(replace(run, curve=curve))
+    costs = tuple(cost(arm, place) for place, arm in enumerate(arms))
+    assert len(html(Comparison(planned, tuple(runs), costs)).encode()) < 2_000_000

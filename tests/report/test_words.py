@@ -286,24 +286,25 @@ def test_how_much_an_arm_uses_its_scores(arm: str, shares: list[float], expected
     assert score_note(arm, shares) == f"{arm}: {expected}"
 
 
+NEVER = "changes its map by less than 5\N{NO-BREAK SPACE}%; train longer, or let new parameters learn faster"
+STATIC = "the factors of the channels are constants"
+
+
 @pytest.mark.parametrize(
-    ("changes", "expected"),
+    ("changes", "images", "expected"),
     [
-        ([0.0, 0.05], ""),
-        (
-            [0.0, 0.049],
-            "se: attention never left the identity, every site changes its map by less than 5\N{NO-BREAK SPACE}%; "
-            "train longer, or let new parameters learn faster",
-        ),
-        (
-            [0.01],
-            "se: attention never left the identity, its site changes its map by less than 5\N{NO-BREAK SPACE}%; "
-            "train longer, or let new parameters learn faster",
-        ),
+        ([0.0, 0.05], [0.0, 0.01], ""),
+        ([0.0, 0.05], [], ""),
+        ([0.0, 0.049], [0.5, 0.5], f"se: attention never left the identity, every site {NEVER}"),
+        ([0.01], [0.0], f"se: attention never left the identity, its site {NEVER}"),
+        ([0.0, 0.9], [0.0, 0.009], f"se: attention does not depend on the image, at every site {STATIC}"),
+        ([0.9], [0.0], f"se: attention does not depend on the image, at its site {STATIC}"),
     ],
 )
-def test_an_attention_that_never_left_the_identity(changes: list[float], expected: str) -> None:
-    assert gate_note("se", changes) == expected
+def test_an_attention_that_does_nothing_or_always_the_same(
+    changes: list[float], images: list[float], expected: str
+) -> None:
+    assert gate_note("se", changes, images) == expected
 
 
 def test_costs_that_were_measured_beside_other_work() -> None:

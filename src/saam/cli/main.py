@@ -16,6 +16,17 @@ __all__ = ["app", "main"]
 app = App(
     name="saam",
     help="Channel attention with learned, score-based pooling: compare it on your images, train with it, inspect it.",
+    help_epilogue="""\
+Where to begin:
+
+`saam compare` compares attentions on example images, in about five minutes, and writes a report.
+
+`saam compare --data FOLDER --model resnet20` does so on your own images, in one subfolder for each class.
+
+`saam compare --data FOLDER --dry-run` says beforehand how long that takes.
+
+`saam explain` shows where the trained network looks.
+""",
     version=__version__,
     suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative=()),
@@ -28,9 +39,16 @@ for _name, _help in {
     "explain": "Draw the score maps of a trained network.",
     "profile": "Measure what attentions cost: parameters, operations, time, memory.",
 }.items():
-    app.command(f"saam.cli.{_name}:command", name=_name, help=_help)
-app.command("saam.cli.listing:command", name="list", help="List attentions, squeezes, data sets, models or recipes.")
-app.register_install_completion_command(help="Install completion of commands and options for your shell.")
+    app.command(f"saam.cli.{_name}:command", name=_name, help=_help, help_epilogue="")
+app.command(
+    "saam.cli.listing:command",
+    name="list",
+    help="List attentions, squeezes, data sets, models or recipes.",
+    help_epilogue="",
+)
+app.register_install_completion_command(
+    help="Install completion of commands and options for your shell.", help_epilogue=""
+)
 
 _LONG = ("compare", "study", "train")  # commands that can be resumed
 _KEPT = "; run the same command again to resume after the last finished epoch"

@@ -24,7 +24,8 @@ _FOCUS, _REFERENCE = "#d1495b", "#8b929c"
 _OTHERS = ("#2f7fb8", "#3a9d78", "#c98a1b", "#8b6bb8", "#4fb0c6", "#a3623a", "#6d8f2f", "#c46aa0")
 _DEPTHS = ("#3a9d78", "#2f7fb8", "#8b6bb8", "#d1495b")  # from the first site to the last; legible on light and dark
 _USES = {"share": "share of the pixels", "change": "relative change of the map"}
-_MOST_ARMS, _MOST_SITES = 8, 8  # largest numbers of arms with a chart of use, and of sites in a legend
+_MOST_ARMS = {"gates": 4, "use": 8}  # largest numbers of arms with a chart of use
+_MOST_SITES = 8  # largest number of sites in a legend
 _MOST_REPORTED = 6  # largest number of curves of a task
 
 
@@ -81,7 +82,7 @@ def _uses(view: Overview, records: Sequence[RunRecord], kind: Kind, section: Sec
     """Draw for each arm how much its sites are used, the focus arm first; not for a single epoch."""
     uses = {row.arm: use_by_epoch([record for record in records if record.arm == row.arm], kind) for row in view.rows}
     moved = [arm for arm, use in uses.items() if len({point.epoch for point in use}) > 1]
-    shown = sorted(moved, key=lambda arm: arm != view.focus)[:_MOST_ARMS]
+    shown = sorted(moved, key=lambda arm: arm != view.focus)[: _MOST_ARMS[section]]
     return [Chart(section, f"{arm}: {what}", _use(arm, uses[arm], kind)) for arm in shown]
 
 

@@ -143,7 +143,8 @@ def overview(comparison: Comparison) -> Overview:
     notes = [failed_runs(failures, planned.total())]
     notes += [note for summary in (to_focus[primary], to_reference[primary]) for note in summary.notes]
     shares, changes = _delivered(comparison, SCORES), _delivered(comparison, GATES)
-    notes += [gate_note(arm, sites.values()) for arm, sites in changes.items()]
+    varied = _delivered(comparison, GATES, "images")
+    notes += [gate_note(arm, sites.values(), varied.get(arm, {}).values()) for arm, sites in changes.items()]
     notes += [score_note(arm, sites.values()) for arm, sites in shares.items()]
     notes.append(noisy_costs({row.arm: _spread(row.cost) for row in rows if row.cost}))
     chance = ""
@@ -180,10 +181,11 @@ def _spread(cost: CostRecord) -> float:
     return max(cost.train_step_ratio_spread or 0.0, cost.inference_ratio_spread or 0.0)
 
 
-def _delivered(comparison: Comparison, kind: Kind) -> dict[str, dict[str, float]]:
-    """Return the use of every site with the weights of the last epoch, for each arm whose records have it."""
+def _delivered(comparison: Comparison, kind: Kind, name: str = "") -> dict[str, dict[str, float]]:
+    """Return a value of every site with the weights of the last epoch, for each arm whose records have it."""
     arms = {
-        arm: delivered([each for each in comparison.records if each.arm == arm], kind) for arm in comparison.plan.arms
+        arm: delivered([each for each in comparison.records if each.arm == arm], kind, name)
+        for arm in comparison.plan.arms
     }
     return {arm: sites for arm, sites in arms.items() if sites}
 

@@ -59,16 +59,21 @@ def use_by_epoch(records: Sequence[RunRecord], kind: Kind) -> list[SiteUse]:
     ]
 
 
-def delivered(records: Sequence[RunRecord], kind: Kind) -> dict[str, float]:
-    """Average over the runs of one arm the main value of each site with the weights of the last epoch.
+def delivered(records: Sequence[RunRecord], kind: Kind, name: str = "") -> dict[str, float]:
+    """Average over the runs of one arm a value of each site with the weights of the last epoch.
 
     These are the weights that were tested and saved, so earlier epochs do not matter.
+
+    Args:
+        records: The runs.
+        kind: Kind of the use.
+        name: One of its values; empty means the main one.
     """
     found: dict[str, list[float]] = {}
     for record in records:
         for site, use in sites_of(record.curve[-1] if record.curve else {}, kind).items():
-            found.setdefault(site, []).append(use[kind.main])
-    return {site: fmean(values) for site, values in found.items()}
+            found.setdefault(site, []).extend(_known([use], name or kind.main))
+    return {site: fmean(values) for site, values in found.items() if values}
 
 
 def sites_of(epoch: Mapping[str, Any], kind: Kind) -> dict[str, Mapping[str, Any]]:

@@ -42,6 +42,7 @@ MISSING = "…"
 _MINUS, _TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 _UNLEARNED = 0.95  # share of pixels; if every site stays above it, the pooling is nearly the mean
 _UNMOVED = 0.05  # relative change of a map; if every site stays below it, attention is nearly the identity
+_STATIC = 0.01  # standard deviation of the factors over images; below it they are constants
 _NOISY = 0.1  # spread of a ratio of times
 _MOST_FAILURES = 3  # number of failures listed individually
 _SPOKEN = {
@@ -280,21 +281,25 @@ def value_range(values: Collection[float]) -> str:
     return " to ".join(ends)
 
 
-def gate_note(arm: str, changes: Collection[float]) -> str:
-    """Say that an arm's attention is still nearly the identity; empty if it is not.
+def gate_note(arm: str, changes: Collection[float], images: Collection[float] = ()) -> str:
+    """Say that an arm's attention is still nearly the identity, or does the same for every image; empty otherwise.
 
     Args:
         arm: Its label.
         changes: Relative change of the map at each site (`saam.explain.GateUse`) with the weights of the last epoch,
             mean over seeds. The attention never left the identity if all of them are below .05.
+        images: Standard deviation of the factors over images at each site, likewise. The attention does not depend on
+            the image if all of them are below .01.
     """
-    if max(changes) >= _UNMOVED:
-        return ""
-    every = "every site changes" if len(changes) > 1 else "its site changes"
-    return (
-        f"{arm}: attention never left the identity, {every} its map by less than 5\N{NO-BREAK SPACE}%; train longer, "
-        "or let new parameters learn faster"
-    )
+    every = "every site" if len(changes) > 1 else "its site"
+    if max(changes) < _UNMOVED:
+        return (
+            f"{arm}: attention never left the identity, {every} changes its map by less than 5\N{NO-BREAK SPACE}%; "
+            "train longer, or let new parameters learn faster"
+        )
+    if images and max(images) < _STATIC:
+        return f"{arm}: attention does not depend on the image, at {every} the factors of the channels are constants"
+    return ""
 
 
 def score_note(arm: str, shares: Collection[float]) -> str:
