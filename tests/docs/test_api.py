@@ -1,4 +1,4 @@
-"""The API of the site has every public name and every room."""
+"""The API has every public name, and API and design have every room."""
 
 import re
 from pathlib import Path
@@ -19,3 +19,5 @@ def test_every_room_has_a_page_and_a_row():
     assert {f"saam.{room}.rst" for room in rooms} == {page.name for page in PAGES.glob("saam.*.rst")}
     index = (PAGES / "index.md").read_text()
     assert [room for room in rooms if f"| [saam.{room}](saam.{room}.rst) |" not in index] == []
+    design = (PAGES.parent / "design.md").read_text()
+    assert [room for room in rooms | INTERNAL if f"| `{room}` |" not in design] == []
