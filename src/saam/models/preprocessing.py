@@ -59,7 +59,7 @@ class Preprocessing:
         """Return the input of the network for images: resized to cover the size, cropped centrally, normalised.
 
         Args:
-            images: uint8 (3, h, w) or (B, 3, h, w), of any size.
+            images: Uint8 (3, h, w) or (B, 3, h, w), of any size.
 
         Returns:
             float32 (B, 3, H, W), on the device of the images.
