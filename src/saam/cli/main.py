@@ -46,6 +46,9 @@ app.command(
     help="List attentions, squeezes, data sets, models or recipes.",
     help_epilogue="",
 )
+app.register_install_completion_command(
+    help="Install completion of commands and options for your shell.", help_epilogue=""
+)
 
 _LONG = ("compare", "study", "train")  # commands that can be resumed
 _KEPT = "; run the same command again to resume after the last finished epoch"
