@@ -1,11 +1,12 @@
 # make demo   compare attentions on example images: which one helps, by how much, at what cost
 # make test   all tests;  make check  lint, types, import layers;  make bench  speed and memory
+# make docs   the site, in build/docs;  make dist  sdist and wheels, installed and tried in a fresh environment
 # Each target creates .venv first. To use another interpreter (3.11 to 3.13): PYTHON=python3.12 make test
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check bench docs dist clean
 
 setup: $(READY)
 
@@ -36,5 +37,11 @@ bench: $(READY)
 	$(BIN)/python benchmarks/fused.py
 	$(BIN)/python benchmarks/export.py
 
+docs: $(READY)
+	$(BIN)/sphinx-build -b html -W --keep-going -q docs build/docs
+
+dist: $(READY)
+	PYTHON=$(PYTHON) .ci/dist
+
 clean:
-	rm -rf .venv demo build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv demo build dist docs/gallery .mypy_cache .pytest_cache .ruff_cache

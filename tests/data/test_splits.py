@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saam.data import Images, Pools, Splits, build_splits, limit_splits, split_indices
+from saam.data import Images, Pools, Splits, build_splits, first_of_each_class, limit_splits, split_indices
 from saam.data.splits import complete_splits
 
 
@@ -184,3 +184,9 @@ def test_limit_keeps_a_part_of_each_split() -> None:
     assert (limited.name, limited.label, limited.classes) == (splits.name, splits.label, splits.classes)
     with pytest.raises(ValueError, match="limit=0: expected at least one image"):
         limit_splits(splits, 0)
+
+
+def test_examples_are_the_first_of_each_class():
+    assert first_of_each_class(torch.tensor([1, 1, 0, 1, 0]), 4).tolist() == [2, 0, 4, 1]
+    with pytest.raises(ValueError, match="expected one image or more, got images=0"):
+        first_of_each_class(torch.tensor([1]), 0)

@@ -9,9 +9,9 @@ import pytest
 from saam.cli.main import app
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 WORDS = {
-    page.name: re.findall(
+    str(page.relative_to(ROOT)): re.findall(
         r"^ {4}saam (.+)$|`saam ((?:compare|study|train|report|explain|profile|export|page|list) [^`]+)`",
         page.read_text(),
         re.M,

@@ -59,6 +59,8 @@ def test_strip_lays_out_images_and_overlays() -> None:
     mild = torch.tensor([[1.06, 0.98], [0.98, 0.98]]) / 4
     maps = {"deep": random_maps(3, 2, 4, 4), "mild": mild.expand(3, 1, 2, 2)}
     made = strip(pictures, maps, labels=["a", "b", "c"], title="saam, seed 0", cell=32)
+    assert repr(made) == f"ScoreMapStrip({', '.join(made.sites)}; {made.width} x {made.height} pixels)"
+    assert made._repr_png_() == made.png
     grid = opened(made.png)
     assert (made.width, made.height) == grid.size
     assert made.title == "saam, seed 0"

@@ -96,3 +96,16 @@ def test_it_is_saved_and_loaded_with_the_network(tmp_path: Path) -> None:
     config.write_text(json.dumps({**content, "preprocessing": {**VALUES, "std": [0, 0, 0]}}))
     with pytest.raises(ValueError, match="expected three numbers above 0 as std"):
         saam.load(tmp_path / "with")
+
+
+def test_pixels_are_the_input_before_it_is_normalised():
+    prepare = Preprocessing(size=(8, 6), mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.2), classes=("a",))
+    image = torch.randint(0, 256, (3, 20, 30), dtype=torch.uint8)
+    pixels = prepare.pixels(image)
+    assert pixels.dtype == torch.uint8
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (prepare.mean, prepare.std))
+    assert ((pixels / 255 - mean) / std).numpy() == pytest.approx(prepare(image).numpy(), abs=1e-5)
+    larger = prepare.pixels(image, scale=2)
+    assert larger.shape == (1, 3, 16, 12)
+    coarse = torch.nn.functional.avg_pool2d(larger.float(), 2)
+    assert (coarse - pixels).abs().mean() < 12  # the same part of the image

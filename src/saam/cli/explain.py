@@ -1,5 +1,7 @@
-"""``saam explain``: draw the score maps of a trained network."""
+"""``saam explain``: show what a trained network looks at, and measure how far the maps can be trusted."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -7,55 +9,103 @@ from cyclopts import Parameter, validators
 
 from saam._core.errors import printable
 from saam._core.files import write_atomically
-from saam.cli.numbers import Count
+from saam.cli.numbers import Count, Whole
 from saam.cli.outputs import newest
 from saam.cli.screen import screen
-from saam.data import load_kept_data
-from saam.models import load
-from saam.report.examples import comparison_strip, data_strip
-from saam.training import load_checkpoint, writable
+from saam.cli.trust import measure_trust, require_own
+from saam.explain import Explanation, explain, find_photographs, read_photograph
+from saam.report.examples import weight_on_object
+from saam.report.runs import Explained, networks_of
+from saam.training import writable
 
 __all__ = ["command"]
 
+_IMAGES = 10
+_File = Annotated[Path | None, Parameter(validator=validators.Path(ext=("png", "html", "json"), dir_okay=False))]
+
 
 def command(
-    folder: Path | None = None,
+    run: Path | None = None,
     /,
     *,
-    images: Count = 10,
-    out: Annotated[Path, Parameter(validator=validators.Path(ext="png", dir_okay=False))] = Path("score-maps.png"),
+    image: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = (),
+    images: Count | None = None,
+    arm: str | None = None,
+    seed: Whole | None = None,
+    sites: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    heads: Annotated[bool, Parameter(negative=())] = False,
+    measure: Annotated[bool, Parameter(negative=())] = False,
+    out: _File = None,
 ) -> None:
-    """Draw test images with the score maps of a trained network over them.
+    """Draw images with a network's predictions, score maps, Grad-CAM, integrated gradients and gates.
+
+    With --measure, measure how far the maps can be trusted.
 
     Parameters
     ----------
-    folder
-        Result of saam compare or saam train. Of a comparison, the best score-based arm is drawn. Default: the newest
-        result in this folder.
+    run
+        Folder that saam compare, saam train or saam.save wrote. Default: the newest result in this folder.
+    image
+        Your own photographs: files, and folders of files.
     images
-        Number of images.
+        Number of test images, the first of each class in turn. Default: 10, none with --image, 100 with --measure.
+    arm
+        Arm of a comparison. Default: the best score-based arm.
+    seed
+        Seed of a comparison. Default: the first one, or all with --measure.
+    sites
+        Sites whose maps and gates are drawn. Default: up to four from first to last.
+    heads
+        Draw each head of the score maps, not their mean.
+    measure
+        Measure the maps on test images, against maps that know nothing of the network: do they find the object, do they
+        tell what the network uses, do they depend on its weights, and do two seeds agree?
     out
-        File for the picture (PNG).
+        File for the result: a picture (.png) or a page (.html), named after the run by default. With --measure, a
+        record (.json), none by default.
     """
-    folder = folder or newest("plan.json", "config.json")
-    if (folder / "plan.json").exists():
-        drawn = comparison_strip(folder, images=images)
-        if drawn is None:
-            raise ValueError(
-                f"{folder} has no finished run of an arm with a score squeeze; compare 'saam' among others"
-            )
-    else:
-        config = load_checkpoint(folder).config
-        try:
-            name, options = str(config["data"]["name"]), dict(config["data"]["options"])
-        except (KeyError, TypeError, ValueError):
-            raise ValueError(
-                f"{folder / 'config.json'} does not say on what data the network was trained: pass a folder that "
-                "saam train or saam compare wrote"
-            ) from None
-        drawn = data_strip(load(folder), load_kept_data(name, **options), images=images, title=str(folder))
-    with writable(out.parent):
-        write_atomically({out: drawn.png})
+    folder = run or newest("plan.json", "config.json")
+    if measure:
+        if image or sites or heads or _suffix(out, ".json") != ".json":
+            raise ValueError("--measure takes test images and writes .json: leave out --image, --sites and --heads")
+        measure_trust(folder, arm=arm, seed=seed, images=images, out=out)
+        return
+    if _suffix(out, ".png") == ".json":
+        raise ValueError("expected --out with .png or .html; .json is for --measure")
+    files = find_photographs(image)
+    count = images or (0 if files else _IMAGES)
+    found = networks_of(folder, arm=arm, seed=seed, data=count > 0)
+    target = out or Path(f"explain-{_slug(found.name)}.png")
+    require_own(target)
+    made = _explained(found, files, count)
+    page = _suffix(target, "") == ".html"
+    content = made.to_html(sites=sites, heads=heads).encode() if page else made.to_png(sites=sites, heads=heads)
+    with writable(target.parent):
+        write_atomically({target: content})
     console = screen()
-    console.print(printable(drawn.title))
-    console.print(f"picture: {printable(str(out))}", soft_wrap=True)
+    network = next(iter(found.networks.values()))
+    weight = weight_on_object(network, found.splits) if found.splits and made.scores else ""
+    for line in filter(None, (made.title, *made.notes, weight)):
+        console.print(printable(line), soft_wrap=True)
+    console.print(f"{'page' if page else 'picture'}: {printable(str(target))}", soft_wrap=True)
+
+
+def _explained(found: Explained, files: Sequence[Path], count: int) -> Explanation:
+    """Explain photographs, then test images."""
+    pixels, names = [read_photograph(file) for file in files], [file.name for file in files]
+    truths: list[str | None] = [None] * len(files)
+    if count:
+        test = found.test_images(count)
+        pixels += test.pixels
+        names += [f"test image {index}" for index in test.indices]
+        truths += test.truths
+    network = next(iter(found.networks.values()))
+    return explain(network, pixels, names=names, truths=truths, title=found.name)
+
+
+def _suffix(file: Path | None, default: str) -> str:
+    return default if file is None else file.suffix.lower()
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.=]+", "-", text).strip("-.") or "run"

@@ -36,7 +36,7 @@ for _name, _help in {
     "study": "Run a grid of comparisons: models x data sets x arms x seeds.",
     "train": "Train one network, from scratch or fine-tuned, and save it.",
     "report": "Write the report of a comparison again, from its records.",
-    "explain": "Draw the score maps of a trained network.",
+    "explain": "Show what a trained network looks at, and measure how far the maps can be trusted.",
     "export": "Write a trained network for other runtimes: ONNX, torch.export, safetensors, int8.",
     "page": "Write a page for the browser that shows what a trained network sees.",
     "profile": "Measure what attentions cost: parameters, operations, time, memory.",
@@ -47,6 +47,9 @@ app.command(
     name="list",
     help="List attentions, squeezes, data sets, models or recipes.",
     help_epilogue="",
+)
+app.register_install_completion_command(
+    help="Install completion of commands and options for your shell.", help_epilogue=""
 )
 
 _LONG = ("compare", "study", "train")  # commands that can be resumed

@@ -66,7 +66,7 @@ class CellsSummary:
         cells: Names of the cells in which every arm has a finite score; only these are used.
         left_out: Names of the other cells.
         arms: One entry for each arm.
-        p: p-value of the Friedman test in Iman and Davenport's form, that all arms are equal; NaN with fewer than two
+        p: P-value of the Friedman test in Iman and Davenport's form, that all arms are equal; NaN with fewer than two
             cells or arms.
         critical_difference: Nemenyi's critical difference of two average ranks; NaN likewise.
     """

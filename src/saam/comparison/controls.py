@@ -38,16 +38,16 @@ def with_controls(
     """Return the plan with the widths of its controls "wider" and "wider:time" spelled out among its aliases.
 
     Args:
-        plan: what is compared; returned as it is where it has no such arm.
-        known: widths that the folder of the comparison has for this focus arm; they are not looked for twice.
-        classes: of the data.
+        plan: What is compared; returned as it is where it has no such arm.
+        known: Widths that the folder of the comparison has for this focus arm; they are not looked for twice.
+        classes: Of the data.
         image_size: (H, W) of the images.
-        images: to train on; no batch has more.
-        threads: of torch, for the time.
-        device: for the time.
+        images: To train on; no batch has more.
+        threads: Of torch, for the time.
+        device: For the time.
 
     Raises:
-        ValueError: the backbone cannot be widened (it has no ``width``), the focus arm has no attention, or is slower
+        ValueError: The backbone cannot be widened (it has no ``width``), the focus arm has no attention, or is slower
             than every backbone that was tried.
     """
     wanted = [arm for arm in (WIDER, WIDER_TIME) if arm in plan.arms]

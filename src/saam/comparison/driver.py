@@ -98,33 +98,33 @@ def drive(
     always with processes.
 
     Args:
-        plan: what is compared.
-        out: folder of the results, made if need be; the layout is that of `saam.comparison.store`.
-        workers: runs side by side; None: one for each processor at hand, or for each device. With an executor: as many
+        plan: What is compared.
+        out: Folder of the results, made if need be; the layout is that of `saam.comparison.store`.
+        workers: Runs side by side; None: one for each processor at hand, or for each device. With an executor: as many
             as it has workers, where it says so (``workers``, or ``_max_workers`` of the standard library), else all at
             once. Other drivers take the runs that this one has not begun.
-        threads: of torch in each run, and where costs are measured.
-        executor: does the runs in place of processes on this machine; any `concurrent.futures.Executor` whose workers
+        threads: Of torch in each run, and where costs are measured.
+        executor: Does the runs in place of processes on this machine; any `concurrent.futures.Executor` whose workers
             import the same code. It is not shut down.
-        device: as torch names it, or several, which the runs share out among them; None for the best there is.
+        device: As torch names it, or several, which the runs share out among them; None for the best there is.
         costs: False leaves out the measurement. Those of a task of the user's own are never measured.
         retry: True tries again what failed before.
-        max_seeds: where the plan's seeds leave arms undecided, more are added, one after the other up to this number,
+        max_seeds: Where the plan's seeds leave arms undecided, more are added, one after the other up to this number,
             to those arms and the reference. The verdict holds whenever that ends. An arm of which a run failed gets no
             more. None adds none.
-        budget: seconds after which no seed is added any more.
-        on_data: called with the data, once they are loaded.
-        on_record: called with the record of each run that finishes.
-        on_progress: called with the comparison so far: at the start, about every second, and after each run.
+        budget: Seconds after which no seed is added any more.
+        on_data: Called with the data, once they are loaded.
+        on_record: Called with the record of each run that finishes.
+        on_progress: Called with the comparison so far: at the start, about every second, and after each run.
 
     Returns:
         The comparison; what failed is among its failures.
 
     Raises:
-        ValueError: a model, a data set, an option or a device that does not exist, a device that cannot do the
+        ValueError: A model, a data set, an option or a device that does not exist, a device that cannot do the
             precision, a folder that holds another comparison, or a damaged file in it.
-        OSError: the folder cannot be written.
-        RuntimeError: the workers have other data or versions, or the costs cannot be measured.
+        OSError: The folder cannot be written.
+        RuntimeError: The workers have other data or versions, or the costs cannot be measured.
     """
     if threads < 1 or (workers is not None and workers < 1):
         raise ValueError(f"expected at least one worker with one thread, got workers={workers} and threads={threads}")
@@ -269,7 +269,7 @@ class _Folder:
         """Keep what a worker sent.
 
         Raises:
-            RuntimeError: it is of other data or versions.
+            RuntimeError: It is of other data or versions.
         """
         if isinstance(result, FailureRecord):
             write_failure(self.out, result)
@@ -355,8 +355,8 @@ def _result(
     """Return what a worker sent; None where it died and the run is to be tried again.
 
     Raises:
-        OSError: the state of the run could not be written.
-        RuntimeError: workers die, and none has ever sent anything, or they cannot import what this process can.
+        OSError: The state of the run could not be written.
+        RuntimeError: Workers die, and none has ever sent anything, or they cannot import what this process can.
     """
     error = future.exception()
     if error is None:

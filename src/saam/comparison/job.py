@@ -70,13 +70,13 @@ class Job:
     """All that a worker needs to train one arm with one seed, wherever it runs.
 
     Attributes:
-        plan: what is compared.
-        arm: label of one of the plan's arms.
-        seed: of the initial weights, the batch order and every draw.
-        id: of the run, see `Plan.run_id`.
-        threads: of torch on the CPU; None leaves the worker's own.
-        device: as torch names it, or None for the best that the worker has.
-        state: file in which the job keeps its state after each epoch, and from which it goes on if the file is there;
+        plan: What is compared.
+        arm: Label of one of the plan's arms.
+        seed: Of the initial weights, the batch order and every draw.
+        id: Of the run, see `Plan.run_id`.
+        threads: Of torch on the CPU; None leaves the worker's own.
+        device: As torch names it, or None for the best that the worker has.
+        state: File in which the job keeps its state after each epoch, and from which it goes on if the file is there;
             None, or a file whose folder the worker does not see, keeps none.
     """
 
@@ -109,8 +109,8 @@ def work(job: Job) -> Finished | FailureRecord:
     """Do a job in this process; what goes wrong in it comes back as a record.
 
     Raises:
-        OSError: the state cannot be written (no room, no right), which is nothing that the run did.
-        ImportError: this process cannot import a class or function of the plan, which is nothing either.
+        OSError: The state cannot be written (no room, no right), which is nothing that the run did.
+        ImportError: This process cannot import a class or function of the plan, which is nothing either.
     """
     for name in job.plan.code(job.arm):
         _imported(name)
@@ -231,8 +231,8 @@ def _test_scores(plan: TaskPlan, outcome: Outcome) -> dict[str, float]:
     """Return the scores that a task returned.
 
     Raises:
-        TypeError: they are no numbers by name.
-        ValueError: one of the plan's metrics is not among them.
+        TypeError: They are no numbers by name.
+        ValueError: One of the plan's metrics is not among them.
     """
     expected = f"the task {plan.title} must return its scores by metric name, or an Outcome"
     if not isinstance(outcome.metrics, Mapping):
@@ -307,20 +307,20 @@ def run(
     """Train one arm with one seed, then open the test set, once.
 
     Args:
-        plan: what is compared.
-        arm: label of one of the plan's arms.
-        seed: of the initial weights, the batch order and every draw.
-        splits: the plan's data, if they are at hand; else they are loaded.
-        device: as torch names it, or None for the best there is.
-        on_epoch: called with each epoch's record.
-        state: file in which the run is saved after each epoch, and from which it goes on if the file is there.
+        plan: What is compared.
+        arm: Label of one of the plan's arms.
+        seed: Of the initial weights, the batch order and every draw.
+        splits: The plan's data, if they are at hand; else they are loaded.
+        device: As torch names it, or None for the best there is.
+        on_epoch: Called with each epoch's record.
+        state: File in which the run is saved after each epoch, and from which it goes on if the file is there.
 
     Returns:
         The record, the trained network, and the scores on each test image.
 
     Raises:
-        FloatingPointError: the loss is not finite any more.
-        ValueError: the state is damaged or that of another run.
+        FloatingPointError: The loss is not finite any more.
+        ValueError: The state is damaged or that of another run.
     """
     splits = _load(plan.data, _json(plan.data_options)) if splits is None else splits
     run_id = plan.run_id(arm, seed, fingerprint=splits.fingerprint)
@@ -368,8 +368,8 @@ def build_model(plan: Plan, arm: str, *, seed: int, classes: int) -> nn.Module:
     """Return the network of an arm as it is before the training with this seed.
 
     Raises:
-        ValueError: no such model, or an option out of its range.
-        TypeError: an option that the model or the attention does not have.
+        ValueError: No such model, or an option out of its range.
+        TypeError: An option that the model or the attention does not have.
     """
     side = plan.arm(arm)
     if side.name in (WIDER, WIDER_TIME):
@@ -399,8 +399,8 @@ def load_splits(plan: Plan) -> Splits:
     Those loaded last stay in memory, for runs in the same process too.
 
     Raises:
-        ValueError: an option that is not taken from a file.
-        FileNotFoundError: the data are not on this machine.
+        ValueError: An option that is not taken from a file.
+        FileNotFoundError: The data are not on this machine.
     """
     options = kept_options(plan.data, plan.data_options)
     with no_downloads():
@@ -411,7 +411,7 @@ def without_fetching(plan: Plan) -> Plan:
     """Return the plan with networks as its runs had them, but without published weights, after a check of a stranger's.
 
     Raises:
-        ValueError: the name or an option of the network is not taken from a file.
+        ValueError: The name or an option of the network is not taken from a file.
     """
     check_plan(plan)
     options = dict(plan.model_options)

@@ -97,7 +97,7 @@ class Difference:
         mean: Mean of the differences; NaN without pairs.
         low: Lower end of the 95 % interval for a fixed number of seeds; infinite with fewer than six pairs.
         high: Its upper end.
-        p: p-value of the sign-flip test.
+        p: P-value of the sign-flip test.
         p_holm: The same after Holm's correction over the arms.
         minimum_detectable: The true difference that a paired t-test would find with power .8.
         ahead: Probability that the arm beats the reference on a new seed, by Student's t prediction from the pairs; NaN

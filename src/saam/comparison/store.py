@@ -85,13 +85,13 @@ class Comparison:
     """A comparison as far as it has got.
 
     Attributes:
-        plan: what is compared.
-        records: the finished runs, in the order of ``plan.schedule()``.
-        costs: one record for the plain backbone and for every arm that was measured.
-        classes: of the data; None where that is not known.
-        class_names: their names; empty where they are not known.
-        failures: one record for each run that failed, in the order of ``plan.schedule()``.
-        progress: how far the runs under way are.
+        plan: What is compared.
+        records: The finished runs, in the order of ``plan.schedule()``.
+        costs: One record for the plain backbone and for every arm that was measured.
+        classes: Of the data; None where that is not known.
+        class_names: Their names; empty where they are not known.
+        failures: One record for each run that failed, in the order of ``plan.schedule()``.
+        progress: How far the runs under way are.
     """
 
     plan: Plan | TaskPlan
@@ -115,7 +115,7 @@ class Comparison:
         """Return the finished runs as a table of pandas, one row a run: arm, seed, test and validation scores, costs.
 
         Raises:
-            ModuleNotFoundError: pandas is not installed.
+            ModuleNotFoundError: Pandas is not installed.
         """
         try:
             import pandas
@@ -141,8 +141,8 @@ def load_comparison(out: str | Path) -> Comparison:
     """Return the comparison that a folder holds, as far as it has got; nothing is run.
 
     Raises:
-        FileNotFoundError: the folder holds none.
-        ValueError: a file is damaged; the error names it.
+        FileNotFoundError: The folder holds none.
+        ValueError: A file is damaged; the error names it.
     """
     out = Path(out)
     plan, content = _read_plan(out)
@@ -166,8 +166,8 @@ def load_model(out: str | Path, arm: str, seed: int) -> nn.Module:
     The folder may come from a stranger: :mod:`saam.models.from_file` says what is built from it.
 
     Raises:
-        FileNotFoundError: the folder holds no comparison, no such run has finished in it, or its network was removed.
-        ValueError: a file is damaged, or asks for what is not taken from a file; the error names it.
+        FileNotFoundError: The folder holds no comparison, no such run has finished in it, or its network was removed.
+        ValueError: A file is damaged, or asks for what is not taken from a file; the error names it.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
@@ -209,11 +209,11 @@ def kept_aliases(out: Path, focus: str) -> dict[str, str]:
     """Return what the labels of arms stand for in a folder; nothing where it holds no comparison, or another focus arm.
 
     Args:
-        out: the folder.
-        focus: label of the focus arm, without aliases.
+        out: The folder.
+        focus: Label of the focus arm, without aliases.
 
     Raises:
-        ValueError: the plan in the folder is damaged.
+        ValueError: The plan in the folder is damaged.
     """
     if not (out / "plan.json").is_file():
         return {}
@@ -225,7 +225,7 @@ def kept_precision(out: Path) -> str:
     """Return the precision of the comparison in a folder; nothing where it holds none, or none of training by a recipe.
 
     Raises:
-        ValueError: the plan in the folder is damaged.
+        ValueError: The plan in the folder is damaged.
     """
     if not (out / "plan.json").is_file():
         return ""
@@ -237,7 +237,7 @@ def check_setting(out: Path, plan: Plan | TaskPlan, fingerprint: str) -> None:
     """Refuse a folder that holds a comparison of another setting; other arms and seeds of the same are welcome.
 
     Raises:
-        ValueError: the setting is another, or the plan in the folder is damaged.
+        ValueError: The setting is another, or the plan in the folder is damaged.
     """
     if not (out / "plan.json").is_file():
         return
@@ -267,7 +267,7 @@ def check_metrics(out: Path, plan: Plan | TaskPlan, records: Iterable[RunRecord]
     """Refuse metrics that the finished runs do not have.
 
     Raises:
-        ValueError: a run has no score of that name.
+        ValueError: A run has no score of that name.
     """
     for record in records:
         if missing := [metric.name for metric in plan.metrics if metric.name not in record.test]:
@@ -378,11 +378,11 @@ def read_records(out: Path, ids: Mapping[tuple[str, int], str]) -> dict[str, Run
     """Return those of the runs that have finished, by id.
 
     Args:
-        out: the folder.
+        out: The folder.
         ids: (arm, seed) of each run -> its id.
 
     Raises:
-        ValueError: a record is damaged or that of another run; the error names the file.
+        ValueError: A record is damaged or that of another run; the error names the file.
     """
     records = {}
     for (arm, seed), run_id in ids.items():
@@ -407,7 +407,7 @@ def read_failures(out: Path, ids: Mapping[tuple[str, int], str], records: Contai
     """Return those of the runs that failed and have no record, by id.
 
     Raises:
-        ValueError: a record is damaged; the error names the file.
+        ValueError: A record is damaged; the error names the file.
     """
     failures = {}
     for (arm, seed), run_id in ids.items():
@@ -428,7 +428,7 @@ def read_values(out: str | Path, run_id: str) -> dict[str, Tensor]:
     """Return the scores of a finished run on each test image, by name.
 
     Args:
-        out: the folder.
+        out: The folder.
         run_id: `RunRecord.id`.
 
     Returns:
@@ -438,8 +438,8 @@ def read_values(out: str | Path, run_id: str) -> dict[str, Tensor]:
         label).
 
     Raises:
-        FileNotFoundError: they are not there.
-        ValueError: the file is damaged.
+        FileNotFoundError: They are not there.
+        ValueError: The file is damaged.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
@@ -455,7 +455,7 @@ def read_costs(out: Path, costs_id: str) -> tuple[CostRecord, ...]:
     """Return the costs if those with this id are kept, otherwise none.
 
     Raises:
-        ValueError: the file is damaged; the error names it.
+        ValueError: The file is damaged; the error names it.
     """
     file = out / "costs.json"
     if not file.exists():
@@ -501,8 +501,8 @@ def load_plan(path: str | Path) -> Plan:
     published, but names no file or address to fetch.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: the file is damaged, or asks for what is not taken from a file.
+        FileNotFoundError: There is none.
+        ValueError: The file is damaged, or asks for what is not taken from a file.
     """
     path = Path(path)
     plan, _ = _read_plan(path.parent if path.suffix == ".json" else path)

@@ -58,25 +58,25 @@ class Study:
     """A grid of comparisons that share everything but model and data.
 
     Attributes:
-        models: networks, with options as in "resnet20,width=32".
-        data: data sets, with options as in "cifar10,limit=1000".
-        arms: of every comparison.
-        seeds: number of seeds, from 0 up.
-        recipe: training recipe, with changes as in "cifar,epochs=30".
-        title: of the report.
-        where: placement of the attention.
-        start: how it starts.
-        reference: the arm that the others are compared with.
-        focus: the arm that the report is about.
-        metric: the primary one, "accuracy" or "loss".
-        spread: expected standard deviation of a paired difference in it.
-        delta: differences below this are equivalence.
-        until_told: add seeds until the arms of a comparison are told.
-        max_seeds: but no more than up to this number.
-        notes: what a reader should know.
+        models: Networks, with options as in "resnet20,width=32".
+        data: Data sets, with options as in "cifar10,limit=1000".
+        arms: Of every comparison.
+        seeds: Number of seeds, from 0 up.
+        recipe: Training recipe, with changes as in "cifar,epochs=30".
+        title: Of the report.
+        where: Placement of the attention.
+        start: How it starts.
+        reference: The arm that the others are compared with.
+        focus: The arm that the report is about.
+        metric: The primary one, "accuracy" or "loss".
+        spread: Expected standard deviation of a paired difference in it.
+        delta: Differences below this are equivalence.
+        until_told: Add seeds until the arms of a comparison are told.
+        max_seeds: But no more than up to this number.
+        notes: What a reader should know.
 
     Raises:
-        ValueError: a field of another type or out of its range, or an attention, a recipe or a metric that does not
+        ValueError: A field of another type or out of its range, or an attention, a recipe or a metric that does not
             exist.
     """
 
@@ -110,10 +110,10 @@ class Study:
         """Return the plan of each comparison by its name, which is that of its folder: data sets first, then models.
 
         Args:
-            places: name of a data set -> what to load in its place, such as a folder on this machine.
+            places: Name of a data set -> what to load in its place, such as a folder on this machine.
 
         Raises:
-            ValueError: two cells of one name.
+            ValueError: Two cells of one name.
         """
         changes = {name: value for name in ("spread", "delta") if (value := getattr(self, name)) is not None}
         others = [metric for name, metric in _METRICS.items() if name != self.metric]
@@ -148,11 +148,11 @@ class Study:
         """Return the study that a TOML text describes.
 
         Args:
-            text: the fields of this class.
-            name: of the file, for the errors.
+            text: The fields of this class.
+            name: Of the file, for the errors.
 
         Raises:
-            ValueError: the text is no TOML, or a field is missing, unknown, of another type or out of its range; the
+            ValueError: The text is no TOML, or a field is missing, unknown, of another type or out of its range; the
                 error names the line.
         """
         try:
@@ -189,8 +189,8 @@ def load_study(name: str | Path) -> Study:
     """Return the study in a TOML file, or one that comes with the library by its name.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: there is no such study, or the file is damaged; the error names the line.
+        FileNotFoundError: There is no such file.
+        ValueError: There is no such study, or the file is damaged; the error names the line.
     """
     path = Path(name)
     if path.suffix != ".toml":
@@ -211,8 +211,8 @@ def check_networks(study: Study) -> None:
     """Build every network of a study, without memory and without published weights: what is wrong shows here.
 
     Raises:
-        ValueError: no such model or placement, or an option out of its range.
-        TypeError: an option that a model or an attention does not have.
+        ValueError: No such model or placement, or an option out of its range.
+        TypeError: An option that a model or an attention does not have.
     """
     for plan in {plan.model + repr(plan.model_options): plan for plan in study.cells().values()}.values():
         options = {name: value for name, value in plan.model_options.items() if name != "pretrained"}
@@ -235,22 +235,22 @@ def run_study(
     """Run the comparisons of a study, one after the other, each in a folder of its own.
 
     Args:
-        study: the grid.
-        out: folder of the results.
-        places: as `Study.cells` takes it.
-        on_cell: called with name and plan for each comparison. It returns a context manager around that comparison,
+        study: The grid.
+        out: Folder of the results.
+        places: As `Study.cells` takes it.
+        on_cell: Called with name and plan for each comparison. It returns a context manager around that comparison,
             whose value is called with the comparison so far, as ``on_progress`` of `saam.compare`.
-        budget: seconds of the whole study after which no seed is added any more.
-        track: as `saam.compare` takes it.
-        settings: of `saam.comparison.driver.drive`.
+        budget: Seconds of the whole study after which no seed is added any more.
+        track: As `saam.compare` takes it.
+        settings: Of `saam.comparison.driver.drive`.
 
     Returns:
         The comparisons by name.
 
     Raises:
-        TypeError: as for `saam.compare`.
-        ValueError: as for `saam.compare`.
-        OSError: the folder cannot be written.
+        TypeError: As for `saam.compare`.
+        ValueError: As for `saam.compare`.
+        OSError: The folder cannot be written.
     """
     out, begun = Path(out), time.monotonic()
     if study.until_told:
@@ -272,8 +272,8 @@ def study_results(out: str | Path) -> tuple[Study, dict[str, Comparison]]:
     """Return the study whose results a folder holds, and its comparisons by name, as far as they have got.
 
     Raises:
-        FileNotFoundError: it holds none.
-        ValueError: a file is damaged; the error names it.
+        FileNotFoundError: It holds none.
+        ValueError: A file is damaged; the error names it.
     """
     file = Path(out) / _FILE
     if not file.is_file():
@@ -312,7 +312,7 @@ def _check_type(field: str, value: Any) -> None:
     """Raise unless a field has its type and range.
 
     Raises:
-        ValueError: it has not.
+        ValueError: It has not.
     """
 
     def must(be: str, *, entry: int | None = None) -> _MistakeError:
@@ -344,7 +344,7 @@ def _check_values(study: Study) -> None:
     """Raise unless names and options are known, as far as that can be told without data and networks.
 
     Raises:
-        ValueError: they are not; the first mistake counts.
+        ValueError: They are not; the first mistake counts.
     """
     entries: dict[str, tuple[str, ...]] = {name: getattr(study, name) for name in ("models", "data", "arms")}
     labels: list[str] = []

@@ -156,7 +156,7 @@ def split_indices(
     """Divide images at random among train, validation and test, with all classes in proportion.
 
     Args:
-        labels: int64 (N,).
+        labels: Int64 (N,).
         validation: A share of all images if below 1, otherwise their number; 0 for none, otherwise at least one.
         test: Likewise for test.
         seed: Seed of the draw.

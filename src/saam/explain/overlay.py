@@ -29,11 +29,11 @@ _COLOURS = torch.tensor(  # seventeen steps of matplotlib's perceptually uniform
     ],
     dtype=torch.float32,
 )  # fmt: skip
-_NEAR_MEAN = 1.05  # a site is nearly the mean if its largest weight, relative to mean pooling, is below this
+NEAR_MEAN = 1.05  # a site is nearly the mean if its largest weight, relative to mean pooling, is below this
 _FLATTEST = 2.0  # the smallest ceiling: a uniform map gets at most the middle colour
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ScoreMapStrip:
     """A grid of pictures: a row of images, then for each site a row of its maps over them.
 
@@ -52,6 +52,13 @@ class ScoreMapStrip:
     title: str
     sites: tuple[str, ...]
     ceilings: tuple[float, ...]
+
+    def __repr__(self) -> str:
+        """Return what is drawn, without the picture."""
+        return f"ScoreMapStrip({', '.join(self.sites)}; {self.width} x {self.height} pixels)"
+
+    def _repr_png_(self) -> bytes:
+        return self.png
 
 
 def overlay(image: Tensor, score_map: Tensor, *, ceiling: float | None = None, opacity: float = 0.6) -> Tensor:
@@ -77,8 +84,8 @@ def overlay(image: Tensor, score_map: Tensor, *, ceiling: float | None = None, o
         )
     if not 0 <= opacity <= 1:
         raise ValueError(f"expected opacity between 0 and 1, got {opacity}")
-    relative = _relative(score_map.detach().float().cpu())
-    top = ceiling if ceiling is not None else _ceiling(relative)
+    relative = relative_weight(score_map.detach().float().cpu())
+    top = ceiling if ceiling is not None else ceiling_of(relative)
     size = (image.shape[1], image.shape[2])
     shown = F.interpolate((relative / top)[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
     grey = (image.cpu().float() * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(dim=0)
@@ -111,7 +118,7 @@ def strip(
     Raises:
         ValueError: If a site is unknown, or shapes and lengths do not match.
     """
-    chosen = list(sites) if sites is not None else _spread(list(maps), 4)
+    chosen = list(sites) if sites is not None else spread(list(maps), 4)
     if unknown := [site for site in chosen if site not in maps]:
         raise ValueError(f"expected sites among {', '.join(maps)}; got {', '.join(unknown)}")
     if not chosen or images.dim() != 4 or any(len(maps[site]) != len(images) for site in chosen):
@@ -120,7 +127,7 @@ def strip(
     if labels is not None and len(labels) != len(images):
         raise ValueError(f"expected one label for each of {len(images)} images, got {len(labels)}")
     means = [maps[site].detach().float().cpu().mean(dim=1) for site in chosen]
-    ceilings = [1.0 if _relative(rows).max() < _NEAR_MEAN else _ceiling(_relative(rows)) for rows in means]
+    ceilings = [1.0 if relative_weight(rows).max() < NEAR_MEAN else ceiling_of(relative_weight(rows)) for rows in means]
     pictures, names = [list(images.cpu())], ["image"]
     for site, rows, top in zip(chosen, means, ceilings, strict=True):
         opacity, meaning = (0.6, f"bright: {top:.1f} times\nthe mean's weight") if top > 1 else (0.0, "nearly the mean")
@@ -134,12 +141,12 @@ def strip(
     return ScoreMapStrip(buffer.getvalue(), grid.width, grid.height, title, tuple(chosen), tuple(ceilings))
 
 
-def _relative(maps: Tensor) -> Tensor:
+def relative_weight(maps: Tensor) -> Tensor:
     """Return the weights relative to mean pooling: (..., h, w) -> same, mean 1 over the pixels."""
     return maps * (maps.shape[-2] * maps.shape[-1])
 
 
-def _ceiling(relative: Tensor) -> float:
+def ceiling_of(relative: Tensor) -> float:
     """Return the 99 % quantile, so that one pixel does not darken all others, but at least 2."""
     return max(_FLATTEST, float(relative.flatten().quantile(0.99)))
 
@@ -151,7 +158,7 @@ def _colour(value: Tensor) -> Tensor:
     return torch.lerp(_COLOURS[low], _COLOURS[low + 1], (position - low).unsqueeze(-1)).permute(2, 0, 1)
 
 
-def _spread(sites: list[str], count: int) -> list[str]:
+def spread(sites: list[str], count: int) -> list[str]:
     """Pick up to `count` sites, evenly from the first to the last."""
     if len(sites) <= count:
         return sites

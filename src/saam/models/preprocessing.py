@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -59,7 +59,7 @@ class Preprocessing:
         """Return the input of the network for images: resized to cover the size, cropped centrally, normalised.
 
         Args:
-            images: uint8 (3, h, w) or (B, 3, h, w), of any size.
+            images: Uint8 (3, h, w) or (B, 3, h, w), of any size.
 
         Returns:
             float32 (B, 3, H, W), on the device of the images.
@@ -67,14 +67,25 @@ class Preprocessing:
         Raises:
             ValueError: If the images have another shape or type.
         """
-        if images.dtype != torch.uint8 or images.dim() not in (3, 4) or images.shape[-3] != 3 or not images.numel():
-            raise ValueError(
-                f"expected images of uint8 (3, h, w) or (B, 3, h, w), got {images.dtype} {tuple(images.shape)}; "
-                "convert an image to RGB with 8 bits a colour"
-            )
-        x = images.reshape(-1, *images.shape[-3:]).float()
+        x = self._fit(_checked(images))
         mean, std = (255 * torch.tensor(values, device=x.device).view(-1, 1, 1) for values in (self.mean, self.std))
-        return (self._fit(x) - mean) / std
+        return (x - mean) / std
+
+    def pixels(self, images: Tensor, *, scale: int = 1) -> Tensor:
+        """Return what the network sees of images, before normalisation: resized and cropped.
+
+        Args:
+            images: uint8 (3, h, w) or (B, 3, h, w), of any size.
+            scale: Factor on the size, for a picture of the same part of the images with more pixels.
+
+        Returns:
+            uint8 (B, 3, scale * H, scale * W).
+
+        Raises:
+            ValueError: If the images have another shape or type.
+        """
+        larger = replace(self, size=(scale * self.size[0], scale * self.size[1]))
+        return larger._fit(_checked(images)).to(torch.uint8)
 
     def _fit(self, x: Tensor) -> Tensor:
         (h, w), (height, width) = x.shape[2:], self.size
@@ -107,6 +118,16 @@ def preprocessing_of(model: nn.Module) -> Preprocessing | None:
     """Return the preprocessing that a network was saved with; None if it has none."""
     found = getattr(model, "preprocessing", None)
     return found if isinstance(found, Preprocessing) else None
+
+
+def _checked(images: Tensor) -> Tensor:
+    """Return images (B, 3, h, w) as float32."""
+    if images.dtype != torch.uint8 or images.dim() not in (3, 4) or images.shape[-3] != 3 or not images.numel():
+        raise ValueError(
+            f"expected images of uint8 (3, h, w) or (B, 3, h, w), got {images.dtype} {tuple(images.shape)}; "
+            "convert an image to RGB with 8 bits a colour"
+        )
+    return images.reshape(-1, *images.shape[-3:]).float()
 
 
 def _is_list(value: Any) -> bool:

@@ -1,20 +1,19 @@
 """Pictures of the score maps of a finished comparison, for its report."""
 
 from pathlib import Path
-from statistics import fmean
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from saam.comparison import Comparison, TaskPlan, load_comparison, load_model
+from saam.comparison import TaskPlan, load_comparison, load_model
 from saam.comparison.job import load_splits
 from saam.data import Images, Splits, first_of_each_class, normalise
 from saam.explain.localisation import relative_mass
 from saam.explain.overlay import ScoreMapStrip, strip
 from saam.explain.score_maps import score_maps
-from saam.report.use import SCORES, sites_of
+from saam.report.runs import best_arm
 
-__all__ = ["comparison_strip", "data_strip"]
+__all__ = ["comparison_strip", "data_strip", "weight_on_object"]
 
 
 def comparison_strip(out: str | Path, *, images: int = 10) -> ScoreMapStrip | None:
@@ -35,7 +34,7 @@ def comparison_strip(out: str | Path, *, images: int = 10) -> ScoreMapStrip | No
         ValueError: If a file is damaged, or ``images`` is below 1.
     """
     comparison = load_comparison(out)
-    plan, arm = comparison.plan, _best_scored_arm(comparison)
+    plan, arm = comparison.plan, best_arm(comparison)
     if arm is None or isinstance(plan, TaskPlan):
         return None
     seed = min(record.seed for record in comparison.records if record.arm == arm)
@@ -65,27 +64,31 @@ def data_strip(model: nn.Module, splits: Splits, *, images: int = 10, title: str
         splits.classes[truth] if truth == guess else f"{splits.classes[truth]}, taken for {splits.classes[guess]}"
         for truth, guess in zip(source.labels.tolist(), predicted.tolist(), strict=True)
     ]
+    found = weight_on_object(model, splits)
+    return strip(pixels, maps, labels=labels, title=f"{title}; {found}" if found else title)
+
+
+def weight_on_object(model: nn.Module, splits: Splits) -> str:
+    """Describe the weight on the object relative to mean pooling, at the first and the last site.
+
+    Args:
+        model: A network with score squeezes.
+        splits: Its data; the first thousand test images are used.
+
+    Returns:
+        A phrase; empty if the data have no masks.
+
+    Raises:
+        ValueError: If the network has no score squeeze.
+    """
     test = splits.test.select(torch.arange(min(1000, len(splits.test))))
-    if isinstance(test, Images) and test.masks is not None:
-        title += f"; {_on_the_object(model, normalise(test.images, splits.mean, splits.std), test.masks)}"
-    return strip(pixels, maps, labels=labels, title=title)
-
-
-def _best_scored_arm(comparison: Comparison) -> str | None:
-    accuracies: dict[str, list[float]] = {}
-    for record in comparison.records:
-        if record.curve and sites_of(record.curve[-1], SCORES):
-            accuracies.setdefault(record.arm, []).append(record.test["accuracy"])
-    return max(accuracies, key=lambda arm: fmean(accuracies[arm]), default=None)
-
-
-def _on_the_object(model: nn.Module, x: Tensor, masks: Tensor) -> str:
-    """Describe the weight on the object relative to mean pooling, at the first and the last site."""
-    visible = masks.flatten(1).any(1)
-    maps = score_maps(model, x[visible])
+    if not isinstance(test, Images) or test.masks is None:
+        return ""
+    visible = test.masks.flatten(1).any(1)
+    maps = score_maps(model, normalise(test.images[visible], splits.mean, splits.std))
     sites = list(maps)
     shares = ", ".join(
-        f"{float(relative_mass(maps[site], masks[visible]).mean()):.2f} at {site}"
+        f"{float(relative_mass(maps[site], test.masks[visible]).mean()):.2f} at {site}"
         for site in dict.fromkeys((sites[0], sites[-1]))
     )
     return f"weight on the object, in times that of mean pooling, over {int(visible.sum())} test images: {shares}"
