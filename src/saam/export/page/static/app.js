@@ -1,5 +1,6 @@
 // The page: choose an image, see the prediction and the score maps, and change the temperature of the scores.
 
+import { listenForCamera } from "./camera.js";
 import { drawPicture, isMean, relativeMap } from "./draw.js";
 import { loadNetwork } from "./model.js";
 import { cropOf, decode, pixelsOf, toInput } from "./pixels.js";
@@ -230,49 +231,6 @@ function listenForFiles() {
   addEventListener("paste", (event) => take(event.clipboardData.files[0]));
 }
 
-// --------------------------------------------------------------------------------------------------------- camera
-
-const CAMERA_PROBLEMS = {
-  NotFoundError: "No camera was found: connect one, or choose a file.",
-  NotAllowedError: "The camera was not allowed: allow it for this page in the browser, or choose a file.",
-  NotReadableError: "The camera is used by another program: close that, or choose a file.",
-};
-
-async function startCamera() {
-  tell("");
-  if (!navigator.mediaDevices?.getUserMedia) {
-    return tell("Browsers give the camera only to pages from https or localhost: choose a file, or serve this page so.");
-  }
-  try {
-    $("video").srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
-  } catch (error) {
-    return tell(CAMERA_PROBLEMS[error.name] ?? `The camera cannot be used (${error.name}): choose a file.`);
-  }
-  $("shoot").disabled = true; // until there is a picture
-  $("camera-view").hidden = false;
-  await $("video").play();
-  $("shoot").disabled = false;
-  return $("shoot").focus();
-}
-
-function stopCamera() {
-  for (const track of $("video").srcObject?.getTracks() ?? []) track.stop();
-  $("video").srcObject = null;
-  $("camera-view").hidden = true;
-  $("camera").focus();
-}
-
-function listenForCamera() {
-  $("camera").addEventListener("click", startCamera);
-  $("stop").addEventListener("click", stopCamera);
-  $("shoot").addEventListener("click", async () => {
-    const photograph = await createImageBitmap($("video"));
-    stopCamera();
-    press(null);
-    await show(photograph, "Photograph");
-  });
-}
-
 // ---------------------------------------------------------------------------------------------------------- start
 
 async function start() {
@@ -293,7 +251,10 @@ async function start() {
   offerSites();
   offerSamples();
   listenForFiles();
-  listenForCamera();
+  listenForCamera((photograph) => {
+    press(null);
+    return show(photograph, "Photograph");
+  }, tell);
   $("sharpness").addEventListener("input", update);
   $("sharpness").addEventListener("change", speak);
   $("head").addEventListener("change", showMaps);
