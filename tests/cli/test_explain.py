@@ -49,7 +49,9 @@ def test_a_network_that_does_not_say_its_data_needs_images(data, tmp_path, capsy
     network.preprocessing = PREPROCESSING
     save_checkpoint(tmp_path / "net", network, describe(network) | ({} if data is None else {"data": data}))
     assert run("explain", tmp_path / "net") == 1
-    assert "does not say on what data the network was trained: pass images of your own" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "does not say on what data the network was trained: pass --data NAME" in err
+    assert "images of your own, --image" in err
     Image.new("L", (50, 20), 90).save(tmp_path / "grey.png")
     assert run("explain", tmp_path / "net", "--image", tmp_path / "grey.png", "--out", tmp_path / "maps.png") == 0
     assert f"picture: {tmp_path / 'maps.png'}" in capsys.readouterr().out
@@ -91,6 +93,19 @@ def test_photographs_stand_before_test_images_on_the_page(trained, tmp_path, cap
     assert "page: maps.html" in capsys.readouterr().out
 
 
+def test_other_data_give_test_images_and_measures(tmp_path, capsys):
+    network = saam.create_model("resnet8", attention="saam", width=8, stem_stride=2)
+    network.preprocessing = PREPROCESSING
+    folder, data = saam.save(network, tmp_path / "net"), "photo-digits,train=120,validation=40,test=60"
+    assert run("explain", folder, "--data", data, "--images", 2, "--out", tmp_path / "maps.html") == 0
+    assert "weight on the object, in times that of mean pooling" in capsys.readouterr().out
+    assert (tmp_path / "maps.html").read_text().count("<h2>test image ") == 2
+    assert run("explain", folder, "--data", data, "--measure", "--images", 3) == 0
+    assert "net: 3 test images, seeds 0" in capsys.readouterr().out
+    assert run("explain", folder, "--data", f"{data},size=40") == 1
+    assert "expected data like those of net, with 10 classes" in capsys.readouterr().err
+
+
 def test_measures_are_a_table_and_a_record(trained, tmp_path, capsys):
     assert run("explain", trained, "--measure", "--images", 3, "--out", "trust.json") == 0
     printed = capsys.readouterr().out
@@ -112,7 +127,7 @@ def test_measures_are_a_table_and_a_record(trained, tmp_path, capsys):
         (["--out", "a.json"], "expected --out with .png or .html; .json is for --measure"),
         (["--images", 1, "--sites", "layer9"], "unknown site 'layer9'"),
         (["--image", "gone.jpg"], "no image at gone.jpg"),
-        (["--arm", "se"], "holds a single network, not a comparison: leave out arm and seed"),
+        (["--arm", "se"], "holds one network, not a comparison: leave out arm and seed"),
     ],
 )
 def test_what_does_not_go_together_is_named(arguments, error, trained, capsys):

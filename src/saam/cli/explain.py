@@ -1,6 +1,5 @@
 """``saam explain``: show what a trained network looks at, and measure how far the maps can be trusted."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -9,13 +8,14 @@ from cyclopts import Parameter, validators
 
 from saam._core.errors import printable
 from saam._core.files import write_atomically
-from saam.cli.numbers import Count, Whole
+from saam.cli.numbers import Count, Seed
 from saam.cli.outputs import newest
 from saam.cli.screen import screen
 from saam.cli.trust import measure_trust, require_own
+from saam.comparison import SavedRun, open_run
+from saam.data import first_test_images
 from saam.explain import Explanation, explain, find_photographs, read_photograph
 from saam.report.examples import weight_on_object
-from saam.report.runs import Explained, networks_of
 from saam.training import writable
 
 __all__ = ["command"]
@@ -31,7 +31,8 @@ def command(
     image: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = (),
     images: Count | None = None,
     arm: str | None = None,
-    seed: Whole | None = None,
+    seed: Seed | None = None,
+    data: str | None = None,
     sites: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     heads: Annotated[bool, Parameter(negative=())] = False,
     measure: Annotated[bool, Parameter(negative=())] = False,
@@ -44,15 +45,17 @@ def command(
     Parameters
     ----------
     run
-        Folder that saam compare, saam train or saam.save wrote. Default: the newest result in this folder.
+        Result of saam train or saam compare, or folder of saam.save. Default: the newest result in this folder.
     image
         Your own photographs: files, and folders of files.
     images
         Number of test images, the first of each class in turn. Default: 10, none with --image, 100 with --measure.
     arm
-        Arm of a comparison. Default: the best score-based arm.
+        Arm of a comparison. Default: the arm that its report is about.
     seed
-        Seed of a comparison. Default: the first one, or all with --measure.
+        Seed of the arm. Default: the one with the highest validation accuracy, or all with --measure.
+    data
+        Data set with options, as in "PATH,size=224" (saam list data). Default: that of the run.
     sites
         Sites whose maps and gates are drawn. Default: up to four from first to last.
     heads
@@ -68,44 +71,40 @@ def command(
     if measure:
         if image or sites or heads or _suffix(out, ".json") != ".json":
             raise ValueError("--measure takes test images and writes .json: leave out --image, --sites and --heads")
-        measure_trust(folder, arm=arm, seed=seed, images=images, out=out)
+        measure_trust(folder, arm=arm, seed=seed, data=data, images=images, out=out)
         return
     if _suffix(out, ".png") == ".json":
         raise ValueError("expected --out with .png or .html; .json is for --measure")
     files = find_photographs(image)
     count = images or (0 if files else _IMAGES)
-    found = networks_of(folder, arm=arm, seed=seed, data=count > 0)
-    target = out or Path(f"explain-{_slug(found.name)}.png")
+    opened = open_run(folder, arm=arm, seed=seed, data=data)
+    target = out or Path(f"explain-{opened.name}.png")
     require_own(target)
-    made = _explained(found, files, count)
+    made = _explained(opened, files, count)
     page = _suffix(target, "") == ".html"
     content = made.to_html(sites=sites, heads=heads).encode() if page else made.to_png(sites=sites, heads=heads)
     with writable(target.parent):
         write_atomically({target: content})
     console = screen()
-    network = next(iter(found.networks.values()))
-    weight = weight_on_object(network, found.splits) if found.splits and made.scores else ""
+    weight = weight_on_object(opened.network, opened.splits) if count and made.scores else ""
     for line in filter(None, (made.title, *made.notes, weight)):
         console.print(printable(line), soft_wrap=True)
     console.print(f"{'page' if page else 'picture'}: {printable(str(target))}", soft_wrap=True)
 
 
-def _explained(found: Explained, files: Sequence[Path], count: int) -> Explanation:
+def _explained(opened: SavedRun, files: Sequence[Path], count: int) -> Explanation:
     """Explain photographs, then test images."""
     pixels, names = [read_photograph(file) for file in files], [file.name for file in files]
     truths: list[str | None] = [None] * len(files)
     if count:
-        test = found.test_images(count)
+        test = first_test_images(opened.splits, count)
         pixels += test.pixels
         names += [f"test image {index}" for index in test.indices]
         truths += test.truths
-    network = next(iter(found.networks.values()))
-    return explain(network, pixels, names=names, truths=truths, title=found.name)
+    return explain(
+        opened.network, pixels, preprocessing=opened.preprocessing, names=names, truths=truths, title=opened.title
+    )
 
 
 def _suffix(file: Path | None, default: str) -> str:
     return default if file is None else file.suffix.lower()
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.=]+", "-", text).strip("-.") or "run"

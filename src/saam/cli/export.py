@@ -1,16 +1,17 @@
 """``saam export``: write a trained network for other runtimes."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from cyclopts import Parameter, validators
 
 from saam._core.errors import printable
+from saam.cli.numbers import Seed
 from saam.cli.outputs import newest
 from saam.cli.screen import screen
+from saam.comparison import SavedRun, open_run
 from saam.data import normalise, score_batches, split_indices
-from saam.export import Exported, OnnxNetwork, SavedRun, open_run, to_int8, to_onnx, to_safetensors, to_torch_export
+from saam.export import Exported, OnnxNetwork, to_int8, to_onnx, to_safetensors, to_torch_export
 from saam.training import Scores, evaluate
 
 __all__ = ["command"]
@@ -29,7 +30,7 @@ def command(
     format: Format = "onnx",  # noqa: A002
     out: Path | None = None,
     arm: str | None = None,
-    seed: Annotated[int | None, Parameter(validator=validators.Number(gte=0, lt=2**63))] = None,
+    seed: Seed | None = None,
     maps: bool = False,
     int8: bool = False,
     data: str | None = None,
@@ -56,8 +57,8 @@ def command(
     int8
         Quantise an ONNX file, calibrated on training images, and print the test accuracy before and after.
     data
-        Data set of a network that does not say it, with options as in "PATH,size=224" (saam list data). Its images are
-        used for the preprocessing and for --int8.
+        Data set with options, as in "PATH,size=224" (saam list data). Default: that of the run. Gives the preprocessing
+        if the run does not say it, and the images for --int8.
     """
     if format == "safetensors" and maps:
         raise ValueError("--maps adds outputs, and safetensors holds weights only: choose another --format")

@@ -7,7 +7,7 @@ from cyclopts import Parameter, validators
 
 from saam._core.devices import best_device
 
-__all__ = ["Count", "Whole", "seconds", "slots"]
+__all__ = ["Count", "Seed", "Whole", "seconds", "slots"]
 
 
 def _whole(kind: Any, tokens: Sequence[Any]) -> int:
@@ -50,4 +50,5 @@ def slots(devices: Sequence[str], jobs_per_device: int) -> list[str] | None:
 
 
 Whole = Annotated[int, Parameter(converter=_whole)]
+Seed = Annotated[int, Parameter(converter=_whole, validator=validators.Number(gte=0, lt=2**63))]
 Count = Annotated[int, Parameter(converter=_whole, validator=validators.Number(gte=1))]

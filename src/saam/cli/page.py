@@ -5,15 +5,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
-import torch
 from cyclopts import Parameter, validators
 
 from saam._core.errors import printable
-from saam.cli.numbers import Count, Whole
+from saam.cli.numbers import Count, Seed, Whole
 from saam.cli.outputs import newest
 from saam.cli.screen import screen
-from saam.data import first_of_each_class
-from saam.export import SavedRun, open_run
+from saam.comparison import open_run
+from saam.data import first_test_images
 from saam.export.page import Sample, serving, write_page
 
 __all__ = ["command"]
@@ -30,7 +29,7 @@ def command(
     port: Port = 8000,
     samples: Count = 20,
     arm: str | None = None,
-    seed: Annotated[int | None, Parameter(validator=validators.Number(gte=0, lt=2**63))] = None,
+    seed: Seed | None = None,
     data: str | None = None,
 ) -> None:
     """Write a page that shows predictions and score maps of a trained network for any image, computed in the browser.
@@ -55,7 +54,7 @@ def command(
     seed
         Seed of the arm. Default: the one with the highest validation accuracy.
     data
-        Data set of a network that does not say it, with options as in "PATH,size=224" (saam list data).
+        Data set with options, as in "PATH,size=224" (saam list data). Default: that of the run.
     """
     opened = open_run(run or newest("plan.json", "config.json"), arm=arm, seed=seed, data=data)
     console = screen()
@@ -63,7 +62,8 @@ def command(
     preprocessing = opened.preprocessing
     chosen: list[Sample] = []
     try:
-        chosen = _samples(opened, samples)
+        shown = first_test_images(opened.splits, samples)
+        chosen = [Sample(*pair) for pair in zip(shown.pixels, shown.truths, strict=True)]
     except (OSError, ValueError, TypeError, ImportError) as error:  # data gone, or unknown
         console.print(printable(f"no sample images: {error}"), style="yellow", soft_wrap=True)
     page = write_page(opened.network, out, preprocessing=preprocessing, samples=chosen, title=opened.title)
@@ -83,11 +83,3 @@ def command(
 
 def _wait() -> None:
     threading.Event().wait()
-
-
-def _samples(opened: SavedRun, count: int) -> list[Sample]:
-    """Return test images of a run: the first of each class in turn."""
-    splits = opened.splits
-    chosen = splits.test.select(first_of_each_class(splits.test.labels, count))
-    (pixels,) = chosen.read([torch.arange(len(chosen))])
-    return [Sample(image, splits.classes[label]) for image, label in zip(pixels, chosen.labels.tolist(), strict=True)]

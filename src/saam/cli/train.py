@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from cyclopts import Parameter, validators
+from cyclopts import Parameter
 from torch import nn
 
 from saam._core.options import parse_options
-from saam.cli.numbers import Count
+from saam.cli.numbers import Count, Seed
 from saam.cli.outputs import default_out
 from saam.cli.screen import screen, show_data
 from saam.comparison import Arm
@@ -47,7 +47,7 @@ def command(
     where: str = "residual",
     start: Literal["default", "identity"] = "identity",
     recipe: str = "",
-    seed: Annotated[int, Parameter(validator=validators.Number(gte=0, lt=2**63))] = 0,
+    seed: Seed = 0,
     out: Path | None = None,
     threads: Count | None = None,
     device: str | None = None,

@@ -22,7 +22,9 @@ _MARKS = {"better": "+", "worse": "-"}
 _LEGEND = "+ better than both floors (uniform, centre), - worse than one of them; ± half the 95 % interval"
 
 
-def measure_trust(folder: Path, *, arm: str | None, seed: int | None, images: int | None, out: Path | None) -> None:
+def measure_trust(
+    folder: Path, *, arm: str | None, seed: int | None, data: str | None, images: int | None, out: Path | None
+) -> None:
     """Measure, print a table, and write a record if ``out`` names one.
 
     Raises:
@@ -34,7 +36,12 @@ def measure_trust(folder: Path, *, arm: str | None, seed: int | None, images: in
     console, status = screen(), screen(errors=True)
     with status.status("measuring") as shown:
         document = measure_run(
-            folder, arm=arm, seed=seed, images=images or _IMAGES, progress=lambda line: shown.update(printable(line))
+            folder,
+            arm=arm,
+            seed=seed,
+            data=data,
+            images=images or _IMAGES,
+            progress=lambda line: shown.update(printable(line)),
         )
     _show(console, document)
     if out:

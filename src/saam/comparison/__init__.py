@@ -10,6 +10,7 @@ from saam.comparison.job import Job, run
 from saam.comparison.metrics import ACCURACY, LOSS, Metric
 from saam.comparison.plan import Plan
 from saam.comparison.records import CostRecord, FailureRecord, RunRecord
+from saam.comparison.saved import SavedRun, open_run, open_seeds
 from saam.comparison.store import Comparison, load_comparison, load_model, read_values
 from saam.comparison.task import Context, Outcome, TaskPlan
 
@@ -27,11 +28,14 @@ __all__ = [
     "Outcome",
     "Plan",
     "RunRecord",
+    "SavedRun",
     "TaskPlan",
     "compare",
     "load_comparison",
     "load_model",
     "measure_costs",
+    "open_run",
+    "open_seeds",
     "read_values",
     "run",
 ]

@@ -15,6 +15,7 @@ from saam.data.catalog import (
     resolve_name,
 )
 from saam.data.images import Images, ImageSource
+from saam.data.selection import Selection, first_test_images
 from saam.data.splits import Pools, Splits, build_splits, first_of_each_class, limit_splits, split_indices
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ImageSource",
     "Images",
     "Pools",
+    "Selection",
     "Splits",
     "augment",
     "build_splits",
@@ -31,6 +33,7 @@ __all__ = [
     "data_options",
     "data_record",
     "first_of_each_class",
+    "first_test_images",
     "kept_options",
     "limit_splits",
     "list_augmentations",

@@ -3,15 +3,12 @@
 from saam.export.int8 import to_int8
 from saam.export.onnx import OnnxNetwork, to_onnx
 from saam.export.result import Exported
-from saam.export.run import SavedRun, open_run
 from saam.export.torch_export import to_torch_export
 from saam.export.weights import to_safetensors
 
 __all__ = [
     "Exported",
     "OnnxNetwork",
-    "SavedRun",
-    "open_run",
     "to_int8",
     "to_onnx",
     "to_safetensors",

@@ -1,17 +1,18 @@
 """Pictures of the score maps of a finished comparison, for its report."""
 
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from torch import nn
 
-from saam.comparison import TaskPlan, load_comparison, load_model
+from saam.comparison import Comparison, TaskPlan, load_comparison, load_model
 from saam.comparison.job import load_splits
-from saam.data import Images, Splits, first_of_each_class, normalise
+from saam.data import Images, Splits, first_test_images, normalise
 from saam.explain.localisation import relative_mass
 from saam.explain.overlay import ScoreMapStrip, strip
 from saam.explain.score_maps import score_maps
-from saam.report.runs import best_arm
+from saam.report.use import SCORES, sites_of
 
 __all__ = ["comparison_strip", "data_strip", "weight_on_object"]
 
@@ -34,7 +35,7 @@ def comparison_strip(out: str | Path, *, images: int = 10) -> ScoreMapStrip | No
         ValueError: If a file is damaged, or ``images`` is below 1.
     """
     comparison = load_comparison(out)
-    plan, arm = comparison.plan, best_arm(comparison)
+    plan, arm = comparison.plan, _best_arm(comparison)
     if arm is None or isinstance(plan, TaskPlan):
         return None
     seed = min(record.seed for record in comparison.records if record.arm == arm)
@@ -53,19 +54,17 @@ def data_strip(model: nn.Module, splits: Splits, *, images: int = 10, title: str
     Raises:
         ValueError: If the network has no score squeeze, or ``images`` is below 1.
     """
-    chosen = first_of_each_class(splits.test.labels, images)
-    source = splits.test.select(chosen)
-    (pixels,) = source.read([torch.arange(len(source))])
-    x = normalise(pixels, splits.mean, splits.std)
+    chosen = first_test_images(splits, images)
+    x = normalise(chosen.pixels, splits.mean, splits.std)
     maps = score_maps(model, x)
     with torch.inference_mode():
         predicted = model.eval()(x).argmax(1)
     labels = [
-        splits.classes[truth] if truth == guess else f"{splits.classes[truth]}, taken for {splits.classes[guess]}"
-        for truth, guess in zip(source.labels.tolist(), predicted.tolist(), strict=True)
+        truth if truth == guess else f"{truth}, taken for {guess}"
+        for truth, guess in zip(chosen.truths, map(splits.classes.__getitem__, predicted.tolist()), strict=True)
     ]
     found = weight_on_object(model, splits)
-    return strip(pixels, maps, labels=labels, title=f"{title}; {found}" if found else title)
+    return strip(chosen.pixels, maps, labels=labels, title=f"{title}; {found}" if found else title)
 
 
 def weight_on_object(model: nn.Module, splits: Splits) -> str:
@@ -92,3 +91,12 @@ def weight_on_object(model: nn.Module, splits: Splits) -> str:
         for site in dict.fromkeys((sites[0], sites[-1]))
     )
     return f"weight on the object, in times that of mean pooling, over {int(visible.sum())} test images: {shares}"
+
+
+def _best_arm(comparison: Comparison) -> str | None:
+    """Return the score-based arm with the highest mean test accuracy; None if none has finished a run."""
+    accuracies: dict[str, list[float]] = {}
+    for record in comparison.records:
+        if record.curve and sites_of(record.curve[-1], SCORES):
+            accuracies.setdefault(record.arm, []).append(record.test["accuracy"])
+    return max(accuracies, key=lambda arm: fmean(accuracies[arm]), default=None)

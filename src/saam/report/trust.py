@@ -13,10 +13,11 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from saam.comparison import open_seeds
 from saam.comparison.crossed import crossed_interval
+from saam.data import first_test_images
 from saam.explain.compared import FLOORS
 from saam.explain.trust import MEASURES, Trust, trust
-from saam.report.runs import networks_of
 
 __all__ = ["Interval", "TrustRow", "measure_run", "trust_document", "trust_rows", "trust_text"]
 
@@ -57,15 +58,17 @@ def measure_run(
     *,
     arm: str | None = None,
     seed: int | None = None,
+    data: str | None = None,
     images: int = 100,
     progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Measure the maps of a run's networks on test images.
 
     Args:
-        folder: What saam compare or saam train wrote.
-        arm: Arm of a comparison. By default the best score-based one, or the best of the others.
-        seed: Seed of a comparison; None takes all finished seeds.
+        folder: As for :func:`saam.comparison.open_seeds`.
+        arm: Arm of a comparison; None takes its focus arm.
+        seed: Seed of the arm; None takes all finished ones.
+        data: Data set, with options, that replaces the run's own; None uses that of the run.
         images: Number of test images, the first of each class in turn. Images with an empty mask are left out.
         progress: Called with a line before each step.
 
@@ -76,14 +79,21 @@ def measure_run(
         FileNotFoundError: If there is no network, or the data are not on this machine.
         ValueError: If the folder, its data or the number of images do not allow it.
     """
-    found = networks_of(folder, arm=arm, seed=seed, all_seeds=seed is None)
-    test = found.test_images(images, with_object=True)
+    opened = open_seeds(folder, arm=arm, seed=seed, data=data)
+    test = first_test_images(opened.splits, images, with_object=True)
     started = time.monotonic()
-    measured = trust(found.networks, test.pixels, labels=test.labels, masks=test.masks, progress=progress)
+    measured = trust(
+        opened.networks,
+        test.pixels,
+        labels=test.labels,
+        masks=test.masks,
+        preprocessing=opened.preprocessing,
+        progress=progress,
+    )
     return trust_document(
         measured,
-        run=found.name,
-        data=found.splits.label if found.splits else "",
+        run=opened.title,
+        data=opened.splits.label,
         torch=torch.__version__.partition("+")[0],
         seconds=round(time.monotonic() - started),
     )
