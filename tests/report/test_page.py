@@ -347,3 +347,11 @@ def test_five_hundred_runs_with_many_sites_stay_under_two_megabytes() -> None:
         runs.append(replace(run, curve=curve))
     costs = tuple(cost(arm, place) for place, arm in enumerate(arms))
     assert len(html(Comparison(planned, tuple(runs), costs)).encode()) < 2_000_000
+
+
+def test_tables_that_scroll_can_be_reached_from_the_keyboard() -> None:
+    page = html(comparison(seeds=8))
+    regions = re.findall(r'<div class="scroll[^>]*>', page)
+    assert regions
+    assert all('role="region"' in region and 'tabindex="0"' in region and "aria-label=" in region for region in regions)
+    assert "<th></th>" not in page

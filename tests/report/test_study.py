@@ -114,5 +114,5 @@ def test_the_page_needs_no_other_file_and_fits_a_phone(results, tmp_path):
     assert "default-src 'none'" in page
     assert 'name="viewport"' in page
     assert not re.search(r'(src|href)="(?!data:|[\w=.-]+/report\.html")', page)
-    assert page.index('<div class="scroll">') < page.index("<table")
+    assert page.index('<div class="scroll"') < page.index("<table")
     assert "<title>Study: " in page

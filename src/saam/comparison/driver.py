@@ -1,9 +1,9 @@
-"""A whole comparison: every arm with every seed, several runs at a time, kept in a folder.
+"""Run a whole comparison: every arm with every seed, several runs at a time, stored in a folder.
 
-A run whose record is there is not repeated, and one that was interrupted goes on from its last epoch: a comparison that
-was stopped, in whatever way, ends with the same records as one that never was. One with other arms or seeds than before
-keeps all that was run. A folder holds one setting (model, data, recipe, placement, start); another one is refused.
-Several drivers, on several machines that see the folder, share the work.
+A finished run is not repeated, and an interrupted one continues after its last epoch. A comparison that was stopped, in
+whatever way, ends with the same records as an undisturbed one. Arms and seeds can be added later. A folder holds one
+setting (model, data, recipe, placement, start); another one is refused. Several drivers, also on several machines that
+share the folder, share the work.
 """
 
 import hashlib
@@ -65,7 +65,7 @@ _LIVES = 3  # a run whose worker died so often failed
 
 @dataclass(frozen=True)
 class _Setting:
-    """What a comparison needs to know of its data, and whether costs can be measured on them."""
+    """What a comparison needs to know of its data."""
 
     fingerprint: str = ""
     classes: int = 0
@@ -90,41 +90,39 @@ def drive(
     on_record: Callable[[RunRecord], object] | None = None,
     on_progress: Callable[[Comparison], object] | None = None,
 ) -> Comparison:
-    """Run what a plan asks for and its folder does not hold yet.
+    """Run everything that a plan defines and its folder does not hold yet.
 
-    The runs go seed by seed. Costs are measured afterwards, when nothing else runs. A run that fails is recorded as
-    failed, with its error, and the others go on. A recipe with the precision "auto" gets the one that is faster here,
-    once: the folder keeps it. A script that calls this without an executor needs ``if __name__ == "__main__":``, as
-    always with processes.
+    Runs are made seed by seed. Costs are measured afterwards, when nothing else runs. A failed run is recorded with its
+    error, and the other runs continue. If the precision of the recipe is "auto", the faster one is measured once and
+    stored in the folder. A script that calls this without an executor needs ``if __name__ == "__main__":``, because
+    worker processes import it.
 
     Args:
-        plan: What is compared.
-        out: Folder of the results, made if need be; the layout is that of `saam.comparison.store`.
-        workers: Runs side by side; None: one for each processor at hand, or for each device. With an executor: as many
-            as it has workers, where it says so (``workers``, or ``_max_workers`` of the standard library), else all at
-            once. Other drivers take the runs that this one has not begun.
-        threads: Of torch in each run, and where costs are measured.
-        executor: Does the runs in place of processes on this machine; any `concurrent.futures.Executor` whose workers
+        plan: The comparison.
+        out: Folder for the results, created if necessary; `saam.comparison.store` describes its layout.
+        workers: Number of parallel runs. None means one per processor, or per device; with an executor, as many as it
+            has workers (its ``workers``, or ``_max_workers`` of the standard library), or else all at once.
+        threads: Number of torch threads of each run and of the cost measurement.
+        executor: Runs the jobs instead of processes on this machine: any `concurrent.futures.Executor` whose workers
             import the same code. It is not shut down.
-        device: As torch names it, or several, which the runs share out among them; None for the best there is.
-        costs: False leaves out the measurement. Those of a task of the user's own are never measured.
-        retry: True tries again what failed before.
-        max_seeds: Where the plan's seeds leave arms undecided, more are added, one after the other up to this number,
-            to those arms and the reference. The verdict holds whenever that ends. An arm of which a run failed gets no
-            more. None adds none.
-        budget: Seconds after which no seed is added any more.
-        on_data: Called with the data, once they are loaded.
+        device: Name for torch, or several to distribute the runs over; None means the best one.
+        costs: Whether to measure the costs of the arms. The costs of the user's own tasks are never measured.
+        retry: Whether to repeat runs that failed before.
+        max_seeds: While arms are undecided, seeds are added for them and for the reference, up to this number. The
+            verdict is valid whenever this stops. An arm with a failed run gets no more seeds. None adds no seeds.
+        budget: Seconds after which no seed is added.
+        on_data: Called with the data after loading.
         on_record: Called with the record of each run that finishes.
         on_progress: Called with the comparison so far: at the start, about every second, and after each run.
 
     Returns:
-        The comparison; what failed is among its failures.
+        The comparison, including the failures.
 
     Raises:
-        ValueError: A model, a data set, an option or a device that does not exist, a device that cannot do the
-            precision, a folder that holds another comparison, or a damaged file in it.
-        OSError: The folder cannot be written.
-        RuntimeError: The workers have other data or versions, or the costs cannot be measured.
+        ValueError: If a model, data set, option or device does not exist, the device does not support the precision,
+            the folder holds another comparison, or a file in it is damaged.
+        OSError: If the folder cannot be written.
+        RuntimeError: If the workers have other data or versions, or the costs cannot be measured.
     """
     if threads < 1 or (workers is not None and workers < 1):
         raise ValueError(f"expected at least one worker with one thread, got workers={workers} and threads={threads}")
@@ -205,7 +203,7 @@ def _price(pool: Executor, folder: "_Folder", plan: Plan, *, threads: int, devic
 
 
 class _Folder:
-    """What the folder of a comparison holds, kept in step with it."""
+    """The contents of a comparison's folder, kept up to date."""
 
     def __init__(self, out: Path, plan: Plan | TaskPlan, setting: _Setting, costs_id: str, *, retry: bool) -> None:
         self.out, self.setting, self.costs_id, self.retry = out, setting, costs_id, retry
@@ -235,7 +233,7 @@ class _Folder:
         )
 
     def add_seed(self, most: int) -> bool:
-        """Add a seed to the arms that are not told apart from the reference; False if there is no need, or no more."""
+        """Add a seed for the undecided arms. Return False if all are decided, or there are enough seeds."""
         plan = self.plan
         failed = {failure.arm for failure in self.failures.values()}
         if len(plan.seeds) >= most or plan.reference in failed:
@@ -249,27 +247,27 @@ class _Folder:
         return True
 
     def unpriced(self) -> list[str]:
-        """Return the arms whose costs are not known; those of a task of the user's own are never measured."""
+        """Return the arms without costs; empty for the user's own tasks."""
         if isinstance(self.plan, TaskPlan):
             return []
         return [arm for arm in self.plan.arms if arm not in {cost.arm for cost in self.costs}]
 
     def read(self) -> None:
-        """Read what is new, be it from this driver or from another."""
+        """Read new records and failures, of this driver and of others."""
         open_runs = {run: run_id for run, run_id in self.ids.items() if run_id not in self.records}
         self.records |= read_records(self.out, open_runs)
         self.failures = read_failures(self.out, open_runs, self.records)
 
     def missing(self) -> dict[str, tuple[str, int]]:
-        """Return arm and seed of the runs that have neither a record nor failed, by id."""
+        """Return (arm, seed) of the runs that have neither finished nor failed, by id."""
         done = self.records.keys() | self.failures.keys()
         return {run_id: run for run, run_id in self.ids.items() if run_id not in done}
 
     def add(self, result: Finished | FailureRecord) -> None:
-        """Keep what a worker sent.
+        """Store the result of a job.
 
         Raises:
-            RuntimeError: It is of other data or versions.
+            RuntimeError: If it was computed with other data or versions.
         """
         if isinstance(result, FailureRecord):
             write_failure(self.out, result)
@@ -307,7 +305,7 @@ def _results(
     threads: int,
     tell: Callable[[Comparison], object],
 ) -> Iterator[Finished | FailureRecord]:
-    """Yield what comes of each run that is missing, as it comes; runs that other drivers do are waited for."""
+    """Yield the result of each missing run as it finishes, and wait for the runs of other drivers."""
     deaths = dict.fromkeys(folder.ids.values(), 0)
     pending: dict[Future[Finished | FailureRecord], Job] = {}
     alive = False
@@ -352,11 +350,11 @@ def _results(
 def _result(
     future: Future[Finished | FailureRecord], job: Job, deaths: dict[str, int], pool: Executor, *, alive: bool
 ) -> Finished | FailureRecord | None:
-    """Return what a worker sent; None where it died and the run is to be tried again.
+    """Return the result of a job, or None if its worker died and the run should be tried again.
 
     Raises:
-        OSError: The state of the run could not be written.
-        RuntimeError: Workers die, and none has ever sent anything, or they cannot import what this process can.
+        OSError: If the state of the run could not be written.
+        RuntimeError: If workers die before any has returned a result, or cannot import what this process can.
     """
     error = future.exception()
     if error is None:
@@ -378,7 +376,7 @@ def _result(
 
 
 def _works(pool: Executor) -> bool:
-    """Whether workers start and do what they are given."""
+    """Return whether the executor can run a trivial job."""
     try:
         return pool.submit(int, 1).result() == 1
     except Exception:  # whatever an executor raises
@@ -387,7 +385,7 @@ def _works(pool: Executor) -> bool:
 
 @contextmanager
 def _written(out: Path) -> Iterator[None]:
-    """Say in one line where a folder cannot be written any more."""
+    """Turn an error of writing the folder into one line with advice."""
     try:
         yield
     except OSError as error:
@@ -400,7 +398,7 @@ def _written(out: Path) -> Iterator[None]:
 
 
 def _here(device: str | None) -> torch.device:
-    """Return a device for what this process itself computes, where the workers may have one that it has not."""
+    """Return the device for this process's own computations; the workers may have devices that it lacks."""
     try:
         return require_device(device)
     except ValueError:
@@ -408,7 +406,7 @@ def _here(device: str | None) -> torch.device:
 
 
 def _checked(plan: Plan | TaskPlan, on_data: Callable[[Splits], object] | None) -> _Setting:
-    """Load the data, so that the workers find them in the cache, and build every network: what is wrong shows here."""
+    """Load the data, which fills the cache for the workers, and build every network, so that errors show now."""
     if isinstance(plan, TaskPlan):
         for name in plan.code():
             resolve(name)
@@ -426,12 +424,12 @@ def _checked(plan: Plan | TaskPlan, on_data: Callable[[Splits], object] | None) 
 
 
 def _size(executor: Executor) -> int | None:
-    """Return how many workers an executor has, where it says so."""
+    """Return the number of workers of an executor, or None if it does not say."""
     return getattr(executor, "workers", None) or getattr(executor, "_max_workers", None)
 
 
 def default_workers(threads: int, device: torch.device) -> int:
-    """Return how many runs this machine does side by side."""
+    """Return the default number of parallel runs on this machine."""
     if device.type != "cpu":
         return 1
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -439,7 +437,7 @@ def default_workers(threads: int, device: torch.device) -> int:
 
 
 def _costs_id(plan: Plan, setting: _Setting, threads: int, device: torch.device) -> str:
-    """Hash of all that the cost of an arm depends on, this machine included."""
+    """Return a hash of everything that the costs depend on, including this machine."""
     content = {
         "environment": {**environment(device), "threads": threads},
         "model": [plan.model, plan.model_options, setting.classes, plan.where, plan.start],

@@ -70,13 +70,13 @@ class Job:
     """All that a worker needs to train one arm with one seed, wherever it runs.
 
     Attributes:
-        plan: What is compared.
-        arm: Label of one of the plan's arms.
-        seed: Of the initial weights, the batch order and every draw.
-        id: Of the run, see `Plan.run_id`.
-        threads: Of torch on the CPU; None leaves the worker's own.
-        device: As torch names it, or None for the best that the worker has.
-        state: File in which the job keeps its state after each epoch, and from which it goes on if the file is there;
+        plan: The comparison.
+        arm: Label of the arm.
+        seed: Seed of the initial weights, the batch order and all other draws.
+        id: Name of the run, see `Plan.run_id`.
+        threads: Number of torch threads on the CPU; None keeps the worker's setting.
+        device: Name for torch; None means the best device of the worker.
+        state: File to store the state in after each epoch, and to resume from if it exists;
             None, or a file whose folder the worker does not see, keeps none.
     """
 
@@ -90,7 +90,7 @@ class Job:
 
 
 class Run(NamedTuple):
-    """What a run leaves: its record, the trained network, and the scores on each test image."""
+    """The result of a run: its record, the trained network, and the scores on each test image."""
 
     record: RunRecord
     model: nn.Module
@@ -98,7 +98,7 @@ class Run(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """What a worker sends back: the record, and in safetensors' format the weights and the scores by image."""
+    """The result of a job: the record, and in safetensors' format the weights and the scores by image."""
 
     record: RunRecord
     weights: bytes
@@ -106,11 +106,11 @@ class Finished(NamedTuple):
 
 
 def work(job: Job) -> Finished | FailureRecord:
-    """Do a job in this process; what goes wrong in it comes back as a record.
+    """Run a job in this process. A failure of the run is returned as a record.
 
     Raises:
-        OSError: The state cannot be written (no room, no right), which is nothing that the run did.
-        ImportError: This process cannot import a class or function of the plan, which is nothing either.
+        OSError: If the state cannot be written (no space, no permission), which is not a failure of the run.
+        ImportError: If this process cannot import a class or function of the plan, which is not one either.
     """
     for name in job.plan.code(job.arm):
         _imported(name)
@@ -141,7 +141,7 @@ def work(job: Job) -> Finished | FailureRecord:
 
 
 def _of_state(error: BaseException, state: Path | None) -> bool:
-    """Whether an error says that the state cannot be written: no room, or no right to a file beside it."""
+    """Return whether an error says that the state cannot be written, for lack of space or permission."""
     if state is None or not isinstance(error, OSError):
         return False
     named = Path(str(error.filename))
@@ -151,7 +151,7 @@ def _of_state(error: BaseException, state: Path | None) -> bool:
 
 @contextmanager
 def _dtype_kept() -> Iterator[None]:
-    """Give torch's default dtype back at the end as it was."""
+    """Restore torch's default dtype at the end."""
     before = torch.get_default_dtype()
     try:
         yield
@@ -231,8 +231,8 @@ def _test_scores(plan: TaskPlan, outcome: Outcome) -> dict[str, float]:
     """Return the scores that a task returned.
 
     Raises:
-        TypeError: They are no numbers by name.
-        ValueError: One of the plan's metrics is not among them.
+        TypeError: If they are not numbers by name.
+        ValueError: If one of the plan's metrics is missing.
     """
     expected = f"the task {plan.title} must return its scores by metric name, or an Outcome"
     if not isinstance(outcome.metrics, Mapping):
@@ -250,7 +250,7 @@ def _test_scores(plan: TaskPlan, outcome: Outcome) -> dict[str, float]:
 
 
 def _kept_curve(file: Path | None) -> tuple[list[dict[str, Any]], float]:
-    """Return the learning curve of a run before it was killed, and its seconds so far."""
+    """Return the learning curve and the seconds of a run before its interruption."""
     if file is None or not file.is_file():
         return [], 0.0
     content = json.loads(file.read_bytes())
@@ -265,7 +265,7 @@ def _imported(name: str) -> Any:
 
 
 def _curve(file: Path, epoch: int) -> list[dict[str, float]]:
-    """Return what a run that goes on has told of the epochs before this one."""
+    """Return the stored curve of a resumed run before this epoch."""
     try:
         kept = ProgressRecord.from_json(json.loads(file.read_text()))
     except (OSError, ValueError):  # it has just begun
@@ -307,20 +307,20 @@ def run(
     """Train one arm with one seed, then open the test set, once.
 
     Args:
-        plan: What is compared.
-        arm: Label of one of the plan's arms.
-        seed: Of the initial weights, the batch order and every draw.
-        splits: The plan's data, if they are at hand; else they are loaded.
-        device: As torch names it, or None for the best there is.
+        plan: The comparison.
+        arm: Label of the arm.
+        seed: Seed of the initial weights, the batch order and all other draws.
+        splits: The plan's data; None loads them.
+        device: Name for torch; None means the best one.
         on_epoch: Called with each epoch's record.
-        state: File in which the run is saved after each epoch, and from which it goes on if the file is there.
+        state: File to store the run in after each epoch, and to resume from if it exists.
 
     Returns:
         The record, the trained network, and the scores on each test image.
 
     Raises:
-        FloatingPointError: The loss is not finite any more.
-        ValueError: The state is damaged or that of another run.
+        FloatingPointError: If the loss is not finite.
+        ValueError: If the state is damaged or belongs to another run.
     """
     splits = _load(plan.data, _json(plan.data_options)) if splits is None else splits
     run_id = plan.run_id(arm, seed, fingerprint=splits.fingerprint)
@@ -365,11 +365,11 @@ def run(
 
 
 def build_model(plan: Plan, arm: str, *, seed: int, classes: int) -> nn.Module:
-    """Return the network of an arm as it is before the training with this seed.
+    """Return the network of an arm before training with this seed.
 
     Raises:
-        ValueError: No such model, or an option out of its range.
-        TypeError: An option that the model or the attention does not have.
+        ValueError: If the model does not exist, or an option is out of range.
+        TypeError: If the model or the attention does not have an option.
     """
     side = plan.arm(arm)
     if side.name in (WIDER, WIDER_TIME):
@@ -394,13 +394,13 @@ def preprocessing_for(splits: Splits) -> Preprocessing:
 
 
 def load_splits(plan: Plan) -> Splits:
-    """Load the data of a plan that may come from a stranger: from this machine alone, see `saam.data.load_kept_data`.
+    """Load the data of a plan that may come from a stranger, without downloads; see `saam.data.load_kept_data`.
 
     Those loaded last stay in memory, for runs in the same process too.
 
     Raises:
-        ValueError: An option that is not taken from a file.
-        FileNotFoundError: The data are not on this machine.
+        ValueError: If a file may not set one of the options.
+        FileNotFoundError: If the data are not on this machine.
     """
     options = kept_options(plan.data, plan.data_options)
     with no_downloads():
@@ -408,10 +408,10 @@ def load_splits(plan: Plan) -> Splits:
 
 
 def without_fetching(plan: Plan) -> Plan:
-    """Return the plan with networks as its runs had them, but without published weights, after a check of a stranger's.
+    """Return the plan with the networks of its runs but without published weights, after checking it.
 
     Raises:
-        ValueError: The name or an option of the network is not taken from a file.
+        ValueError: If a file may not set the name or an option of the network.
     """
     check_plan(plan)
     options = dict(plan.model_options)
@@ -422,7 +422,7 @@ def without_fetching(plan: Plan) -> Plan:
 
 @contextmanager
 def threads_set(threads: int | None) -> Iterator[None]:
-    """Give torch this many threads, and at the end as many as before."""
+    """Set the number of torch threads, and restore it at the end."""
     before = torch.get_num_threads()
     if threads is not None:
         torch.set_num_threads(threads)
@@ -433,7 +433,7 @@ def threads_set(threads: int | None) -> Iterator[None]:
 
 
 def environment(device: torch.device) -> dict[str, str | int]:
-    """Return what a result may depend on beyond its plan: versions, machine, device and threads."""
+    """Return what a result may depend on in addition to its plan: versions, machine, device and threads."""
     return {
         "saam": __version__,
         "torch": str(torch.__version__),
