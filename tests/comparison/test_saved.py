@@ -63,6 +63,7 @@ def test_a_comparison_gives_its_focus_arm_and_the_seed_that_is_best_on_validatio
         expected = load_model(out, "saam", best).state_dict()
         assert all(torch.equal(value, expected[name]) for name, value in run.network.state_dict().items())
     assert run.preprocessing == load_model(out, "saam", 0).preprocessing
+    assert "splits" not in vars(run)  # nothing has asked for the data yet
     assert len(run.splits.test) == DATA["test"]
 
 

@@ -30,19 +30,16 @@ class Sample(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A page that was written.
-
-    Attributes:
-        folder: Its folder.
-        size: Bytes of all its files.
-        first_load: Bytes that a browser without WebGPU loads.
-        difference: Largest absolute difference of the logits from PyTorch's.
-    """
+    """A page that was written."""
 
     folder: Path
+    """Its folder."""
     size: int
+    """Bytes of all its files."""
     first_load: int
+    """Bytes that a browser without WebGPU loads."""
     difference: float
+    """Largest absolute difference of the logits from PyTorch's."""
 
 
 def write_page(
