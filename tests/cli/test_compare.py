@@ -51,10 +51,10 @@ def test_the_sizes_of_the_data_come_first_and_few_test_images_are_warned_of(plac
 def test_a_report_is_made_from_any_directory(place, copy, monkeypatch, capsys):
     monkeypatch.chdir(copy / "runs")
     assert main(["report", ".."]) == 0
-    assert "No arm learned better than chance" in capsys.readouterr().out
+    assert "No arm is clearly better than guessing" in capsys.readouterr().out
     page = (copy / "report.html").read_text()
     assert "data:image/png;base64," in page
-    assert "<h1>No arm learned better than chance" in page
+    assert "<h1>No arm is clearly better than guessing" in page
 
 
 def lose_the_data(place, copy):
@@ -221,7 +221,7 @@ def test_a_dry_run_says_what_it_takes_and_runs_nothing(place, tmp_path, monkeypa
     words = ["compare", "--data", "pets", *SETTINGS, *ARMS, "--seeds", "5", "--out", str(out), "--dry-run"]
     assert main([*words, "--until-told", "--max-seeds", "9"]) == 0
     printed = capsys.readouterr().out
-    assert re.search(r"dry\s+10\s+\d+ s\s+[\d.]+[kM]B\s+[\d.]+[kM]B\s+\d\.\d\d points", printed)
+    assert re.search(r"dry\s+10\s+\d+ s\s+[\d.]+ [kM]B\s+[\d.]+ [kM]B\s+\d\.\d\d points", printed)
     assert "At least: seeds are added until the arms are told, up to 9." in printed
     assert main([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["dry"]["runs"] == 10

@@ -279,7 +279,7 @@ def test_without_a_command_it_says_where_to_begin(capsys):
     assert run() == 0
     printed = capsys.readouterr().out
     assert "Where to begin" in printed
-    assert "saam compare --data FOLDER" in printed
+    assert "saam compare --data FOLDER,size=64" in printed
     with contextlib.suppress(SystemExit):
         run("compare", "--help")
     assert "Where to begin" not in capsys.readouterr().out

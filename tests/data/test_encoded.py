@@ -91,7 +91,10 @@ def test_size_decides_where_images_are_held() -> None:
 
 @pytest.mark.parametrize("pixels", [20, 80])
 def test_different_sizes_ask_for_size(pixels: int) -> None:
-    with pytest.raises(ValueError, match=rf"b is \({pixels}, 21\) pixels, the images before it .* give size="):
+    with pytest.raises(
+        ValueError,
+        match=rf"b is \({pixels}, 21\) pixels, the images before it .*: resize them, as in --data FOLDER,size=64",
+    ):
         load_encoded([png(pixels, pixels), png(pixels, 21)], ["a", "b"], [0, 0])
 
 

@@ -262,3 +262,11 @@ def test_rebuild_has_fresh_weights() -> None:
     other = rebuild(describe(model))
     assert list(other.state_dict()) == list(model.state_dict())
     assert not torch.equal(other.conv1.weight, model.conv1.weight)
+
+
+@pytest.mark.parametrize("name", ["curves.json", "plan.json"])
+def test_a_folder_of_a_training_or_a_comparison_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("[]")
+    with pytest.raises(ValueError, match="which saving would damage: choose another folder"):
+        save(create_model("resnet8", width=8), tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == [name]

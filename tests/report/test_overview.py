@@ -76,7 +76,7 @@ def test_a_comparison_in_which_nothing_was_learned_says_so_first() -> None:
     planned = plan(arms=("none", "saam"), seeds=6)
     runs = tuple(record(arm, seed, 10 + 0.1 * seed * (arm == "saam"), 2.3) for arm, seed in planned.schedule())
     shown = Comparison(planned, runs, (), classes=10)
-    assert overview(shown).headline.startswith("No arm learned better than chance: 10.25")
+    assert overview(shown).headline.startswith("No arm is clearly better than guessing: 10.25")
     assert verdicts(shown)[0] == overview(shown).headline
     assert len(verdicts(shown)) == 2
     assert overview(replace(shown, classes=None)).headline == "Six seeds cannot tell saam from no attention yet"

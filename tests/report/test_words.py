@@ -295,16 +295,16 @@ STATIC = "the factors of the channels are constants"
     [
         ([0.0, 0.05], [0.0, 0.01], ""),
         ([0.0, 0.05], [], ""),
-        ([0.0, 0.049], [0.5, 0.5], f"se: attention never left the identity, every site {NEVER}"),
-        ([0.01], [0.0], f"se: attention never left the identity, its site {NEVER}"),
-        ([0.0, 0.9], [0.0, 0.009], f"se: attention does not depend on the image, at every site {STATIC}"),
-        ([0.9], [0.0], f"se: attention does not depend on the image, at its site {STATIC}"),
+        ([0.0, 0.049], [0.5, 0.5], f"attention never left the identity, every site {NEVER}"),
+        ([0.01], [0.0], f"attention never left the identity, its site {NEVER}"),
+        ([0.0, 0.9], [0.0, 0.009], f"attention does not depend on the image, at every site {STATIC}"),
+        ([0.9], [0.0], f"attention does not depend on the image, at its site {STATIC}"),
     ],
 )
 def test_an_attention_that_does_nothing_or_always_the_same(
     changes: list[float], images: list[float], expected: str
 ) -> None:
-    assert gate_note("se", changes, images) == expected
+    assert gate_note(changes, images) == expected
 
 
 def test_costs_that_were_measured_beside_other_work() -> None:

@@ -87,7 +87,11 @@ def command(
         write_atomically({target: content})
     console = screen()
     weight = weight_on_object(opened.network, opened.splits) if count and made.scores else ""
-    for line in filter(None, (made.title, *made.notes, weight)):
+    guesses = [
+        f"{name}: {label}, {100 * probability:.0f} %"
+        for name, (label, probability) in zip(made.names, made.predictions, strict=True)
+    ][: len(files)]
+    for line in filter(None, (made.title, *guesses, *made.notes, weight)):
         console.print(printable(line), soft_wrap=True)
     console.print(f"{'page' if page else 'picture'}: {printable(str(target))}", soft_wrap=True)
 

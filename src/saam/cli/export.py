@@ -27,7 +27,7 @@ def command(
     run: Path | None = None,
     /,
     *,
-    format: Format = "onnx",  # noqa: A002
+    format: Format | None = None,  # noqa: A002
     out: Path | None = None,
     arm: str | None = None,
     seed: Seed | None = None,
@@ -45,7 +45,7 @@ def command(
         Result of saam train or saam compare, or folder of saam.save. Default: the newest result in this folder.
     format
         "onnx" for ONNX Runtime, browsers and other frameworks, "torch-export" for PyTorch without saam, "safetensors"
-        for the weights.
+        for the weights. Default: what the ending of --out says, else "onnx".
     out
         The file, which must not exist. Default: the name of the run, in this folder.
     arm
@@ -60,19 +60,20 @@ def command(
         Data set with options, as in "PATH,size=224" (saam list data). Default: that of the run. Gives the preprocessing
         if the run does not say it, and the images for --int8.
     """
-    if format == "safetensors" and maps:
+    kind = _format(format, out)
+    if kind == "safetensors" and maps:
         raise ValueError("--maps adds outputs, and safetensors holds weights only: choose another --format")
-    if format != "onnx" and int8:
-        raise ValueError(f"--int8 quantises ONNX files: leave --format {format} out")
+    if kind != "onnx" and int8:
+        raise ValueError(f"--int8 quantises ONNX files: expected --format onnx, got {kind}")
     opened = open_run(run or newest("plan.json", "config.json"), arm=arm, seed=seed, data=data)
-    path = out or Path(opened.name + (".int8" if int8 else "") + _SUFFIXES[format])
+    path = out or Path(opened.name + (".int8" if int8 else "") + _SUFFIXES[kind])
     console = screen()
     console.print(printable(f"network: {opened.title}"), soft_wrap=True)
     if int8:
         exported = _int8(opened, path, maps=maps)
-    elif format == "onnx":
+    elif kind == "onnx":
         exported = to_onnx(opened.network, path, preprocessing=opened.preprocessing, maps=maps)
-    elif format == "torch-export":
+    elif kind == "torch-export":
         exported = to_torch_export(opened.network, path, preprocessing=opened.preprocessing, maps=maps)
     else:
         exported = to_safetensors(opened.network, path, preprocessing=opened.preprocessing)
@@ -85,6 +86,24 @@ def command(
                 soft_wrap=True,
             )
     console.print(printable(f"saved: {path} ({exported.size / 1e6:.2f} MB)"), soft_wrap=True)
+
+
+def _format(chosen: Format | None, out: Path | None) -> Format:
+    """Return the format, which the ending of the file must not contradict.
+
+    Raises:
+        ValueError: If it does, or says nothing.
+    """
+    known = {suffix: name for name, suffix in _SUFFIXES.items()}
+    named = known.get(out.suffix.lower()) if out is not None else None
+    if out is not None and (named is None if chosen is None else named not in (None, chosen)):
+        wanted = ", ".join(known)
+        raise ValueError(
+            f"{out.name} does not fit --format {chosen}: expected a name that ends in {wanted}"
+            if chosen
+            else f"{out.name} does not say the format: expected a name that ends in {wanted}, or --format"
+        )
+    return chosen or named or "onnx"
 
 
 def _int8(opened: SavedRun, path: Path, *, maps: bool) -> Exported:

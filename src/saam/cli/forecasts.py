@@ -26,8 +26,11 @@ def show_forecasts(console: Console, told: Mapping[str, Forecast], *, unit: str)
         table.add_column(name, justify="left" if left else "right", no_wrap=not left, overflow="fold")
 
     def row(name: str, each: Forecast) -> None:
-        smallest = f"{each.difference:.2f} {unit}" if isfinite(each.difference) else MISSING
-        sizes = (f"{count(each.memory)}B", f"{count(each.disk)}B")
+        smallest = (
+            f"{each.difference:.2f} {unit}" if isfinite(each.difference) else f"none below {each.seeds_needed} seeds"
+        )
+        smallest = smallest if name != "all" else MISSING
+        sizes = (_size(each.memory), _size(each.disk))
         table.add_row(name, f"{each.runs:,}", duration(each.seconds), *sizes, smallest)
 
     for name, each in told.items():
@@ -42,9 +45,21 @@ def show_forecasts(console: Console, told: Mapping[str, Forecast], *, unit: str)
                 memory=max(each.memory for each in every),
                 disk=sum(each.disk for each in every),
                 difference=inf,
+                seeds_needed=0,
             ),
         )
     console.print(table)
+    console.print(
+        "Smallest difference: of one arm, at a fixed number of seeds, with probability .8 (paired t-test at .05, if "
+        "differences spread as expected). Verdicts that hold at any number of seeds take more.",
+        style="dim",
+    )
+
+
+def _size(count_of_bytes: float) -> str:
+    """Return a number of bytes, as in "68.7 MB"."""
+    text = count(count_of_bytes)
+    return f"{text[:-1]} {text[-1]}B" if text[-1].isalpha() else f"{text} B"
 
 
 def until_told(max_seeds: int) -> str:

@@ -21,9 +21,9 @@ Where to begin:
 
 `saam compare` compares attentions on example images, in about five minutes, and writes a report.
 
-`saam compare --data FOLDER --model resnet20` does so on your own images, in one subfolder for each class.
+`saam compare --data FOLDER,size=64 --model resnet20` does so on your own images, in one subfolder for each class.
 
-`saam compare --data FOLDER --dry-run` says beforehand how long that takes.
+`saam compare --data FOLDER,size=64 --dry-run` says beforehand how long that takes.
 
 `saam explain` shows where the trained network looks.
 """,

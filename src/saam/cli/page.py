@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter, validators
+from rich.console import Console
 
 from saam._core.errors import printable
 from saam.cli.numbers import Count, Seed, Whole
@@ -44,7 +45,7 @@ def command(
     out
         Folder for the page, new or empty.
     serve
-        Serve the page on this machine until Ctrl-C.
+        Serve the page on this machine until Ctrl-C. A page that is already in the folder is served as it is.
     port
         Port of --serve; 0 takes a free one.
     samples
@@ -56,8 +57,12 @@ def command(
     data
         Data set with options, as in "PATH,size=224" (saam list data). Default: that of the run.
     """
-    opened = open_run(run or newest("plan.json", "config.json"), arm=arm, seed=seed, data=data)
     console = screen()
+    if serve and (out / "page.json").is_file():
+        console.print(f"{printable(str(out))} holds a page, which is served as it is", soft_wrap=True)
+        _serve(console, out, port)
+        return
+    opened = open_run(run or newest("plan.json", "config.json"), arm=arm, seed=seed, data=data)
     console.print(printable(f"network: {opened.title}"), soft_wrap=True)
     preprocessing = opened.preprocessing
     chosen: list[Sample] = []
@@ -76,6 +81,10 @@ def command(
     if not serve:
         console.print(f"to open it: python -m http.server --directory {printable(str(out))}", soft_wrap=True)
         return
+    _serve(console, out, port)
+
+
+def _serve(console: Console, out: Path, port: int) -> None:
     with serving(out, port=port) as address, suppress(KeyboardInterrupt):
         console.print(f"serving {address} until Ctrl-C", soft_wrap=True)
         _wait()

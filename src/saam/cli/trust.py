@@ -34,6 +34,8 @@ def measure_trust(
     if out:
         require_own(out)
     console, status = screen(), screen(errors=True)
+    if not status.is_terminal:
+        status.print("measuring: about a second for each image and map; ROAD takes longer on large images")
     with status.status("measuring") as shown:
         document = measure_run(
             folder,

@@ -17,6 +17,7 @@ from saam.comparison.job import build_model, threads_set
 from saam.comparison.plan import Plan
 from saam.comparison.precision import resolve_precision
 from saam.comparison.signflip import detectable
+from saam.comparison.statistics import seeds_needed
 from saam.data import load_data
 from saam.measure import peak_memory
 from saam.training import Group, Stepper
@@ -36,8 +37,10 @@ class Forecast:
             attention and the few seconds in which a worker starts.
         memory: Bytes that the tensors of one run hold.
         disk: Bytes of all networks.
-        difference: The smallest true difference in the primary metric that the seeds can show with probability .8, if
-            paired differences spread as the plan expects; infinite with a single seed.
+        difference: The smallest true difference in the primary metric that a paired t-test at .05 shows with
+            probability .8, for a single arm and a fixed number of seeds, if paired differences spread as the plan
+            expects; infinite with fewer seeds than ``seeds_needed``.
+        seeds_needed: The smallest number of seeds that can decide one of the arms.
     """
 
     runs: int
@@ -45,6 +48,7 @@ class Forecast:
     memory: float
     disk: float
     difference: float
+    seeds_needed: int
 
 
 def forecast(
@@ -88,12 +92,13 @@ def forecast(
     # a forward pass is a third of a step; the test images are scored once
     images = recipe.epochs * (len(splits.train) + len(splits.validation) / 3) + len(splits.test) / 3
     parameters = sum(value.numel() * value.element_size() for value in model.state_dict().values())
-    runs = len(plan.schedule())
+    runs, needed = len(plan.schedule()), seeds_needed(max(1, len(plan.arms) - 1))
     side_by_side = workers or (len(devices) if len(devices) > 1 else default_workers(threads, place))
     return Forecast(
         runs=runs,
         seconds=median(times) * images / size * ceil(runs / side_by_side),
         memory=memory,
         disk=runs * parameters,
-        difference=detectable(len(plan.seeds)) * plan.metrics[0].spread if len(plan.seeds) > 1 else inf,
+        difference=detectable(len(plan.seeds)) * plan.metrics[0].spread if len(plan.seeds) >= needed else inf,
+        seeds_needed=needed,
     )

@@ -179,7 +179,10 @@ def load_encoded(
             continue
         shape = shape or found
         if found != shape:
-            raise ValueError(f"{name} is {found} pixels, the images before it {shape}; give size= to resize them")
+            raise ValueError(
+                f"{name} is {found} pixels, the images before it {shape}: resize them, as in --data FOLDER,size=64 "
+                "(size=64 in Python); photographs usually take 224"
+            )
         kept.append(index)
         hashes.append(hashlib.sha256(content).digest())
     wanted = torch.tensor([labels[i] for i in kept], dtype=torch.int64)

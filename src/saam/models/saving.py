@@ -131,12 +131,16 @@ def save(model: nn.Module, folder: str | Path) -> Path:
     Raises:
         TypeError: If the network is compiled, scripted or distributed.
         ValueError: If the network was changed by other means than surgery, or with something that has no name, such as
-            a function as a squeeze, or a file may not set one of the network's options.
+            a function as a squeeze, a file may not set one of the network's options, or the folder holds a training
+            or a comparison.
         OSError: If the folder cannot be written.
     """
     from safetensors.torch import save as to_bytes
 
     folder = Path(folder)
+    for name, what in (("curves.json", "a training"), ("plan.json", "a comparison")):
+        if (folder / name).exists():
+            raise ValueError(f"{folder} holds {what} ({name}), which saving would damage: choose another folder")
     description = json.dumps(describe(model), indent=2) + "\n"
     weights = {
         key: value.detach().cpu().clone(memory_format=torch.contiguous_format)

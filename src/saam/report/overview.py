@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from saam.comparison import Comparison
@@ -17,6 +17,7 @@ from saam.report.words import (
     few_images,
     finding,
     gate_note,
+    listed,
     noisy_costs,
     score_note,
     verdict_sentence,
@@ -144,7 +145,7 @@ def overview(comparison: Comparison) -> Overview:
     notes += [note for summary in (to_focus[primary], to_reference[primary]) for note in summary.notes]
     shares, changes = _delivered(comparison, SCORES), _delivered(comparison, GATES)
     varied = _delivered(comparison, GATES, "images")
-    notes += [gate_note(arm, sites.values(), varied.get(arm, {}).values()) for arm, sites in changes.items()]
+    notes += _grouped({arm: gate_note(sites.values(), varied.get(arm, {}).values()) for arm, sites in changes.items()})
     notes += [score_note(arm, sites.values()) for arm, sites in shares.items()]
     notes.append(noisy_costs({row.arm: _spread(row.cost) for row in rows if row.cost}))
     chance = ""
@@ -162,7 +163,10 @@ def overview(comparison: Comparison) -> Overview:
         planned=planned.total(),
         failures=failures,
         to_reference={name: summary.differences for name, summary in to_reference.items()},
-        of_focus={name: tuple(map(_turned, summary.differences)) for name, summary in to_focus.items()},
+        of_focus={
+            name: tuple(_same_pair(_turned(each), to_reference[name].differences) for each in summary.differences)
+            for name, summary in to_focus.items()
+        },
         shares=shares,
         changes=changes,
         notes=tuple(dict.fromkeys(filter(None, notes))),
@@ -174,6 +178,12 @@ def verdicts(comparison: Comparison) -> list[str]:
     """Return one sentence for the focus arm against every alternative, preceded by a note if no arm learned."""
     view = overview(comparison)
     return [*filter(None, [view.at_chance]), *view.verdicts]
+
+
+def _grouped(said: Mapping[str, str]) -> list[str]:
+    """Return each different note once, after the names of its arms."""
+    notes = [note for note in dict.fromkeys(said.values()) if note]
+    return [f"{listed([arm for arm, own in said.items() if own == note])}: {note}" for note in notes]
 
 
 def _spread(cost: CostRecord) -> float:
@@ -198,6 +208,12 @@ def _summary(comparison: Comparison, reference: str, metric: Metric, order: Mapp
     if any(record.arm == reference for record in records):
         return summarise(records, reference=reference, metric=metric)
     return replace(summarise(records, reference=records[0].arm, metric=metric), differences=(), notes=())
+
+
+def _same_pair(difference: Difference, others: Sequence[Difference]) -> Difference:
+    """Return the same pair as it stands among others, so that it has one p and one forecast everywhere."""
+    pair = (difference.arm, difference.reference)
+    return next((each for each in others if (each.arm, each.reference) == pair), difference)
 
 
 def _turned(difference: Difference) -> Difference:

@@ -43,6 +43,7 @@ _MINUS, _TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 _UNLEARNED = 0.95  # share of pixels; if every site stays above it, the pooling is nearly the mean
 _UNMOVED = 0.05  # relative change of a map; if every site stays below it, attention is nearly the identity
 _STATIC = 0.01  # standard deviation of the factors over images; below it they are constants
+_ENOUGH = 6  # seeds from which a probability is worth saying
 _NOISY = 0.1  # spread of a ratio of times
 _MOST_FAILURES = 3  # number of failures listed individually
 _SPOKEN = {
@@ -195,7 +196,7 @@ def verdict_sentence(difference: Difference, others: Sequence[Difference] = ()) 
         parts[0] += f" (95 % confidence sequence {interval(difference.evidence, metric.digits)})"
     if more := forecast(difference):
         parts[0] += f", {more}"
-    if math.isfinite(difference.ahead):
+    if math.isfinite(difference.ahead) and difference.n >= _ENOUGH:
         parts.append(f"ahead on a new seed with probability {probability(difference.ahead)}")
     fixed = _p(difference)
     if math.isfinite(difference.low):
@@ -246,11 +247,11 @@ def failed_runs(failures: Sequence[Failure], planned: int) -> str:
 
 
 def at_chance(accuracy: float, classes: int, images: int) -> str:
-    """Say that the best arm's accuracy (%) is at chance, within two standard errors; otherwise empty."""
+    """Say that the best arm's accuracy (%) is that of guessing, within two standard errors; otherwise empty."""
     chance = 100 / classes
     if accuracy <= chance + 2 * math.sqrt(chance * (100 - chance) / images):
         best, guess = (f"{number(value)}\N{NO-BREAK SPACE}%" for value in (accuracy, chance))
-        return f"No arm learned better than chance: {best} at best, where guessing has {guess}"
+        return f"No arm is clearly better than guessing: {best} at best, guessing has {guess} ({images:,} test images)"
     return ""
 
 
@@ -281,11 +282,10 @@ def value_range(values: Collection[float]) -> str:
     return " to ".join(ends)
 
 
-def gate_note(arm: str, changes: Collection[float], images: Collection[float] = ()) -> str:
-    """Say that an arm's attention is still nearly the identity, or does the same for every image; empty otherwise.
+def gate_note(changes: Collection[float], images: Collection[float] = ()) -> str:
+    """Say that an attention is still nearly the identity, or does the same for every image; empty otherwise.
 
     Args:
-        arm: Its label.
         changes: Relative change of the map at each site (`saam.explain.GateUse`) with the weights of the last epoch,
             mean over seeds. The attention never left the identity if all of them are below .05.
         images: Standard deviation of the factors over images at each site, likewise. The attention does not depend on
@@ -294,11 +294,11 @@ def gate_note(arm: str, changes: Collection[float], images: Collection[float] = 
     every = "every site" if len(changes) > 1 else "its site"
     if max(changes) < _UNMOVED:
         return (
-            f"{arm}: attention never left the identity, {every} changes its map by less than 5\N{NO-BREAK SPACE}%; "
+            f"attention never left the identity, {every} changes its map by less than 5\N{NO-BREAK SPACE}%; "
             "train longer, or let new parameters learn faster"
         )
     if images and max(images) < _STATIC:
-        return f"{arm}: attention does not depend on the image, at {every} the factors of the channels are constants"
+        return f"attention does not depend on the image, at {every} the factors of the channels are constants"
     return ""
 
 
