@@ -91,3 +91,13 @@ def test_bad_input_is_refused() -> None:
         gate_use(saam.create_model("resnet8", width=8), torch.randn(1, 3, 8, 8))
     with pytest.raises(ValueError, match="expected images to run the model on, got none"):
         gate_use(saam.create_model("resnet8", attention="se", width=8), [])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_maps_that_are_not_finite_are_refused(value: float) -> None:
+    x = torch.ones(2, 2, 2, 2)
+    with pytest.raises(ValueError, match="the feature map at site '1' is not finite"):
+        gate_use(attended(Per(1.0, value)), x)
+    x[1, 0, 0, 0] = value
+    with pytest.raises(ValueError, match="the feature map at site '1' is not finite"):
+        gate_factors(attended(Per(1.0, 1.0)), x)

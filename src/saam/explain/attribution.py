@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saam._core.modes import mode
+from saam.explain.inspected import inspected
 
 __all__ = ["METHODS", "grad_cam", "integrated_gradients", "last_map"]
 
@@ -36,7 +36,7 @@ def grad_cam(model: nn.Module, x: Tensor, classes: Tensor, *, layer: nn.Module |
     """
     attribution = _captum()
     where = last_map(model, x) if layer is None else layer
-    with mode(model, training=False), torch.enable_grad():
+    with inspected(model, gradients=True):
         maps = attribution.LayerGradCam(model, where)
         found = maps.attribute(x.detach().requires_grad_(), target=classes, relu_attributions=True)
     return _shares(found)
@@ -58,7 +58,7 @@ def integrated_gradients(model: nn.Module, x: Tensor, classes: Tensor, *, steps:
         ModuleNotFoundError: If captum is not installed.
     """
     attribution = _captum()
-    with mode(model, training=False), torch.enable_grad():
+    with inspected(model, gradients=True):
         found = attribution.IntegratedGradients(model).attribute(
             x.detach().requires_grad_(), target=classes, n_steps=steps, internal_batch_size=max(64, len(x))
         )
@@ -88,7 +88,7 @@ def last_map(model: nn.Module, x: Tensor) -> nn.Module:
 
     hooks = [module.register_forward_hook(note) for module in model.modules() if module is not model]
     try:
-        with mode(model, training=False), torch.no_grad():
+        with inspected(model):
             model(x[:1])
     finally:
         for hook in hooks:

@@ -1,13 +1,14 @@
 """Measure how much a network's attention does: an attention that stays near the identity has learned nothing."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from saam._core.modes import mode
 from saam.explain.inputs import Batch, images_of
+from saam.explain.inspected import first_input, inspected
 from saam.nn import ChannelAttention
 from saam.surgery import Attended
 from saam.surgery.adapters import Upgraded
@@ -36,7 +37,8 @@ class GateUse:
 def gate_use(model: nn.Module, batches: Tensor | Iterable[Batch]) -> dict[str, GateUse]:
     """Measure at every site how far the attention of a network is from the identity.
 
-    The model runs in eval mode without gradients, and modes are restored.
+    The model runs in eval mode without gradients, and modes are restored. Of an attention that runs more than once, the
+    last call counts.
 
     Args:
         model: Any network with attention of this library in it: attached, upgraded or built in.
@@ -47,7 +49,8 @@ def gate_use(model: nn.Module, batches: Tensor | Iterable[Batch]) -> dict[str, G
         Site name -> its use, in the order of the network.
 
     Raises:
-        ValueError: If the model has no attention, or there are no images.
+        ValueError: If the model has no attention or never calls it, what enters or leaves it is not finite, or there are
+            no images.
 
     Example:
         >>> from saam import create_model
@@ -65,7 +68,7 @@ def gate_use(model: nn.Module, batches: Tensor | Iterable[Batch]) -> dict[str, G
 
 
 def gate_factors(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """Return the factor of every channel at every site, for each image.
+    """Return the factor of every channel at every site, for each image. See :func:`gate_use` for how the model runs.
 
     Args:
         model: As in :func:`gate_use`.
@@ -75,7 +78,7 @@ def gate_factors(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
         Site name -> (B, C) factors, 1 where attention changes nothing; see :class:`GateUse`.
 
     Raises:
-        ValueError: If the model has no attention.
+        ValueError: If the model has no attention or never calls it, or what enters or leaves it is not finite.
     """
     return {site: factor for site, (_, factor) in _observed(model, x).items()}
 
@@ -108,19 +111,31 @@ def _observed(model: nn.Module, x: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
             "saam.attach(model, 'se')"
         )
     seen: dict[str, tuple[Tensor, Tensor]] = {}
-    hooks = [module.register_forward_hook(_keep(seen, site)) for site, module in attentions.items()]
+    hooks = [module.register_forward_hook(_keep(seen, site), with_kwargs=True) for site, module in attentions.items()]
     try:
-        with mode(model, training=False), torch.no_grad():
+        with inspected(model):
             model(x)
     finally:
         for hook in hooks:
             hook.remove()
+    if not seen:
+        raise ValueError(
+            f"expected {type(model).__name__} to call its attention, but no call was seen at its {len(attentions)} sites: "
+            "call each attention in forward as a module, attention(x)"
+        )
     return {site: seen[site] for site in attentions if site in seen}
 
 
-def _keep(seen: dict[str, tuple[Tensor, Tensor]], site: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...], y: Tensor) -> None:
-        x, after = (value.detach().flatten(2).double() for value in (inputs[0], y))
+def _keep(
+    seen: dict[str, tuple[Tensor, Tensor]], site: str
+) -> Callable[[nn.Module, tuple[Any, ...], Mapping[str, Any], Tensor], None]:
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], y: Tensor) -> None:
+        x, after = (value.detach().flatten(2).double() for value in (first_input(module, args, kwargs), y))
+        if not (x.isfinite().all() and after.isfinite().all()):
+            raise ValueError(
+                f"the feature map at site {site!r} is not finite, so its gates are NaN: look for NaN or infinity in the "
+                "input and in the weights of the network"
+            )
         power = x.square().sum(2)
         change = ((after - x).square().sum((1, 2)) / power.sum(1).clamp(min=torch.finfo(power.dtype).tiny)).sqrt()
         factor = torch.where(power > 0, (x * after).sum(2) / power, 1.0)  # a map of zeros has no factor

@@ -11,7 +11,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from saam._core.modes import mode
+from saam.explain.inspected import inspected
 
 __all__ = ["classifier_of", "rank_correlation", "shuffled"]
 
@@ -47,7 +47,7 @@ def classifier_of(model: nn.Module, x: Tensor) -> str | None:
         if name and next(module.parameters(recurse=False), None) is not None:
             note(name, module)
     try:
-        with mode(model, training=False), torch.no_grad():
+        with inspected(model):
             logits = model(x[:1])
     finally:
         for hook in hooks:

@@ -1,13 +1,13 @@
 """The score maps of a network: the weight of each pixel when a score squeeze pools its feature map."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from saam._core.modes import mode
+from saam.explain.inspected import first_input, inspected
 from saam.nn import ChannelAttention, ScorePool2d
 
 __all__ = ["collected_maps", "has_scores", "score_maps", "score_pools"]
@@ -28,10 +28,15 @@ def score_maps(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
         Sites are in the order of `model.named_modules()` and are named after the module that the attention follows.
 
     Raises:
-        ValueError: If the model has no score squeeze, or the scores at a site are not finite.
+        ValueError: If the model has no score squeeze or never calls it, or the scores at a site are not finite.
     """
-    with collected_maps(model) as maps, mode(model, training=False), torch.no_grad():
+    with collected_maps(model) as maps, inspected(model):
         model(x)
+    if not maps:
+        raise ValueError(
+            f"expected {type(model).__name__} to call its score squeezes, but no call was seen: call each of them, or the "
+            "attention that has it, in forward as a module, attention(x)"
+        )
     for site, weights in maps.items():
         if not weights.isfinite().all():
             raise ValueError(
@@ -50,7 +55,9 @@ def collected_maps(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     """
     maps: dict[str, Tensor] = {}
     pools = score_pools(model).items()
-    hooks = [module.register_forward_pre_hook(_keep(maps, site, pool)) for site, (module, pool) in pools]
+    hooks = [
+        module.register_forward_pre_hook(_keep(maps, site, pool), with_kwargs=True) for site, (module, pool) in pools
+    ]
     try:
         yield maps
     finally:
@@ -95,8 +102,10 @@ def _site(name: str) -> str:
     return re.sub(r"(\.attention)?(\.squeeze(\.pool)?)?$", "", "." + name, count=1).lstrip(".") or "model"
 
 
-def _keep(maps: dict[str, Tensor], site: str, pool: ScorePool2d) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        maps[site] = pool.score_map(inputs[0])
+def _keep(
+    maps: dict[str, Tensor], site: str, pool: ScorePool2d
+) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        maps[site] = pool.score_map(first_input(module, args, kwargs))
 
     return hook
