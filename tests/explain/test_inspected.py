@@ -16,6 +16,7 @@ from saam.explain.sanity import classifier_of
 from saam.models import Preprocessing
 
 X = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+SHIFTED = X + 1  # its means differ from zero, so the gates depend on them
 
 
 def network():
@@ -90,7 +91,7 @@ class Calls(nn.Module):
 
     def __init__(self, how):
         super().__init__()
-        self.attention, self.how = saam.create_attention("saam", 3), how
+        self.attention, self.how = saam.create_attention("eca" if how == "twice" else "saam", 3), how
 
     def forward(self, x):
         if self.how == "keyword":
@@ -107,13 +108,13 @@ def test_attention_that_is_called_by_keyword_is_seen():
 def test_the_last_call_counts():
     model = Calls("twice").eval()
     with torch.no_grad():
-        inner = model.attention(2 * X)
+        inner = model.attention(2 * SHIFTED)
     expected = gate_factors(model.attention, inner)["model"]
-    torch.testing.assert_close(gate_factors(model, X)["attention"], expected)
-    assert not expected.allclose(gate_factors(model.attention, 2 * X)["model"])
+    torch.testing.assert_close(gate_factors(model, SHIFTED)["attention"], expected)
+    assert not expected.allclose(gate_factors(model.attention, 2 * SHIFTED)["model"])
 
 
 @pytest.mark.parametrize(("measure", "what"), [(gate_use, "its attention"), (score_use, "its score squeezes")])
 def test_attention_that_is_never_called_is_refused(measure, what):
-    with pytest.raises(ValueError, match=f"expected Calls to call {what}, but no call was seen"):
+    with pytest.raises(ValueError, match=f"expected Calls to call {what}, but none of 1 was called"):
         measure(Calls("never"), X)

@@ -49,8 +49,8 @@ def gate_use(model: nn.Module, batches: Tensor | Iterable[Batch]) -> dict[str, G
         Site name -> its use, in the order of the network.
 
     Raises:
-        ValueError: If the model has no attention or never calls it, what enters or leaves it is not finite, or there are
-            no images.
+        ValueError: If the model has no attention or never calls it, what enters or leaves it is not finite, or there
+            are no images.
 
     Example:
         >>> from saam import create_model
@@ -120,7 +120,7 @@ def _observed(model: nn.Module, x: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
             hook.remove()
     if not seen:
         raise ValueError(
-            f"expected {type(model).__name__} to call its attention, but no call was seen at its {len(attentions)} sites: "
+            f"expected {type(model).__name__} to call its attention, but none of {len(attentions)} was called: "
             "call each attention in forward as a module, attention(x)"
         )
     return {site: seen[site] for site in attentions if site in seen}
@@ -133,8 +133,8 @@ def _keep(
         x, after = (value.detach().flatten(2).double() for value in (first_input(module, args, kwargs), y))
         if not (x.isfinite().all() and after.isfinite().all()):
             raise ValueError(
-                f"the feature map at site {site!r} is not finite, so its gates are NaN: look for NaN or infinity in the "
-                "input and in the weights of the network"
+                f"the feature map at site {site!r} is not finite, so its gates are NaN: look for NaN or infinity in "
+                "the input and in the weights of the network"
             )
         power = x.square().sum(2)
         change = ((after - x).square().sum((1, 2)) / power.sum(1).clamp(min=torch.finfo(power.dtype).tiny)).sqrt()

@@ -1,4 +1,4 @@
-"""Run a network with hooks: in eval mode, and without code that torch.compile made, because such code skips new hooks."""
+"""Run a network with hooks: in eval mode, and without code that torch.compile made, because it skips new hooks."""
 
 import inspect
 import sys

@@ -39,7 +39,8 @@ def score_use(model: nn.Module, batches: Tensor | Iterable[Batch]) -> dict[str, 
         Site name -> share and lift, in the order of the network.
 
     Raises:
-        ValueError: If the model has no score squeeze or never calls it, its scores are not finite, or there are no images.
+        ValueError: If the model has no score squeeze or never calls it, its scores are not finite, or there are no
+            images.
 
     Example:
         >>> from saam import create_model
