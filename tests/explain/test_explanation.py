@@ -1,5 +1,7 @@
 """What explain finds, and what it refuses."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from PIL import Image
@@ -93,3 +95,9 @@ def test_mistakes_are_named():
         broken.conv1.weight.fill_(torch.nan)
     with pytest.raises(ValueError, match="logits are not finite"):
         made(model=broken)
+
+
+def test_a_long_input_is_not_enlarged_without_bound():
+    long = replace(PREPROCESSING, size=(8, 512))
+    found = explain(network(), images(1, (400, 25600)), preprocessing=long)
+    assert found.images.shape == (1, 3, 32, 2048)  # four times, not the 32 times that the shorter side allows

@@ -109,3 +109,26 @@ def test_pixels_are_the_input_before_it_is_normalised():
     assert larger.shape == (1, 3, 16, 12)
     coarse = torch.nn.functional.avg_pool2d(larger.float(), 2)
     assert (coarse - pixels).abs().mean() < 12  # the same part of the image
+
+
+@pytest.mark.parametrize("size", [(3, 5), (9, 2), (16, 16), (1, 1), (7, 30), (40, 12)])
+def test_the_centre_of_an_enlarged_image_is_that_of_the_whole(size: tuple[int, int]) -> None:
+    """Values between two levels may be rounded to either."""
+    image = torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    height, width = 41, 33
+    scale = max(height / size[0], width / size[1])
+    covering = max(height, round(size[0] * scale)), max(width, round(size[1] * scale))
+    whole = torch.nn.functional.interpolate(image.float(), size=covering, mode="bilinear", antialias=True)
+    top, left = (covering[0] - height) // 2, (covering[1] - width) // 2
+    expected = whole[:, :, top : top + height, left : left + width]
+    ours = Preprocessing((height, width), (0.0,) * 3, (1 / 255,) * 3, ("a",))(image)
+    assert (ours - expected).abs().max() <= 0.51
+
+
+@pytest.mark.parametrize("size", [(3, 100_000), (100_000, 1)])
+def test_a_thin_image_is_enlarged_only_where_it_is_seen(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole enlarged image would have more than a hundred billion values."""
+    monkeypatch.setattr(torch.nn.functional, "interpolate", None)
+    image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
+    assert made(size=(224, 224))(image).shape == (1, 3, 224, 224)
+    assert made(size=(224, 224)).pixels(image, scale=2).shape == (1, 3, 448, 448)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Explanation", "explain"]
 
 _SHOWN = 256  # pixels along the shorter side of a shown image, about
+_LONGEST = 2048  # pixels along its longer side, unless the input has more
 _WHY_NO_MAPS = (
     "There are no score maps: the network has no score squeeze. A squeeze such as the mean gives every pixel the same "
     "weight. saam.upgrade(network) replaces the mean by the learned squeeze, which must then be trained."
@@ -207,7 +208,7 @@ def _name(image: "Photograph", number: int) -> str:
 
 def _shown(prepare: Preprocessing, images: Sequence[Tensor]) -> Tensor:
     """Return the part that the network sees, with more pixels than its input if there are any."""
-    short = min(prepare.size)
+    short, long = sorted(prepare.size)
     finest = max(min(image.shape[1] / prepare.size[0], image.shape[2] / prepare.size[1]) for image in images)
-    scale = max(1, min(int(finest), round(_SHOWN / short)))
+    scale = max(1, min(int(finest), round(_SHOWN / short), _LONGEST // long))
     return torch.cat([prepare.pixels(image, scale=scale).cpu() for image in images])

@@ -34,8 +34,8 @@ def score_maps(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
         model(x)
     if not maps:
         raise ValueError(
-            f"expected {type(model).__name__} to call its score squeezes, but none of {len(score_pools(model))} was called: "
-            "call each of them, or the attention that has it, in forward as a module, attention(x)"
+            f"expected {type(model).__name__} to call its score squeezes, but none of {len(score_pools(model))} was "
+            "called: call each of them, or the attention that has it, in forward as a module, attention(x)"
         )
     for site, weights in maps.items():
         if not weights.isfinite().all():

@@ -93,9 +93,13 @@ class Preprocessing:
             return x
         scale = max(height / h, width / w)
         covering = max(height, round(h * scale)), max(width, round(w * scale))
-        x = F.interpolate(x, size=covering, mode="bilinear", antialias=True, align_corners=False)
-        top, left = (covering[0] - height) // 2, (covering[1] - width) // 2
-        return x[:, :, top : top + height, left : left + width].round().clamp(0, 255)
+        if scale >= 1:
+            x = _enlarged_centre(x, covering, self.size)
+        else:
+            x = F.interpolate(x, size=covering, mode="bilinear", antialias=True, align_corners=False)
+            top, left = (covering[0] - height) // 2, (covering[1] - width) // 2
+            x = x[:, :, top : top + height, left : left + width]
+        return x.round().clamp(0, 255)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, the inverse of :meth:`from_json`."""
@@ -128,6 +132,26 @@ def _checked(images: Tensor) -> Tensor:
             "convert an image to RGB with 8 bits a colour"
         )
     return images.reshape(-1, *images.shape[-3:]).float()
+
+
+def _enlarged_centre(x: Tensor, covering: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Return the centre of x (B, C, h, w), enlarged bilinearly, without making the enlarged image around it.
+
+    Args:
+        x: The images.
+        covering: Height and width of the whole enlarged image, at least those of x.
+        size: Height and width of its centre.
+    """
+    places = []
+    for axis, (whole, part) in enumerate(zip(covering, size, strict=True), 2):
+        first, step = (whole - part) // 2, x.shape[axis] / whole
+        centres = (first + torch.arange(part, dtype=torch.float64) + 0.5) * step  # in pixels from the edge of x
+        start, end = max(0, int(centres[0] - 0.5)), min(x.shape[axis], int(centres[-1] + 0.5) + 1)
+        x = x.narrow(axis, start, end - start)
+        places.append((2 * (centres - start) / (end - start) - 1).to(x))
+    rows, columns = torch.meshgrid(*places, indexing="ij")
+    grid = torch.stack((columns, rows), 2).expand(len(x), *size, 2)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def _is_list(value: Any) -> bool:
