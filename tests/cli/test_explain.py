@@ -8,6 +8,8 @@ from PIL import Image
 
 import saam
 from saam.cli.main import main
+from saam.cli.screen import screen
+from saam.cli.trust import _show
 from saam.models import Preprocessing, describe
 from saam.training import save_checkpoint
 
@@ -101,7 +103,7 @@ def test_other_data_give_test_images_and_measures(tmp_path, capsys):
     assert "weight on the object, in times that of mean pooling" in capsys.readouterr().out
     assert (tmp_path / "maps.html").read_text().count("<h2>test image ") == 2
     assert run("explain", folder, "--data", data, "--measure", "--images", 3) == 0
-    assert "net: 3 test images, seeds 0" in capsys.readouterr().out
+    assert "net: 3 test images, seed 0\n" in capsys.readouterr().out
     assert run("explain", folder, "--data", f"{data},size=40") == 1
     assert "expected data like those of net, with 10 classes" in capsys.readouterr().err
 
@@ -109,7 +111,7 @@ def test_other_data_give_test_images_and_measures(tmp_path, capsys):
 def test_measures_are_a_table_and_a_record(trained, tmp_path, capsys):
     assert run("explain", trained, "--measure", "--images", 3, "--out", "trust.json") == 0
     printed = capsys.readouterr().out
-    assert "net: 3 test images, seeds 0" in printed
+    assert "net: 3 test images, seed 0\n" in printed
     assert re.search(r"scores, last site +[01].\d\d ±", printed)
     record = json.loads((tmp_path / "trust.json").read_text())
     assert record["made by"] == "saam explain"
@@ -124,6 +126,7 @@ def test_measures_are_a_table_and_a_record(trained, tmp_path, capsys):
             "--measure takes test images and writes .json: leave out --image, --sites and --heads",
         ),
         (["--measure", "--out", "a.png"], "--measure takes test images and writes .json"),
+        (["--measure", "--images", 1], "--measure compares images, so it takes two or more: pass --images 2"),
         (["--out", "a.json"], "expected --out with .png or .html; .json is for --measure"),
         (["--images", 1, "--sites", "layer9"], "unknown site 'layer9'"),
         (["--image", "gone.jpg"], "no image at gone.jpg"),
@@ -135,3 +138,25 @@ def test_what_does_not_go_together_is_named(arguments, error, trained, capsys):
     captured = capsys.readouterr()
     assert error in captured.err
     assert captured.err.count("\n") == 1
+
+
+def test_a_file_of_a_folder_that_cannot_be_read_gets_a_line(trained, tmp_path, capsys):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.new("RGB", (50, 20), "red").save(folder / "red.png")
+    (folder / "bad.png").write_text("hello")
+    assert run("explain", trained, "--image", folder) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"skipped: cannot read the image {folder / 'bad.png'}: it has no format that Pillow knows" in lines
+    assert run("explain", trained, "--image", folder, folder / "bad.png") == 1
+    assert "cannot read the image" in capsys.readouterr().err
+
+
+def test_a_network_without_a_feature_map_is_measured_without_grad_cam(capsys):
+    row = {"measure": "ROAD", "method": "integrated gradients", "value": [0.5, 0.4, 0.6], "over": {}, "verdict": ""}
+    _show(screen(), {"run": "net", "images": 9, "seeds": [3, 4], "rows": [row]})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "net: 9 test images, seeds 3, 4"
+    assert lines[1].startswith("There is no Grad-CAM")
+    _show(screen(), {"run": "net", "images": 9, "seeds": [3], "rows": [row, {**row, "method": "Grad-CAM"}]})
+    assert "There is no Grad-CAM" not in capsys.readouterr().out

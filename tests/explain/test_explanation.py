@@ -101,3 +101,24 @@ def test_a_long_input_is_not_enlarged_without_bound():
     long = replace(PREPROCESSING, size=(8, 512))
     found = explain(network(), images(1, (400, 25600)), preprocessing=long)
     assert found.images.shape == (1, 3, 32, 2048)  # four times, not the 32 times that the shorter side allows
+
+
+def test_one_image_needs_no_list(tmp_path):
+    Image.new("RGB", (40, 64), "red").save(tmp_path / "red.png")
+    photograph = Image.new("L", (8, 8), 255)
+    for image in (str(tmp_path / "red.png"), tmp_path / "red.png", photograph, images(1)[0]):
+        one = explain(network(), image, preprocessing=PREPROCESSING)
+        listed = explain(network(), [image], preprocessing=PREPROCESSING)
+        assert one.names == listed.names
+        assert torch.equal(one.images, listed.images)
+    with pytest.raises(ValueError, match=r"expected images of uint8 .* got torch.uint8 \(16, 16\)"):
+        explain(network(), images(1)[0, 0], preprocessing=PREPROCESSING)
+
+
+def test_without_a_feature_map_there_is_no_grad_cam():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 3))
+    found = explain(model, images(), preprocessing=PREPROCESSING)
+    assert list(found.attributions) == ["integrated gradients"]
+    assert found.notes[1].startswith("There is no Grad-CAM: no module of the network has a feature map")
+    assert "There is no Grad-CAM" in found.to_html()
+    assert found.to_png().startswith(b"\x89PNG")

@@ -4,6 +4,7 @@ import torch
 from PIL import Image
 
 from saam.explain import find_photographs, read_photograph
+from saam.explain.photographs import read_photographs
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -64,6 +65,7 @@ def test_folders_give_their_images_in_order(tmp_path):
     for name in ("b.png", "a.JPG", ".hidden.png", "notes.txt"):
         (tmp_path / name).touch()
     (tmp_path / "inner").mkdir()
+    (tmp_path / "sub.png").mkdir()
     assert [file.name for file in find_photographs([tmp_path / "notes.txt", tmp_path])] == [
         "notes.txt",
         "a.JPG",
@@ -73,3 +75,16 @@ def test_folders_give_their_images_in_order(tmp_path):
         find_photographs([tmp_path / "inner"])
     with pytest.raises(FileNotFoundError, match=r"no image at .*gone.jpg: name a file, or a folder of images"):
         find_photographs([tmp_path / "gone.jpg"])
+
+
+def test_files_of_a_folder_that_cannot_be_read_are_skipped_and_named(tmp_path):
+    two_colours().save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_text("hello")
+    found, skipped = read_photographs([tmp_path])
+    assert [(file.name, tuple(pixels.shape)) for file, pixels in found] == [("good.png", (3, 2, 4))]
+    assert skipped == [f"skipped: cannot read the image {tmp_path / 'bad.png'}: it has no format that Pillow knows"]
+    with pytest.raises(ValueError, match=r"^cannot read the image .*bad.png"):
+        read_photographs([tmp_path / "good.png", tmp_path / "bad.png"])
+    (tmp_path / "good.png").unlink()
+    with pytest.raises(ValueError, match=r"no image of 1 could be read; the first was skipped: .*bad.png"):
+        read_photographs([tmp_path])

@@ -73,3 +73,12 @@ def test_mistakes_are_named():
         trust(network(0), IMAGES, masks=MASKS * torch.tensor([1, 0, 1], dtype=torch.bool).view(3, 1, 1))
     with pytest.raises(ValueError, match="pass preprocessing="):
         trust(create_model("resnet8", width=4), IMAGES)
+
+
+def test_without_a_feature_map_grad_cam_is_left_out():
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 2))
+    steps = []
+    found = trust({0: model, 1: model}, IMAGES, preprocessing=PREPROCESSING, progress=steps.append)
+    assert found.values["insertion"].keys() == {"integrated gradients", "uniform", "centre"}
+    assert found.values["between seeds"].keys() == {"integrated gradients"}
+    assert steps[1].startswith("There is no Grad-CAM")

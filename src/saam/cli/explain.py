@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter, validators
+from torch import Tensor
 
 from saam._core.errors import printable
 from saam._core.files import write_atomically
@@ -14,7 +15,8 @@ from saam.cli.screen import screen
 from saam.cli.trust import measure_trust, require_own
 from saam.comparison import SavedRun, open_run
 from saam.data import first_test_images
-from saam.explain import Explanation, explain, find_photographs, read_photograph
+from saam.explain import Explanation, explain
+from saam.explain.photographs import read_photographs
 from saam.report.examples import weight_on_object
 from saam.training import writable
 
@@ -71,16 +73,20 @@ def command(
     if measure:
         if image or sites or heads or _suffix(out, ".json") != ".json":
             raise ValueError("--measure takes test images and writes .json: leave out --image, --sites and --heads")
+        if images == 1:
+            raise ValueError(
+                "--measure compares images, so it takes two or more: pass --images 2, or leave it out for 100"
+            )
         measure_trust(folder, arm=arm, seed=seed, data=data, images=images, out=out)
         return
     if _suffix(out, ".png") == ".json":
         raise ValueError("expected --out with .png or .html; .json is for --measure")
-    files = find_photographs(image)
-    count = images or (0 if files else _IMAGES)
+    photographs, skipped = read_photographs(image)
+    count = images or (0 if photographs else _IMAGES)
     opened = open_run(folder, arm=arm, seed=seed, data=data)
     target = out or Path(f"explain-{opened.name}.png")
     require_own(target)
-    made = _explained(opened, files, count)
+    made = _explained(opened, photographs, count)
     page = _suffix(target, "") == ".html"
     content = made.to_html(sites=sites, heads=heads).encode() if page else made.to_png(sites=sites, heads=heads)
     with writable(target.parent):
@@ -90,16 +96,16 @@ def command(
     guesses = [
         f"{name}: {label}, {100 * probability:.0f} %"
         for name, (label, probability) in zip(made.names, made.predictions, strict=True)
-    ][: len(files)]
-    for line in filter(None, (made.title, *guesses, *made.notes, weight)):
+    ][: len(photographs)]
+    for line in filter(None, (made.title, *guesses, *skipped, *made.notes, weight)):
         console.print(printable(line), soft_wrap=True)
     console.print(f"{'page' if page else 'picture'}: {printable(str(target))}", soft_wrap=True)
 
 
-def _explained(opened: SavedRun, files: Sequence[Path], count: int) -> Explanation:
+def _explained(opened: SavedRun, photographs: Sequence[tuple[Path, Tensor]], count: int) -> Explanation:
     """Explain photographs, then test images."""
-    pixels, names = [read_photograph(file) for file in files], [file.name for file in files]
-    truths: list[str | None] = [None] * len(files)
+    pixels, names = [each for _, each in photographs], [file.name for file, _ in photographs]
+    truths: list[str | None] = [None] * len(photographs)
     if count:
         test = first_test_images(opened.splits, count)
         pixels += test.pixels

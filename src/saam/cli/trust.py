@@ -9,6 +9,7 @@ from rich.table import Table
 from saam._core.errors import printable
 from saam._core.files import write_atomically
 from saam.cli.screen import screen
+from saam.explain.attribution import WHY_NO_GRAD_CAM
 from saam.explain.figure import GENERATOR
 from saam.explain.trust import MEASURES
 from saam.report.trust import measure_run, trust_text
@@ -63,9 +64,11 @@ def require_own(file: Path) -> None:
 
 
 def _show(console: Console, document: dict[str, Any]) -> None:
-    seeds = ", ".join(map(str, document["seeds"]))
-    console.print(printable(f"{document['run']}: {document['images']} test images, seeds {seeds}"), soft_wrap=True)
+    seeds = f"seed{'s' * (len(document['seeds']) > 1)} {', '.join(map(str, document['seeds']))}"
+    console.print(printable(f"{document['run']}: {document['images']} test images, {seeds}"), soft_wrap=True)
     rows = {(row["measure"], row["method"]): row for row in document["rows"]}
+    if all(method != "Grad-CAM" for _, method in rows):
+        console.print(WHY_NO_GRAD_CAM, soft_wrap=True)
     for floored in (True, False):
         measures = [measure for measure in MEASURES if measure.floored is floored]
         measures = [measure for measure in measures if any(measure.name == name for name, _ in rows)]

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from saam.explain.inspected import inspected
 
-__all__ = ["METHODS", "grad_cam", "integrated_gradients", "last_map"]
+__all__ = ["METHODS", "WHY_NO_GRAD_CAM", "grad_cam", "integrated_gradients", "last_map", "methods_for"]
+
+WHY_NO_GRAD_CAM = "There is no Grad-CAM: no module of the network has a feature map (B, C, h, w) as output."
 
 
 def grad_cam(model: nn.Module, x: Tensor, classes: Tensor, *, layer: nn.Module | None = None) -> Tensor:
@@ -72,6 +74,11 @@ METHODS: dict[str, Callable[[nn.Module, Tensor, Tensor], Tensor]] = {
 """Name -> function of model, input and classes to maps (B, 1, h, w)."""
 
 
+def methods_for(model: nn.Module, x: Tensor) -> dict[str, Callable[[nn.Module, Tensor, Tensor], Tensor]]:
+    """Return the methods that apply to a network with input x (B, C, H, W): without a feature map no Grad-CAM."""
+    return METHODS if _with_maps(model, x) else {name: each for name, each in METHODS.items() if each is not grad_cam}
+
+
 def last_map(model: nn.Module, x: Tensor) -> nn.Module:
     """Return the module that finishes last among those whose output is a feature map of more than one pixel.
 
@@ -80,6 +87,17 @@ def last_map(model: nn.Module, x: Tensor) -> nn.Module:
     Raises:
         ValueError: If there is none.
     """
+    found = _with_maps(model, x)
+    if not found:
+        raise ValueError(
+            f"expected a network with a feature map (B, C, h, w) for Grad-CAM, found none in {type(model).__name__}; "
+            "pass layer=, a module whose output is one"
+        )
+    return found[-1]
+
+
+def _with_maps(model: nn.Module, x: Tensor) -> list[nn.Module]:
+    """Return the modules whose output is a feature map of more than one pixel, in the order in which they finish."""
     seen: list[nn.Module] = []
 
     def note(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -93,12 +111,7 @@ def last_map(model: nn.Module, x: Tensor) -> nn.Module:
     finally:
         for hook in hooks:
             hook.remove()
-    if not seen:
-        raise ValueError(
-            f"expected a network with a feature map (B, C, h, w) for Grad-CAM, found none in {type(model).__name__}; "
-            "pass layer=, a module whose output is one"
-        )
-    return seen[-1]
+    return seen
 
 
 def _shares(maps: Tensor) -> Tensor:

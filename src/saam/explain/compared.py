@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saam.explain.attribution import METHODS
+from saam.explain.attribution import methods_for
 from saam.explain.score_maps import has_scores, score_maps
 
 __all__ = ["FLOORS", "compared_maps"]
@@ -20,7 +20,7 @@ _BATCH = 64
 
 
 def compared_maps(model: nn.Module, x: Tensor, classes: Tensor) -> dict[str, Tensor]:
-    """Return every kind of map that is measured: score maps, those of the other methods, and the floors.
+    """Return every kind of map that is measured: score maps, those of the other methods that apply, and the floors.
 
     The score maps are those of the first and the last site, and the mean and the product over all sites; or that of the
     only site.
@@ -42,7 +42,7 @@ def compared_maps(model: nn.Module, x: Tensor, classes: Tensor) -> dict[str, Ten
         sites = [_fine(maps.mean(1, keepdim=True), size) for maps in score_maps(model, x).values()]
         found = {"scores": sites[0]} if len(sites) == 1 else _combined(torch.stack(sites))
     parts = list(zip(torch.split(x, _BATCH), torch.split(classes, _BATCH), strict=True))
-    for name, method in METHODS.items():
+    for name, method in methods_for(model, x).items():
         found[name] = torch.cat([_fine(method(model, *part), size) for part in parts])
     return found | {"uniform": torch.full((len(x), *size), 1 / (size[0] * size[1])), "centre": _centre(len(x), size)}
 

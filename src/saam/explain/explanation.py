@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from saam._core.devices import device_of
 from saam._core.errors import printable
 from saam._core.modes import mode
-from saam.explain.attribution import METHODS
+from saam.explain.attribution import WHY_NO_GRAD_CAM, methods_for
 from saam.explain.gate_use import attentions_of, gate_factors
 from saam.explain.photographs import pixels_of, read_photograph
 from saam.explain.score_maps import has_scores, score_maps
@@ -47,7 +47,8 @@ class Explanation:
         probabilities: (B, classes).
         truths: Name of the true class of each image; None where it is not known.
         scores: Site -> (B, G, h, w), the weights of its pooling for each head; empty without score squeezes.
-        attributions: Method -> (B, 1, h, w) for the predicted class: "Grad-CAM" and "integrated gradients".
+        attributions: Method -> (B, 1, h, w) for the predicted class: "integrated gradients", and "Grad-CAM" if the
+            network has a feature map.
         gates: Site -> (B, C), the factor of each channel; empty without attention. See :class:`saam.explain.GateUse`.
         notes: What is missing, and why.
     """
@@ -113,7 +114,7 @@ class Explanation:
 
 def explain(
     model: nn.Module,
-    images: Tensor | Sequence["Photograph"],
+    images: "Photograph | Sequence[Photograph]",
     *,
     preprocessing: Preprocessing | None = None,
     names: Sequence[str] | None = None,
@@ -126,7 +127,8 @@ def explain(
 
     Args:
         model: A network with logits (B, classes), with or without attention.
-        images: uint8 (B, 3, h, w), or a list of files, images of Pillow and tensors uint8 (3, h, w), of any sizes.
+        images: uint8 (B, 3, h, w), or files, images of Pillow and tensors uint8 (3, h, w), of any sizes: one, or a
+            list.
         preprocessing: How images become the model's input. None takes that of a trained network, which it has as
             ``model.preprocessing``.
         names: Names of the images. By default the names of the files, or numbers.
@@ -148,10 +150,11 @@ def explain(
             f"{type(model).__name__} does not say how images become its input: pass preprocessing=saam.models."
             "Preprocessing(size=(224, 224), mean=(...), std=(...), classes=[...])"
         )
-    chosen = [_pixels(image) for image in images]
+    given = _listed(images)
+    chosen = [_pixels(image) for image in given]
     if not chosen:
         raise ValueError("expected one image or more, got none: pass files, or a tensor uint8 (B, 3, h, w)")
-    labels = tuple(map(printable, names)) if names is not None else tuple(map(_name, images, range(len(chosen))))
+    labels = tuple(map(printable, names)) if names is not None else tuple(map(_name, given, range(len(chosen))))
     known = tuple(truths) if truths is not None else (None,) * len(chosen)
     if {len(labels), len(known)} != {len(chosen)}:
         raise ValueError(
@@ -162,6 +165,7 @@ def explain(
     probabilities = class_probabilities(model, x, classes=len(prepare.classes))
     predicted = probabilities.argmax(1)
     scored, attended = has_scores(model), bool(attentions_of(model))
+    methods = methods_for(model, x)
     return Explanation(
         title=title,
         names=labels,
@@ -170,9 +174,9 @@ def explain(
         probabilities=probabilities.cpu(),
         truths=known,
         scores={site: maps.cpu().float() for site, maps in score_maps(model, x).items()} if scored else {},
-        attributions={name: method(model, x, predicted).cpu() for name, method in METHODS.items()},
+        attributions={name: method(model, x, predicted).cpu() for name, method in methods.items()},
         gates=gate_factors(model, x) if attended else {},
-        notes=() if scored else (_WHY_NO_MAPS,),
+        notes=(() if scored else (_WHY_NO_MAPS,)) + (() if "Grad-CAM" in methods else (WHY_NO_GRAD_CAM,)),
     )
 
 
@@ -190,6 +194,13 @@ def class_probabilities(model: nn.Module, x: Tensor, *, classes: int) -> Tensor:
     if not logits.isfinite().all():
         raise ValueError("the network's logits are not finite: look for NaN in its weights and in the preprocessing")
     return logits.float().softmax(1)
+
+
+def _listed(images: "Photograph | Sequence[Photograph]") -> Sequence["Photograph"]:
+    """Return images as a sequence, although there may be one alone."""
+    if isinstance(images, Tensor):
+        return list(images) if images.dim() == 4 else [images]
+    return images if isinstance(images, Sequence) and not isinstance(images, str) else [images]
 
 
 def _pixels(image: "Photograph") -> Tensor:

@@ -14,7 +14,7 @@ from saam._core.files import read_bytes
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["find_photographs", "pixels_of", "read_photograph"]
+__all__ = ["find_photographs", "pixels_of", "read_photograph", "read_photographs"]
 
 _DEEP = ("I", "F")  # first letters of Pillow's modes with more than 8 bits a pixel
 _MARKED = ("LA", "La", "PA", "RGBA", "RGBa")  # modes with transparency
@@ -43,10 +43,39 @@ def find_photographs(places: Sequence[str | Path]) -> list[Path]:
         inside = sorted(place.iterdir()) if place.is_dir() else [place]
         if place.is_dir():
             inside = [file for file in inside if file.suffix.lower() in endings and not file.name.startswith(".")]
+            inside = [file for file in inside if file.is_file()]
         if not inside:
             raise FileNotFoundError(f"no image in the folder {place}: expected files such as .jpg or .png in it")
         found += inside
     return found
+
+
+def read_photographs(places: Sequence[str | Path]) -> tuple[list[tuple[Path, Tensor]], list[str]]:
+    """Read the image files that are named, and those in the named folders; skip what cannot be read in a folder.
+
+    Args:
+        places: As for :func:`find_photographs`.
+
+    Returns:
+        Each file with its pixels, uint8 (3, H, W), in the order of the places; and a line about each skipped file.
+
+    Raises:
+        FileNotFoundError: If a place does not exist, or a folder has no image.
+        ValueError: If a named file cannot be read, or all files are skipped.
+    """
+    named = {*map(Path, places)}
+    found: list[tuple[Path, Tensor]] = []
+    skipped: list[str] = []
+    for file in find_photographs(places):
+        try:
+            found.append((file, read_photograph(file)))
+        except (OSError, ValueError) as error:
+            if file in named:
+                raise
+            skipped.append(f"skipped: {one_line(error)}")
+    if skipped and not found:
+        raise ValueError(f"no image of {len(skipped)} could be read; the first was {skipped[0]}")
+    return found, skipped
 
 
 def read_photograph(file: str | Path) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from saam._core.devices import device_of
 from saam._core.html import html_table
+from saam.explain.attribution import WHY_NO_GRAD_CAM
 from saam.explain.compared import FLOORS, compared_maps
 from saam.explain.explanation import class_probabilities
 from saam.explain.faithfulness import deletion, insertion, road
@@ -102,9 +103,9 @@ def trust(
 ) -> Trust:
     """Measure how far the maps of a classifier can be trusted.
 
-    The maps are the score maps of the first and the last site, the mean and the product over all sites, Grad-CAM,
-    integrated gradients, and the floors. They are compared at the resolution of the input. The class is the predicted
-    one. Intervals: :func:`saam.report.trust.trust_table`.
+    The maps are the score maps of the first and the last site, the mean and the product over all sites, Grad-CAM if
+    there is a feature map, integrated gradients, and the floors. They are compared at the resolution of the input. The
+    class is the predicted one. Intervals: :func:`saam.report.trust.trust_rows`.
 
     Args:
         networks: A network, or seed -> network for networks that differ in the seed only.
@@ -141,6 +142,8 @@ def trust(
             accuracy.append(float((classes.cpu() == labels).float().mean()))
         progress(f"seed {seed}")
         maps = compared_maps(network, x, classes)
+        if "Grad-CAM" not in maps:
+            progress(WHY_NO_GRAD_CAM)
         maps_by_seed.append(maps)
         for measure, method, found in _judged(network, x, classes, maps, masks, progress):
             values.setdefault(measure, {}).setdefault(method, []).append(found)
