@@ -262,7 +262,7 @@ def test_train_tracks_each_epoch_and_the_test(tmp_path, monkeypatch, capsys):
         ("se seed 0", "se", 0, 2),
         (1, True),
         (2, True),
-        (["test/accuracy", "test/count", "test/loss"], False),
+        (["test/accuracy", "test/calibration", "test/count", "test/loss", "test/top5"], False),
     ]
 
 
