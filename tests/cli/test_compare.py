@@ -218,13 +218,16 @@ def test_settings_of_executors_that_do_not_go_together(arguments, message, tmp_p
 def test_a_dry_run_says_what_it_takes_and_runs_nothing(place, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(place)
     out = tmp_path / "dry"
-    words = ["compare", "--data", "pets", *SETTINGS, *ARMS, "--seeds", "5", "--out", str(out), "--dry-run"]
+    words = ["compare", "--data", "pets", *SETTINGS, *ARMS, "--seeds", "6", "--out", str(out), "--dry-run"]
     assert main([*words, "--until-told", "--max-seeds", "9"]) == 0
     printed = capsys.readouterr().out
-    assert re.search(r"dry\s+10\s+\d+ s\s+[\d.]+ [kM]B\s+[\d.]+ [kM]B\s+\d\.\d\d points", printed)
+    assert re.search(r"dry\s+12\s+\d+ s\s+[\d.]+ [kM]B\s+[\d.]+ [kM]B\s+\d\.\d\d points", printed)
     assert "At least: seeds are added until the arms are told, up to 9." in printed
     assert main([*words, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["dry"]["runs"] == 10
+    assert json.loads(capsys.readouterr().out)["dry"]["runs"] == 12
+    few = [word if word != "6" else "5" for word in words]
+    assert main(few) == 0
+    assert "none below 6 seeds" in capsys.readouterr().out
     assert not out.exists()
 
 
@@ -246,3 +249,12 @@ def test_a_report_as_text_for_a_document(place, copy, capsys):
     assert main(["report", str(copy), "--format", "markdown"]) == 0
     assert capsys.readouterr().out.startswith("| arm | seeds | accuracy (%) |")
     assert main(["report", str(copy), "--format", "docx"]) == 2
+
+
+def test_damaged_scores_by_image_cost_their_sections_only(place, copy, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    scores = next((copy / "scores").iterdir())
+    scores.write_bytes(b"damaged")
+    assert main(["report", str(copy)]) == 0
+    assert f"No scores by image: {scores}" in " ".join(capsys.readouterr().out.split())
+    assert '<section id="classes">' not in (copy / "report.html").read_text()

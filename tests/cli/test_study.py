@@ -71,14 +71,14 @@ def test_a_dry_run_says_what_it_takes_and_runs_nothing(place, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", columns)
     models = FILE.replace('models = ["', 'models = ["preresnet8,width=4,stem_stride=2", "').replace(
-        "seeds = 1", "seeds = 5"
+        "seeds = 1", "seeds = 6"
     )
     (tmp_path / "two.toml").write_text(models + "until_told = true\n")
     assert main(["study", "two.toml", "--dry-run", "--workers", "1"]) == 0
     printed = capsys.readouterr().out
     assert "…" not in printed.splitlines()[2]
-    assert re.search(rf"{NAME}\s+10\s+\d+ s\s+[\d.]+ [kM]B\s+[\d.]+ [kM]B\s+\d\.\d\d points", printed)
-    assert re.search(r"all\s+20\s", printed)
+    assert re.search(rf"{NAME}\s+12\s+\d+ s\s+[\d.]+ [kM]B\s+[\d.]+ [kM]B\s+\d\.\d\d points", printed)
+    assert re.search(r"all\s+24\s", printed)
     assert "At least: seeds are added until the arms are told, up to 40." in printed
     assert [path.name for path in tmp_path.iterdir()] == ["two.toml"]
 
@@ -262,7 +262,7 @@ def test_train_tracks_each_epoch_and_the_test(tmp_path, monkeypatch, capsys):
         ("se seed 0", "se", 0, 2),
         (1, True),
         (2, True),
-        (["test/accuracy", "test/count", "test/loss"], False),
+        (["test/accuracy", "test/calibration", "test/count", "test/loss", "test/top5"], False),
     ]
 
 

@@ -287,3 +287,9 @@ def test_a_job_has_its_threads_and_gives_them_back(make_plan, monkeypatch):
     failed = work(Job(make_plan(), "se", 0, "x", threads=before + 2))
     assert (seen, torch.get_num_threads()) == ([before + 2], before)
     assert (failed.error, failed.id, failed.arm, failed.seed) == ("RuntimeError: enough", "x", "se", 0)
+
+
+def test_losses_too_large_for_the_stored_type_stay_finite():
+    from comparison.fakes import scores_of
+
+    assert job._by_image(scores_of((1e6, 0.5), (True, False)))["loss"].tolist() == [65504.0, 0.5]

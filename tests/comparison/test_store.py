@@ -61,3 +61,19 @@ def test_scores_by_image_come_back(finished, tmp_path: Path) -> None:
     assert {value.dtype for value in values.values()} == {torch.float32}
     with pytest.raises(FileNotFoundError):
         read_values(tmp_path, "another")
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        ({"loss": torch.zeros(2), "accuracy": torch.zeros(1)}, "it has scores of 1 and of 2 images"),
+        ({"loss": torch.zeros(2, 2)}, "'loss' is not one number for each image"),
+        ({"loss": torch.zeros(2, dtype=torch.complex64)}, "'loss' is not one number for each image"),
+    ],
+)
+def test_scores_that_do_not_fit_the_images_are_refused_by_file(finished, tmp_path: Path, scores, message: str) -> None:
+    write_run(tmp_path, finished._replace(scores=save(scores)))
+    with pytest.raises(
+        ValueError, match=rf"{finished.record.id}\.safetensors does not hold scores by image .*{message}"
+    ):
+        read_values(tmp_path, finished.record.id)

@@ -14,7 +14,7 @@ from saam.comparison import Comparison, load_comparison
 from saam.comparison.study import Study, study_results
 from saam.report import table, verdicts, write_report
 from saam.report.answers import answers
-from saam.report.by_image import by_image
+from saam.report.by_image import ByImage, by_image
 from saam.report.document import document, study_document
 from saam.report.examples import comparison_strip
 from saam.report.formats import Format, formatted
@@ -75,7 +75,11 @@ def conclude(console: Console, folder: Path, comparison: Comparison) -> None:
         no_strip = f"No pictures of score maps: {error}"
     for sentence in filter(None, [*verdicts(comparison), no_strip]):
         console.print(printable(sentence), soft_wrap=True)
-    scores = by_image(folder, comparison)
+    scores: ByImage = {}
+    try:
+        scores = by_image(folder, comparison)
+    except (OSError, ValueError) as error:  # damaged
+        console.print(printable(f"No scores by image: {error}"), style="yellow", soft_wrap=True)
     write_report(
         folder / "report.html",
         comparison,

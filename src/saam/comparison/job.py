@@ -173,7 +173,7 @@ def _by_image(scores: ImageScores) -> dict[str, Tensor]:
     """Return the scores of each test image as they are stored: metrics in float16, classes as small integers."""
     return {
         "accuracy": 100 * scores.correct.half(),
-        "loss": scores.losses.half(),
+        "loss": scores.losses.clamp(max=torch.finfo(torch.float16).max).half(),
         "confidence": scores.confidence.half(),
         **{name: getattr(scores, name).int() for name in ("labels", "predicted", "rank")},
     }

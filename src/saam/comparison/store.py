@@ -446,7 +446,12 @@ def read_values(out: str | Path, run_id: str) -> dict[str, Tensor]:
 
     file = _scores(Path(out), run_id)
     try:
-        return {name: values.float().flatten() for name, values in from_bytes(read_bytes(file)).items()}
+        found = from_bytes(read_bytes(file))
+        if wrong := [name for name, values in found.items() if values.is_complex() or values.dim() != 1]:
+            raise ValueError(f"{wrong[0]!r:.80} is not one number for each image")
+        if len(sizes := {len(values) for values in found.values()}) > 1:
+            raise ValueError(f"it has scores of {' and of '.join(map(str, sorted(sizes)))} images")
+        return {name: values.float() for name, values in found.items()}
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file} does not hold scores by image ({error}); delete it and the run's record") from error
 

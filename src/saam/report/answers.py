@@ -149,4 +149,4 @@ def _same(first: Tensor, other: Tensor) -> bool:
 
 
 def _within(classes: Tensor, count: int) -> bool:
-    return bool(((classes >= 0) & (classes < count)).all())
+    return bool(((classes >= 0) & (classes < count) & (classes == classes.round())).all())

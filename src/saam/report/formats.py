@@ -19,9 +19,12 @@ __all__ = ["FORMATS", "Format", "formatted"]
 Format = Literal["markdown", "latex", "csv"]
 Rows = Sequence[Sequence[str]]  # the header, then one row for each arm
 
+_MARKDOWN = {"\\": "\\\\", "|": "\\|", "<": "&lt;", "\n": " "}
 _LATEX = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     "\\": r"\textbackslash{}",
+    "[": "{[}",
+    "\n": " ",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": "$<$",
@@ -54,7 +57,7 @@ def formatted(comparison: Comparison, kind: Format) -> str:
 
 
 def _markdown(comparison: Comparison) -> str:
-    rows = [[cell.replace("|", "\\|") for cell in row] for row in _rows(comparison)]
+    rows = [["".join(_MARKDOWN.get(sign, sign) for sign in cell) for cell in row] for row in _rows(comparison)]
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([lines[0], "|---" + "|---:" * (len(rows[0]) - 1) + "|", *lines[1:], "", *_caption(comparison), ""])
 

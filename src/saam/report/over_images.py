@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+from torch import Tensor
+
 from saam.comparison import Comparison
 from saam.comparison.crossed import CrossedInterval, crossed_interval
 from saam.report.by_image import ByImage
@@ -19,7 +22,7 @@ def over_images(scores: ByImage, comparison: Comparison) -> Mapping[str, Mapping
         comparison: The comparison.
 
     Returns:
-        Metric name -> arm -> interval, for those with scores by image from at least two seeds.
+        Metric name -> arm -> interval, for those with finite scores of the same images from at least two seeds.
     """
     reference = comparison.plan.reference
     found: dict[str, dict[str, CrossedInterval]] = {}
@@ -28,8 +31,13 @@ def over_images(scores: ByImage, comparison: Comparison) -> Mapping[str, Mapping
             differences = {
                 seed: (scores[arm, seed][metric.name] - values[metric.name]).double().numpy()
                 for (other, seed), values in scores.items()
-                if other == reference != arm and metric.name in scores.get((arm, seed), {}) and metric.name in values
+                if other == reference != arm and _same_images(metric.name, values, scores.get((arm, seed), {}))
             }
-            if len(differences) > 1 and len({len(values) for values in differences.values()}) == 1:
+            whole = all(len(values) and np.isfinite(values).all() for values in differences.values())
+            if len(differences) > 1 and whole:
                 found.setdefault(metric.name, {})[arm] = crossed_interval(differences)
     return found
+
+
+def _same_images(name: str, values: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> bool:
+    return name in values and name in others and len(values[name]) == len(others[name])
