@@ -1,5 +1,6 @@
 """ONNX files: outputs, metadata, free axes, and what is refused."""
 
+import errno
 import json
 import sys
 
@@ -170,6 +171,19 @@ def test_a_folder_that_cannot_be_written_is_named(network, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"cannot write to .*file"):
         to_onnx(network, tmp_path / "file" / "net.onnx")
+
+
+def test_a_full_disk_names_the_file(network, tmp_path, monkeypatch):
+    def full(file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(
+            OSError, match=r"cannot write .*net\.onnx \(No space left on device\): it takes 0\.0 MB; free"
+        ):
+            to_onnx(network, tmp_path / "net.onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_packages_name_the_extra(network, tmp_path, monkeypatch):

@@ -61,7 +61,13 @@ def to_int8(
         _check_size(images, known.size, axes)
         network = OnnxNetwork(content)
         difference = require_parity(graph, network.outputs, size=known.size, axes=axes, tolerance=TOLERANCE)
-        quantised = _quantised(content, torch.split(images.detach().cpu(), batch_size))
+        try:
+            quantised = _quantised(content, torch.split(images.detach().cpu(), batch_size))
+        except OSError as error:
+            raise OSError(
+                f"cannot write temporary files to {tempfile.gettempdir()} ({error.strerror or error}): free space "
+                "there, or set TMPDIR to another folder"
+            ) from error
         return written(file, quantised, difference=difference, axes=axes, outputs=network.names)
 
 
