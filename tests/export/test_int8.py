@@ -3,6 +3,7 @@
 import onnx
 import pytest
 import torch
+from torch import nn
 
 from saam.export import OnnxNetwork, to_int8
 from small_networks import SMALL, tiny
@@ -27,6 +28,26 @@ def test_a_quantised_network_computes_with_integers_and_agrees(tmp_path):
     assert (found.argmax(1) == wanted.argmax(1)).float().mean() > 0.9
 
 
-def test_images_are_required(tmp_path):
-    with pytest.raises(ValueError, match=r"expected images \(n, 3, H, W\) to calibrate on, got \(0, 3, 8, 8\)"):
-        to_int8(tiny(), tmp_path / "int8.onnx", torch.zeros(0, 3, 8, 8))
+@pytest.mark.parametrize(
+    ("images", "got"),
+    [
+        (None, "got NoneType"),
+        (torch.zeros(0, 3, 8, 8), r"got torch.float32 \(0, 3, 8, 8\): pass preprocessing\(images\)"),
+        (torch.zeros(3, 8, 8), r"got torch.float32 \(3, 8, 8\)"),
+        (torch.zeros(2, 1, 8, 8), r"got torch.float32 \(2, 1, 8, 8\)"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), r"got torch.uint8 \(2, 3, 8, 8\)"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.float64), r"got torch.float64"),
+        (torch.full((2, 3, 8, 8), torch.nan), "got NaN or infinity"),
+    ],
+    ids=["none", "empty", "one", "grey", "uint8", "float64", "nan"],
+)
+def test_images_that_cannot_calibrate_are_refused(images, got, tmp_path):
+    with pytest.raises(ValueError, match=rf"expected normalised images of float32 \(n, 3, H, W\) .*, {got}"):
+        to_int8(tiny(), tmp_path / "int8.onnx", images)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_images_must_have_the_size_that_the_network_requires(tmp_path):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 20, 3))
+    with pytest.raises(ValueError, match=r"requires images of size \(16, 20\), got \(16, 16\) to calibrate on: resize"):
+        to_int8(network, tmp_path / "int8.onnx", torch.randn(4, 3, 16, 16), preprocessing=SMALL)

@@ -1,5 +1,6 @@
 """ONNX files: outputs, metadata, free axes, and what is refused."""
 
+import errno
 import json
 import sys
 
@@ -10,6 +11,7 @@ from torch import nn
 
 import saam
 from saam.export import OnnxNetwork, to_onnx
+from saam.nn import ScorePool2d
 from small_networks import SMALL, tiny
 
 
@@ -79,6 +81,29 @@ class Pair(nn.Module):
         return x, x
 
 
+class Two(nn.Module):
+    """A network of two inputs."""
+
+    def forward(self, x, y):
+        return x
+
+
+def broken():
+    """Return a network with a weight that is not a number."""
+    network = tiny()
+    with torch.no_grad():
+        network.get_parameter("8.weight")[1, 2] = torch.nan
+    return network
+
+
+def named(site):
+    """Return a network with a score squeeze of this name."""
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
+    network.add_module(site, ScorePool2d(8))
+    network.append(nn.Linear(8, 3))
+    return network
+
+
 class Branch(nn.Module):
     """A network that depends on the values of the images."""
 
@@ -92,6 +117,24 @@ class Branch(nn.Module):
         (nn.Flatten(), {}, "pass preprocessing=saam.models.Preprocessing"),
         (nn.Flatten(), {"preprocessing": SMALL}, "names 3 classes, but the network has 960 logits"),
         (Pair(), {"preprocessing": SMALL}, r"expected a network that returns logits \(B, classes\), got tuple"),
+        (
+            Two(),
+            {"preprocessing": SMALL},
+            r"this Two does not run on images \(2, 3, 16, 20\) \(TypeError: .*'y'\): expected",
+        ),
+        (nn.Conv2d(1, 3, 3), {"preprocessing": SMALL}, r"this Conv2d does not run .*RuntimeError: .*: expected .* RGB"),
+        (broken(), {}, "the network itself gives NaN or infinity in 'logits'"),
+        (
+            named("image"),
+            {"preprocessing": SMALL, "maps": True},
+            "score map of site 'image' would have the name of an input",
+        ),
+        (named("logits"), {"preprocessing": SMALL, "maps": True}, "score map of site 'logits' would have the name"),
+        (
+            named("sharpness"),
+            {"preprocessing": SMALL, "maps": True, "sharpness": True},
+            "score map of site 'sharpness'",
+        ),
         (Branch(), {"preprocessing": SMALL}, "torch.export cannot record this Branch"),
         (tiny("se"), {"maps": True}, "expected a model with a score squeeze"),
         (tiny("se"), {"tolerance": -1.0}, "differs from PyTorch by .* in 'logits', expected -1 at most"),
@@ -101,6 +144,20 @@ def test_what_cannot_be_exported_says_why_and_leaves_no_file(network, options, m
     with pytest.raises(ValueError, match=message):
         to_onnx(network, tmp_path / "net.onnx", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("site", ["relu", "conv2d", "val_0", "sharpness"])
+def test_a_site_may_have_the_name_of_an_operation(site, tmp_path):
+    network = named(site)
+    exported = to_onnx(network, tmp_path / "net.onnx", preprocessing=SMALL, maps=True)
+    assert exported.outputs == ("logits", site)
+    x = torch.randn(2, 3, 16, 20)
+    torch.testing.assert_close(OnnxNetwork(exported.path).outputs(x)[site], saam.score_maps(network, x)[site])
+
+
+def test_a_network_that_flattens_the_image_fixes_its_size(tmp_path):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 20, 3))
+    assert to_onnx(network, tmp_path / "net.onnx", preprocessing=SMALL).axes == ("batch",)
 
 
 def test_a_file_that_exists_is_kept(network, tmp_path):
@@ -114,6 +171,19 @@ def test_a_folder_that_cannot_be_written_is_named(network, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"cannot write to .*file"):
         to_onnx(network, tmp_path / "file" / "net.onnx")
+
+
+def test_a_full_disk_names_the_file(network, tmp_path, monkeypatch):
+    def full(file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(
+            OSError, match=r"cannot write .*net\.onnx \(No space left on device\): it takes 0\.0 MB; free"
+        ):
+            to_onnx(network, tmp_path / "net.onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_packages_name_the_extra(network, tmp_path, monkeypatch):

@@ -16,10 +16,13 @@ from saam.explain.score_maps import collected_maps, score_pools
 from saam.functional import use_backend
 from saam.models import Preprocessing, preprocessing_of
 
-__all__ = ["LOGITS", "Graph", "axes_of", "outputs_of", "preprocessing_for_export", "require_logits", "trace"]
+__all__ = ["LARGER", "LOGITS", "Graph", "axes_of", "outputs_of", "preprocessing_for_export", "require_logits", "trace"]
 
 LOGITS = "logits"
 """Name of the first output; the others are named after their sites."""
+
+LARGER = (32, 64)
+"""What is added to height and width to try other sizes: multiples of what networks reduce the size by."""
 
 _AXES = ("batch", None, "height", "width")
 
@@ -38,7 +41,8 @@ class Graph(nn.Module):
         image (B, 3, H, W) and sharpness () -> {"logits": (B, classes, ...), site: (B, G, h, w), ...}
 
     Raises:
-        ValueError: If maps or sharpness are requested and the network has no score squeeze.
+        ValueError: If maps or sharpness are requested and the network has no score squeeze, or a map would have the
+            name of an input or of the logits.
     """
 
     def __init__(self, model: nn.Module, *, maps: bool = False, sharpness: bool = False) -> None:
@@ -46,6 +50,12 @@ class Graph(nn.Module):
         self.model = copy.deepcopy(model).cpu().float().eval()
         self.maps, self.sharpness = maps, sharpness
         self.sites = tuple(score_pools(self.model)) if maps or sharpness else ()
+        taken = {"image", LOGITS, *(["sharpness"] if sharpness else [])}.intersection(self.sites if maps else ())
+        if taken:
+            raise ValueError(
+                f"the score map of site {min(taken)!r} would have the name of an input or of the logits: expected "
+                "another name; rename this module of the network, or export without maps"
+            )
 
     @use_backend("eager")
     def forward(self, image: Tensor, sharpness: Tensor | None = None) -> dict[str, Tensor]:
@@ -64,13 +74,22 @@ class Graph(nn.Module):
 
 
 def require_logits(graph: Graph, preprocessing: Preprocessing) -> None:
-    """Run a graph once, and raise an error unless it returns logits for the classes of its preprocessing.
+    """Run a graph once, and raise an error unless it returns finite logits for the classes of its preprocessing.
 
     Raises:
-        ValueError: If it returns something else.
+        ValueError: If it does not run on a batch of images, or returns something else.
     """
-    with torch.no_grad():
-        logits: Any = graph(*graph.example(2, preprocessing.size))[LOGITS]
+    inputs = graph.example(2, preprocessing.size)
+    try:
+        with torch.no_grad():
+            outputs: dict[str, Any] = graph(*inputs)
+    except Exception as error:  # a network may raise anything
+        name, reason = type(graph.model).__name__, f"{type(error).__name__}: {one_line(error)}"
+        raise ValueError(
+            f"this {name} does not run on images {tuple(inputs[0].shape)} ({reason}): expected a network whose forward "
+            "takes one batch of RGB images of the size in the preprocessing; wrap it in a module that takes them"
+        ) from error
+    logits = outputs[LOGITS]
     if not isinstance(logits, Tensor) or logits.dim() < 2 or len(logits) != 2:
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(
@@ -81,6 +100,12 @@ def require_logits(graph: Graph, preprocessing: Preprocessing) -> None:
             f"the preprocessing names {len(preprocessing.classes)} classes, but the network has {logits.shape[1]} "
             "logits: pass one name for each"
         )
+    for output, value in outputs.items():
+        if not value.isfinite().all():
+            raise ValueError(
+                f"the network itself gives NaN or infinity in {output!r} for random normal images: expected finite "
+                "numbers; look for NaN and infinity in its weights and in the statistics of its norms"
+            )
 
 
 def trace(graph: Graph, size: tuple[int, int]) -> ExportedProgram:
@@ -90,7 +115,7 @@ def trace(graph: Graph, size: tuple[int, int]) -> ExportedProgram:
         ValueError: If torch.export cannot record it.
     """
     example = graph.example(2, size)
-    axes: dict[int, Any] = {0: Dim.DYNAMIC, 2: Dim.AUTO, 3: Dim.AUTO}
+    axes: dict[int, Any] = {0: Dim.DYNAMIC, **{axis: Dim.AUTO for axis in (2, 3) if _is_free(graph, size, axis)}}
     shapes = {"image": axes, **({"sharpness": None} if graph.sharpness else {})}
     try:
         with torch.no_grad():
@@ -100,6 +125,17 @@ def trace(graph: Graph, size: tuple[int, int]) -> ExportedProgram:
         raise ValueError(
             f"torch.export cannot record this {name} ({reason}): replace what depends on the values of the images"
         ) from error
+
+
+def _is_free(graph: Graph, size: tuple[int, int], axis: int) -> bool:
+    """Return whether a graph takes images whose height (axis 2) or width (axis 3) is larger."""
+    height, width = (side + more * (at == axis) for side, more, at in zip(size, LARGER, (2, 3), strict=True))
+    try:
+        with torch.no_grad():
+            graph(*graph.example(1, (height, width)))
+    except Exception:  # a network that requires a size may raise anything
+        return False
+    return True
 
 
 def axes_of(program: ExportedProgram) -> dict[int, str]:

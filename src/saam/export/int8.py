@@ -1,7 +1,7 @@
 """Static quantisation: a network in int8, with ranges calibrated on training images."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,21 +48,55 @@ def to_int8(
 
     Raises:
         FileExistsError: If there is a file at the path.
-        ValueError: If there are no images, and as :func:`saam.export.to_onnx`.
+        ValueError: If the images cannot calibrate the network, and as :func:`saam.export.to_onnx`.
         ModuleNotFoundError: If onnx, onnxscript or onnxruntime is missing.
         OSError: If the file cannot be written.
     """
     with new_file(path) as file:
-        if images.dim() != 4 or not len(images):
-            raise ValueError(f"expected images (n, 3, H, W) to calibrate on, got {tuple(images.shape)}")
+        _check(images)
         known = preprocessing_for_export(model, preprocessing)
         graph = Graph(model, maps=maps)
         require_logits(graph, known)
         content, axes = onnx_bytes(graph, known)
+        _check_size(images, known.size, axes)
         network = OnnxNetwork(content)
         difference = require_parity(graph, network.outputs, size=known.size, axes=axes, tolerance=TOLERANCE)
-        quantised = _quantised(content, torch.split(images, batch_size))
+        try:
+            quantised = _quantised(content, torch.split(images.detach().cpu(), batch_size))
+        except OSError as error:
+            raise OSError(
+                f"cannot write temporary files to {tempfile.gettempdir()} ({error.strerror or error}): free space "
+                "there, or set TMPDIR to another folder"
+            ) from error
         return written(file, quantised, difference=difference, axes=axes, outputs=network.names)
+
+
+def _check(images: Tensor) -> None:
+    """Refuse what cannot calibrate a network.
+
+    Raises:
+        ValueError: If it is not a batch of finite float32 images.
+    """
+    wanted = "expected normalised images of float32 (n, 3, H, W) to calibrate on"
+    if not isinstance(images, Tensor):
+        raise ValueError(f"{wanted}, got {type(images).__name__}: pass preprocessing(images) of training images")
+    if images.dtype != torch.float32 or images.dim() != 4 or images.shape[1] != 3 or not images.numel():
+        raise ValueError(
+            f"{wanted}, got {images.dtype} {tuple(images.shape)}: pass preprocessing(images) of training images"
+        )
+    if not images.isfinite().all():
+        raise ValueError(f"{wanted}, got NaN or infinity: remove the images that are not finite")
+
+
+def _check_size(images: Tensor, size: tuple[int, int], axes: Mapping[int, str]) -> None:
+    """Refuse images of another size than the one that the network requires.
+
+    Raises:
+        ValueError: If height or width is fixed, and theirs differs.
+    """
+    found = tuple(images.shape[2:])
+    if any(axis not in axes and found[axis - 2] != size[axis - 2] for axis in (2, 3)):
+        raise ValueError(f"this network requires images of size {size}, got {found} to calibrate on: resize them")
 
 
 def _quantised(content: bytes, batches: tuple[Tensor, ...]) -> bytes:

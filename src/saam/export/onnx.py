@@ -69,7 +69,7 @@ def onnx_bytes(graph: Graph, preprocessing: Preprocessing) -> tuple[bytes, dict[
         ModuleNotFoundError: If a package is missing.
     """
     require_onnx()
-    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass, NameFixPass
 
     program = trace(graph, preprocessing.size)
     axes = axes_of(program)
@@ -90,6 +90,7 @@ def onnx_bytes(graph: Graph, preprocessing: Preprocessing) -> tuple[bytes, dict[
         ) from error
     assert converted is not None
     ClearMetadataAndDocStringPass()(converted.model)  # it holds the stack of every operation, with paths
+    NameFixPass()(converted.model)  # a site may have the name of an inner value, such as "relu"
     proto = converted.model_proto
     described = {"saam": __version__, "preprocessing": json.dumps(preprocessing.to_json())}
     for key, value in described.items():

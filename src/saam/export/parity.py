@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from saam._core.errors import one_line
-from saam.export.graph import LOGITS, Graph
+from saam.export.graph import LARGER, LOGITS, Graph
 
 __all__ = ["TOLERANCE", "require_parity"]
 
@@ -16,7 +16,6 @@ TOLERANCE = 1e-4
 
 _SHARPNESSES = (1.0, 0.0, 2.0)
 _BATCHES = (1, 3)  # exported with 2
-_LARGER = (32, 64)  # multiples of what networks reduce the size by
 
 Outputs = Mapping[str, Tensor]
 
@@ -42,9 +41,10 @@ def require_parity(
         The largest absolute difference of the logits.
 
     Raises:
-        ValueError: If the exported network does not run, or an output differs by more than the tolerance.
+        ValueError: If the exported network does not run, an output has another shape or is not finite, or it differs by
+            more than the tolerance.
     """
-    other = tuple(side + more * (axis in axes) for side, more, axis in zip(size, _LARGER, (2, 3), strict=True))
+    other = tuple(side + more * (axis in axes) for side, more, axis in zip(size, LARGER, (2, 3), strict=True))
     largest = dict[str, float]()
     for batch in _BATCHES:
         for sharpness in _SHARPNESSES if graph.sharpness else (1.0,):
@@ -55,6 +55,11 @@ def require_parity(
             for name, value in expected.items():
                 largest[name] = max(largest.get(name, 0.0), _difference(found[name], value))
     worst = max(largest, key=largest.__getitem__)
+    if math.isinf(largest[worst]):
+        raise ValueError(
+            f"the exported network gives another shape, NaN or infinity in {worst!r}, where PyTorch gives finite "
+            "numbers: nothing was written; export in another format"
+        )
     if not largest[worst] <= tolerance:
         raise ValueError(
             f"the exported network differs from PyTorch by {largest[worst]:.2g} in {worst!r}, expected {tolerance:g} "
@@ -74,5 +79,8 @@ def _run(exported: Callable[..., Outputs], inputs: tuple[Tensor, ...]) -> Output
 
 
 def _difference(found: Tensor, expected: Tensor) -> float:
-    """Return the largest absolute difference; infinity if the shapes differ, NaN if a value is not a number."""
-    return math.inf if found.shape != expected.shape else float((found - expected).abs().max())
+    """Return the largest absolute difference; infinity if the shapes differ or a difference is not a number."""
+    if found.shape != expected.shape:
+        return math.inf
+    difference = float((found - expected).abs().max())
+    return math.inf if math.isnan(difference) else difference  # max() drops NaN

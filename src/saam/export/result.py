@@ -1,5 +1,6 @@
 """What an export returns, and how its file is written."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 from saam._core.files import write_atomically
 from saam.training import writable
 
-__all__ = ["Exported", "new_file", "written"]
+__all__ = ["Exported", "new_file", "save", "written"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,22 @@ class Exported:
     outputs: tuple[str, ...]
 
 
+def save(contents: Mapping[Path, bytes]) -> None:
+    """Write files whole.
+
+    Raises:
+        OSError: If one cannot be written; the error names the file, or the common folder of several.
+    """
+    try:
+        write_atomically(contents)
+    except OSError as error:
+        size = sum(map(len, contents.values())) / 1e6
+        raise OSError(
+            f"cannot write {os.path.commonpath(contents)} ({error.strerror or error}): it takes {size:.1f} MB; free "
+            "space there, or choose another place"
+        ) from error
+
+
 @contextmanager
 def new_file(path: str | Path) -> Iterator[Path]:
     """Check, before a file is made in the block, that there is none yet and that it can be written.
@@ -50,6 +67,10 @@ def new_file(path: str | Path) -> Iterator[Path]:
 def written(
     path: Path, content: bytes, *, difference: float, axes: Mapping[int, str], outputs: tuple[str, ...]
 ) -> Exported:
-    """Write an exported network whole, and return what it is."""
-    write_atomically({path: content})
+    """Write an exported network whole, and return what it is.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    save({path: content})
     return Exported(path, len(content), difference, tuple(axes.values()), outputs)

@@ -1,5 +1,6 @@
 """The page in a real browser: Debian's chromium, without graphics processor and network."""
 
+import copy
 import io
 import json
 import shutil
@@ -165,6 +166,50 @@ def test_the_maps_are_drawn(opened):
     assert len(shown.flatten(0, 1).unique(dim=0)) > 100
     assert opened.locator("#sites canvas").count() == 3
     assert "times the weight of the mean" in opened.inner_text("#caption")
+
+
+def largest_weights(network, image):
+    """Return for each site the largest weight relative to the mean, in the mean over the heads."""
+    maps = saam.score_maps(network, PREPROCESSING(image))
+    return {site: float(weights.mean(1).max() * weights[0, 0].numel()) for site, weights in maps.items()}
+
+
+def test_the_page_opens_on_the_site_with_the_largest_weight(page, address, network):
+    largest = largest_weights(network, picture(*SIZE, seed=0))
+    best = max(largest, key=largest.__getitem__)
+    assert best != list(largest)[-1]
+    page.goto(address)
+    page.wait_for_selector("body[data-probabilities]")
+    assert page.locator("#sites input:checked").evaluate_all("all => all.map(one => one.value)") == [best]
+    assert (
+        page.inner_text("#caption")
+        == f"{best}: the brightest pixel has {largest[best]:.1f} times the weight of the mean"
+    )
+
+
+def test_a_choice_of_the_site_is_kept(opened):
+    last = opened.get_attribute("#sites label:last-child input", "value")
+    computed_again(opened, lambda: opened.click("#samples button:nth-child(2)"))
+    assert opened.inner_text("#caption").startswith(f"{last}: ")
+
+
+def test_a_flat_map_points_to_another_site(page, network, tmp_path):
+    flat = copy.deepcopy(network)
+    nn.init.zeros_([module for module in flat.modules() if isinstance(module, ScorePool2d)][-1].weight)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "package_file", lambda: PACKAGE)
+        sample = Sample(picture(*SIZE), "cat")
+        folder = write_page(flat, tmp_path / "site", preprocessing=PREPROCESSING, samples=[sample]).folder
+    with serving(folder) as address:
+        page.goto(address)
+        page.wait_for_selector("body[data-probabilities]")
+        assert "choose another" not in page.inner_text("#caption")
+        page.click("#sites label:last-child")
+        assert page.inner_text("#caption").endswith(
+            "nearly the mean, all pixels count alike; choose another site below"
+        )
+        slide(page, 0)
+        assert page.inner_text("#caption").endswith("nearly the mean, all pixels count alike")
 
 
 def test_the_slider_goes_from_the_mean_to_the_maximum(opened, network):

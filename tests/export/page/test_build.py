@@ -1,5 +1,6 @@
 """The folder of a page, without a browser."""
 
+import errno
 import json
 
 import numpy as np
@@ -43,6 +44,24 @@ def test_a_network_without_scores_has_no_maps(tmp_path):
     page = write_page(tiny("se"), tmp_path / "page")
     assert json.loads((page.folder / "page.json").read_text())["sites"] == []
     assert OnnxNetwork(page.folder / "model.onnx").inputs == ("image",)
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_full_disk_is_named_and_nothing_is_left(exists, tmp_path, monkeypatch):
+    folder = tmp_path / "page"
+    if exists:
+        folder.mkdir()
+    sample = Sample(torch.zeros(3, 16, 20, dtype=torch.uint8), "dog")
+
+    def full(file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(OSError, match=r"cannot write .*page \(No space left on device\): it takes .* MB; free"):
+            write_page(tiny(), folder, samples=[sample])
+    assert list(tmp_path.rglob("*")) == ([folder] if exists else [])
+    assert write_page(tiny(), folder, samples=[sample]).folder == folder
 
 
 def test_a_folder_that_is_not_empty_is_kept(tmp_path):

@@ -1,9 +1,13 @@
 """onnxruntime-web: from the cache, else from the configured registry; nothing but the published package is used."""
 
 import base64
+import errno
 import hashlib
 import io
 import tarfile
+import threading
+import traceback
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -20,6 +24,11 @@ def package(names=runtime._NAMES):
             entry.size = len(name)
             archive.addfile(entry, io.BytesIO(name.encode()))
     return file.getvalue()
+
+
+def full(file):
+    """Fail as a disk without space."""
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.fixture
@@ -87,10 +96,48 @@ def test_a_damaged_cache_is_named(published):
             "http://localhost:1/",
             r"cannot fetch http://localhost:1/.*\.tgz .*: put the file that `npm pack onnxruntime-web@",
         ),
-        ("file:///etc/", "must be an https address, got file:///etc/"),
+        ("file:///etc/", "must be an https address, got file:///etc/: put the file that"),
+        ("http://localhost:0/", "address of the npm registry is not valid: .*: put the file that"),
     ],
 )
 def test_a_registry_that_does_not_work_says_what_to_do(published, monkeypatch, address, message):
     monkeypatch.setenv("npm_config_registry", address)
     with pytest.raises(OSError, match=message):
         runtime_files()
+
+
+def test_user_and_password_are_sent_and_not_printed(published, monkeypatch):
+    asked = []
+
+    class Guarded(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.headers["Authorization"])
+            self.send_response(200 if len(asked) > 1 else 403)
+            self.end_headers()
+            self.wfile.write(published if len(asked) > 1 else b"")
+
+        def log_message(self, *arguments):
+            """Print nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Guarded) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("npm_config_registry", f"http://me:s%40cret@127.0.0.1:{server.server_port}/npm")
+        with pytest.raises(
+            OSError, match=r"cannot fetch http://127\.0\.0\.1:\d+/npm/onnxruntime-web/.*Forbidden"
+        ) as error:
+            runtime_files()
+        assert runtime_files()
+        server.shutdown()
+    assert "cret" not in "".join(traceback.format_exception(error.value))
+    assert asked == ["Basic " + base64.b64encode(b"me:s@cret").decode()] * 2
+
+
+def test_a_cache_that_cannot_be_written_is_named(published, registry, monkeypatch):
+    address, file = registry
+    file.write_bytes(published)
+    monkeypatch.setenv("npm_config_registry", address)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(OSError, match=r"cannot write .*\.tgz \(No space left on device\): it takes 0\.0 MB; free"):
+            runtime_files()
+    assert not package_file().parent.exists()

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from saam._core.files import write_atomically
 from saam._version import __version__
 from saam.explain.score_maps import has_scores
 from saam.export.graph import Graph, preprocessing_for_export, require_logits
 from saam.export.onnx import OnnxNetwork, onnx_bytes
 from saam.export.page.runtime import VERSION, runtime_files
 from saam.export.parity import require_parity
+from saam.export.result import save
 from saam.models import Preprocessing
 from saam.training import writable
 
@@ -93,10 +93,8 @@ def write_page(
         **{f"samples/{index}.png": _png(each.image) for index, each in enumerate(samples)},
         **{f"ort/{name}": each for name, each in runtime_files().items()},
     }
-    with writable(folder):
-        for name in ("samples", "ort"):
-            (folder / name).mkdir(exist_ok=True)
-        write_atomically({folder / name: each for name, each in files.items()})
+    with writable(folder), writable(folder / "samples"), writable(folder / "ort"):
+        save({folder / name: each for name, each in files.items()})
     sizes = {name: len(each) for name, each in files.items()}
     extra = sum(size for name, size in sizes.items() if "webgpu" in name or "asyncify" in name)
     return Page(folder, sum(sizes.values()), sum(sizes.values()) - extra, difference)

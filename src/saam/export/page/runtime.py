@@ -3,13 +3,17 @@
 import base64
 import hashlib
 import io
-import os
 import tarfile
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError
 
-from saam._core.files import read_bytes, write_atomically
+from saam._core.files import read_bytes
 from saam.data import cache_folder
+from saam.export.page.registry import registry
+from saam.export.result import save
+from saam.training import writable
 
 __all__ = ["VERSION", "package_file", "runtime_files"]
 
@@ -23,7 +27,6 @@ _NAMES = (
     "ort-wasm-simd-threaded.asyncify.mjs",
     "ort-wasm-simd-threaded.asyncify.wasm",
 )
-_REGISTRY = "https://registry.npmjs.org/"
 _LARGEST = 2**27  # bytes
 _SECONDS = 120  # without an answer
 
@@ -54,34 +57,25 @@ def _fetched(file: Path) -> bytes:
     Raises:
         OSError: If that fails, or the package is not the published one.
     """
-    address = f"{_registry().rstrip('/')}/onnxruntime-web/-/onnxruntime-web-{VERSION}.tgz"
     todo = f"put the file that `npm pack onnxruntime-web@{VERSION}` writes into {file.parent}"
-    if not address.startswith(("https://", "http://")):
-        raise OSError(f"the npm registry must be an https address, got {address}: {todo}")
     try:
-        with urllib.request.urlopen(address, timeout=_SECONDS) as reply:
+        request = registry().request(f"onnxruntime-web/-/onnxruntime-web-{VERSION}.tgz")
+    except OSError as error:
+        raise OSError(f"{error}: {todo}") from error
+    address = request.full_url
+    try:
+        with urllib.request.urlopen(request, timeout=_SECONDS) as reply:
             package: bytes = reply.read(_LARGEST)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
+        if isinstance(error, HTTPError):  # it holds the reply
+            error.close()
         raise OSError(f"cannot fetch {address} ({getattr(error, 'reason', error)}): {todo}") from error
     if _digest(package) != _SHA512:
         raise OSError(f"{address} is not the published onnxruntime-web {VERSION}, its hash differs: {todo}")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically({file: package})
+    with writable(file.parent):
+        save({file: package})
     return package
 
 
 def _digest(package: bytes) -> str:
     return base64.b64encode(hashlib.sha512(package).digest()).decode()
-
-
-def _registry() -> str:
-    """Return the registry that npm would use: from the environment, else from .npmrc here or of the user."""
-    for name, value in os.environ.items():
-        if name.lower() == "npm_config_registry" and value:
-            return value
-    for file in (Path(".npmrc"), Path.home() / ".npmrc"):
-        for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
-            key, _, value = line.partition("=")
-            if key.strip() == "registry" and value.strip():
-                return value.strip()
-    return _REGISTRY

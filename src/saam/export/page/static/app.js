@@ -49,6 +49,7 @@ async function compute() {
     }
     document.body.dataset.milliseconds = (performance.now() - started).toFixed(1);
     showPrediction();
+    if (state.site === null) select(strongestSite());
     offerHeads();
     showMaps();
   }
@@ -122,12 +123,29 @@ function showMaps() {
     return;
   }
   const map = relativeMap(outputs[site], head);
+  const better = isMean(map) && page.sites.some((name) => !isMean(meanMap(name)));
   drawPicture($("picture"), picture, crop, map);
   const said = isMean(map)
-    ? "nearly the mean, all pixels count alike"
+    ? `nearly the mean, all pixels count alike${better ? "; choose another site below" : ""}`
     : `the brightest pixel has ${map.largest.toFixed(1)} times the weight of the mean`;
   $("caption").textContent = `${site}: ${said}`;
   $("picture").setAttribute("aria-label", `${state.name}, with the score map of ${site}: ${said}`);
+}
+
+/** Return the map of a site, the mean over its heads. */
+function meanMap(site) {
+  return relativeMap(state.outputs[site], -1);
+}
+
+/** Return the site with the largest weight of a pixel relative to the mean; null if there are no sites. */
+function strongestSite() {
+  const largest = new Map(state.page.sites.map((name) => [name, meanMap(name).largest]));
+  return state.page.sites.reduce((best, name) => (largest.get(name) > (largest.get(best) ?? 0) ? name : best), null);
+}
+
+function select(site) {
+  state.site = site;
+  for (const choice of $("sites").querySelectorAll("input")) choice.checked = choice.value === site;
 }
 
 /** Offer the heads of the chosen site, if it has several. */
@@ -143,12 +161,10 @@ function offerHeads() {
 function offerSites() {
   const { sites } = state.page;
   for (const id of ["maps", "pooling"]) $(id).hidden = !sites.length;
-  state.site = sites.at(-1) ?? null;
   $("sites").replaceChildren(
     ...sites.map((name) => {
       const label = document.createElement("label");
       const choice = Object.assign(document.createElement("input"), { type: "radio", name: "site", value: name });
-      choice.checked = name === state.site;
       choice.addEventListener("change", () => {
         state.site = name;
         offerHeads();
