@@ -63,11 +63,25 @@ def test_other_formats(trained, tmp_path, form, suffix):
     assert [file.name for file in (tmp_path / "new").iterdir()] == [f"x.{suffix}"]
 
 
+def test_the_ending_of_the_file_says_the_format(trained, tmp_path, capsys):
+    from safetensors.torch import load_file
+
+    assert run("export", trained, "--out", tmp_path / "x.safetensors") == 0
+    assert load_file(tmp_path / "x.safetensors")
+    assert run("export", trained, "--out", tmp_path / "x.pt2", "--format", "onnx") == 1
+    assert "x.pt2 does not fit --format onnx" in capsys.readouterr().err
+    assert run("export", trained, "--out", tmp_path / "x.bin") == 1
+    assert "x.bin does not say the format: expected a name that ends in .onnx, .pt2, .safetensors" in (
+        capsys.readouterr().err
+    )
+    assert [file.name for file in tmp_path.iterdir()] == ["x.safetensors"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--format", "safetensors", "--maps"], "--maps adds outputs, and safetensors holds weights only"),
-        (["--format", "torch-export", "--int8"], "--int8 quantises ONNX files: leave --format torch-export out"),
+        (["--format", "torch-export", "--int8"], "--int8 quantises ONNX files: expected --format onnx"),
         (["--arm", "saam"], "holds one network, not a comparison"),
     ],
 )
@@ -105,6 +119,11 @@ def test_a_page_with_samples_is_served(trained, tmp_path, capsys, monkeypatch):
     assert page["title"] == "net"
     assert run("page", trained, "--out", tmp_path / "page") == 1
     assert "is not an empty folder" in capsys.readouterr().err
+    model = tmp_path / "page" / "model.onnx"
+    before = model.stat().st_mtime_ns
+    assert run("page", trained, "--out", tmp_path / "page", "--serve", "--port", 0) == 0
+    assert "holds a page, which is served as it is" in capsys.readouterr().out
+    assert model.stat().st_mtime_ns == before
 
 
 @pytest.mark.usefixtures("_no_runtime")

@@ -65,7 +65,7 @@ def calibration_error(confidence: Tensor, correct: Tensor, *, bins: int = 15) ->
 
     Example:
         >>> import torch
-        >>> calibration_error(torch.tensor([0.8, 0.8, 0.8, 0.8]), torch.tensor([1, 1, 1, 0]))
+        >>> round(calibration_error(torch.tensor([0.8, 0.8, 0.8, 0.8]), torch.tensor([1, 1, 1, 0])), 3)
         5.0
     """
     if confidence.isnan().any():  # the network has diverged
