@@ -8,11 +8,10 @@ different questions, so they need not agree.
 """
 
 import matplotlib.pyplot as plt
-from captum.attr import LayerGradCam
 
 import saam
 from saam.data import load_data, normalise
-from saam.explain import overlay
+from saam.explain import grad_cam, overlay
 from saam.training import create_recipe, fit
 
 splits = load_data("photo-digits", train=3000, validation=200, test=300, distractors=0, digit_size=(20, 28))
@@ -32,8 +31,7 @@ network.eval()
 images = splits.test.images[:6]
 x = normalise(images, splits.mean, splits.std)
 predicted = network(x).argmax(1)
-cam = LayerGradCam(network, network.layer3).attribute(x, predicted, relu_attributions=True).detach()
-cam = (cam + 1e-12) / (cam + 1e-12).sum((2, 3), keepdim=True)
+cam = grad_cam(network, x, predicted)
 *_, scores = saam.score_maps(network, x).values()
 
 figure, panels = plt.subplots(3, 6, figsize=(9, 4.8))

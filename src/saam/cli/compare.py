@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from saam._core.options import parse_options
-from saam.cli import forecasts
 from saam.cli.executors import HERE, Running
+from saam.cli.forecasts import show_forecasts
 from saam.cli.numbers import Count, Whole
 from saam.cli.outputs import default_out
 from saam.cli.report import conclude
@@ -18,7 +18,7 @@ from saam.comparison import ACCURACY, LOSS, Plan, compare
 from saam.comparison.forecast import forecast
 from saam.comparison.schedule import MOST_SEEDS
 from saam.comparison.store import load_plan
-from saam.report.document import document, forecast_document
+from saam.report.document import document
 from saam.training import create_recipe
 
 __all__ = ["command"]
@@ -110,12 +110,8 @@ def command(
     console = screen(errors=as_json)
     if dry_run:
         told = {out.name: forecast(chosen, workers=running.workers, threads=running.threads, device=running.devices)}
-        if as_json:
-            print_json(forecast_document(told))
-        else:
-            forecasts.show_forecasts(console, told, unit=chosen.metrics[0].difference_unit)
-            if until_told:
-                console.print(forecasts.until_told(max_seeds), soft_wrap=True)
+        unit, until = chosen.metrics[0].difference_unit, max_seeds if until_told else None
+        show_forecasts(console, told, unit=unit, as_json=as_json, until=until)
         return
 
     with running.started() as settings, shown(console, quiet=quiet, costs=running.costs) as show:

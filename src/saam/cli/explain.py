@@ -36,8 +36,8 @@ def command(
     seed: Seed | None = None,
     data: str | None = None,
     sites: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
-    heads: Annotated[bool, Parameter(negative=())] = False,
-    measure: Annotated[bool, Parameter(negative=())] = False,
+    heads: bool = False,
+    measure: bool = False,
     out: _File = None,
 ) -> None:
     """Draw images with a network's predictions, score maps, Grad-CAM, integrated gradients and gates.

@@ -9,13 +9,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from saam.cli.executors import HERE, Running
-from saam.cli.forecasts import show_forecasts, until_told
+from saam.cli.forecasts import show_forecasts
 from saam.cli.report import conclude, conclude_study
 from saam.cli.screen import AsJson, print_json, screen, show_data, shown
 from saam.comparison import Comparison, Plan
 from saam.comparison.forecast import forecast
 from saam.comparison.study import check_networks, load_study, run_study
-from saam.report.document import forecast_document, study_document
+from saam.report.document import study_document
 
 __all__ = ["command"]
 
@@ -59,12 +59,9 @@ def command(
         check_networks(chosen)
         measure = partial(forecast, workers=running.workers, threads=running.threads, device=running.devices)
         told = {name: measure(plan) for name, plan in chosen.cells(places).items()}
-        if as_json:
-            print_json(forecast_document(told))
-        else:
-            show_forecasts(console, told, unit=next(iter(chosen.cells().values())).metrics[0].difference_unit)
-            if chosen.until_told:
-                console.print(until_told(chosen.max_seeds), soft_wrap=True)
+        unit = next(iter(chosen.cells().values())).metrics[0].difference_unit
+        until = chosen.max_seeds if chosen.until_told else None
+        show_forecasts(console, told, unit=unit, as_json=as_json, until=until)
         return
     out = out or Path(f"saam-{Path(study).stem}")
 

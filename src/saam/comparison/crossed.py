@@ -38,9 +38,9 @@ class CrossedInterval:
         high: Its upper end.
         seeds: Number of seeds.
         images: Number of images.
-        seed_variance: Var(a), zero if the estimate is negative.
-        image_variance: Var(b), likewise.
-        rest_variance: Var(e), of seed and image together.
+        seed_variance: var(a), zero if the estimate is negative.
+        image_variance: var(b), likewise.
+        rest_variance: var(e), of seed and image together.
         degrees: Degrees of freedom of the t distribution.
     """
 

@@ -172,7 +172,7 @@ def drive(
             if max_seeds is None or time.monotonic() - begun > budget or not folder.add_seed(max_seeds):
                 break
             tell(folder.comparison())
-        if costs and not isinstance(plan, TaskPlan):
+        if costs and not isinstance(plan, TaskPlan) and folder.unpriced():
             _price(pool, folder, plan, threads=threads, device=devices[0])
             tell(folder.comparison())
     return folder.comparison()

@@ -26,6 +26,7 @@ from saam._core.files import write_atomically
 from saam._core.machine import processor
 from saam._core.objects import is_reference, resolve
 from saam._core.random import all_seeded
+from saam._core.weights import stored
 from saam._version import __version__
 from saam.comparison.arm import WIDER, WIDER_TIME
 from saam.comparison.plan import Plan, check_plan
@@ -275,9 +276,7 @@ def _curve(file: Path, epoch: int) -> list[dict[str, float]]:
 
 def _weights(model: nn.Module) -> bytes:
     state = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
-    return _bytes(
-        {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in state.items()}
-    )
+    return _bytes(stored(state))
 
 
 def _bytes(tensors: dict[str, Tensor]) -> bytes:

@@ -1,7 +1,7 @@
 """The trained networks of a folder of saam compare, saam train or saam.save, with their data where they are known."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from saam._core.errors import unknown
 from saam._core.options import parse_options
 from saam._version import __version__
 from saam.comparison.job import load_splits, preprocessing_for
+from saam.comparison.plan import Plan
 from saam.comparison.records import RunRecord
 from saam.comparison.store import Comparison, load_comparison, load_model
 from saam.comparison.task import TaskPlan
@@ -34,6 +35,7 @@ class SavedRun:
         name: A name for files, such as "demo-saam-0".
         networks: Seed -> network, on the CPU in evaluation mode; seed 0 for a network that is not from a comparison.
         data: Name and options of the data set that replaces that of the run; None for the run's own.
+        plan: The plan of their comparison; None for a network that is not from one.
     """
 
     folder: Path
@@ -41,6 +43,7 @@ class SavedRun:
     name: str
     networks: Mapping[int, nn.Module]
     data: tuple[str, dict[str, Any]] | None = None
+    plan: Plan | None = None
 
     @property
     def network(self) -> nn.Module:
@@ -58,10 +61,8 @@ class SavedRun:
         """
         if self.data is not None:
             return self._replacement(*self.data)
-        if (self.folder / "plan.json").exists():
-            plan = load_comparison(self.folder).plan
-            assert not isinstance(plan, TaskPlan)  # _of_comparison refuses it
-            return load_splits(plan)
+        if self.plan is not None:
+            return load_splits(self.plan)
         try:
             kept = _config(self.folder)["data"]
             name, options = str(kept["name"]), dict(kept["options"])
@@ -154,33 +155,41 @@ def _open(folder: Path, arm: str | None, seed: int | None, data: str | None, cho
     if (folder / "study.json").is_file():
         raise ValueError(f"{folder} holds a study: pass one of the comparisons in it")
     if (folder / "plan.json").exists():
-        arm, finished = _finished(folder, load_comparison(folder), arm)
+        comparison = load_comparison(folder)
+        plan = _plan(folder, comparison)
+        arm, finished = _finished(folder, plan, comparison.records, arm)
         if seed is not None and seed not in finished:
             raise ValueError(f"{folder} has no finished run of {arm!r} with seed {seed}: expected one of {[*finished]}")
         networks = {each: load_model(folder, arm, each) for each in (choose(finished) if seed is None else [seed])}
         one = [str(each) for each in networks] if len(networks) == 1 else []
         title = ", ".join([name, arm, *(f"seed {each}" for each in one)])
         file = "-".join([name, "".join(letter if letter.isalnum() else "-" for letter in arm), *one])
-        return SavedRun(folder, title, file, networks, replacement)
+        return SavedRun(folder, title, file, networks, replacement, plan)
     if arm is not None or seed is not None:
         raise ValueError(f"{folder} holds one network, not a comparison: leave out arm and seed")
     return SavedRun(folder, name, name, {0: _load(folder)}, replacement)
 
 
-def _finished(folder: Path, comparison: Comparison, arm: str | None) -> tuple[str, dict[int, RunRecord]]:
-    """Return an arm, by default the focus arm, and its finished runs by seed."""
-    plan = comparison.plan
-    if isinstance(plan, TaskPlan):
+def _plan(folder: Path, comparison: Comparison) -> Plan:
+    """Return the plan of a comparison, unless only a function of the user's own can build its networks."""
+    if isinstance(comparison.plan, TaskPlan):
         raise ValueError(
-            f"{folder} holds a comparison of the function {plan.task}, which alone can build its networks: build one, "
-            "load its weights, and pass it to saam.explain.explain or saam.export.to_onnx"
+            f"{folder} holds a comparison of the function {comparison.plan.task}, which alone can build its networks: "
+            "build one, load its weights, and pass it to saam.explain.explain or saam.export.to_onnx"
         )
+    return comparison.plan
+
+
+def _finished(
+    folder: Path, plan: Plan, records: Sequence[RunRecord], arm: str | None
+) -> tuple[str, dict[int, RunRecord]]:
+    """Return an arm, by default the focus arm, and its finished runs by seed."""
     arm = arm or plan.focus
     if arm not in plan.arms:
         raise unknown("arm", arm, plan.arms)
-    finished = {record.seed: record for record in comparison.records if record.arm == arm}
+    finished = {record.seed: record for record in records if record.arm == arm}
     if not finished:
-        others = ", ".join(dict.fromkeys(record.arm for record in comparison.records))
+        others = ", ".join(dict.fromkeys(record.arm for record in records))
         choice = f"choose one that has (--arm): {others}; or" if others else "none of its arms has;"
         raise FileNotFoundError(
             f"{folder} has no finished run of {arm!r}: {choice} continue with saam compare --plan "

@@ -115,7 +115,7 @@ class Comparison:
         """Return the finished runs as a table of pandas, one row a run: arm, seed, test and validation scores, costs.
 
         Raises:
-            ModuleNotFoundError: Pandas is not installed.
+            ModuleNotFoundError: If pandas is not installed.
         """
         try:
             import pandas

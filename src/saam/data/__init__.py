@@ -15,8 +15,8 @@ from saam.data.catalog import (
     resolve_name,
 )
 from saam.data.images import Images, ImageSource
-from saam.data.selection import Selection, first_test_images
-from saam.data.splits import Pools, Splits, build_splits, first_of_each_class, limit_splits, split_indices
+from saam.data.selection import Selection, first_of_each_class, first_test_images
+from saam.data.splits import Pools, Splits, build_splits, limit_splits, split_indices
 
 __all__ = [
     "Batches",

@@ -169,7 +169,7 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     """Return (images / 255 - mean) / std in float32.
 
     Args:
-        images: Uint8 (B, C, H, W).
+        images: uint8 (B, C, H, W).
         mean: C values in 0..1.
         std: C values, likewise.
 

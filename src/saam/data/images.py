@@ -43,10 +43,10 @@ class Images:
     """Labelled images in memory.
 
     Args:
-        images: Uint8 (N, 3, H, W).
-        labels: Int64 (N,).
-        masks: Bool (N, H, W), true on the object; None where the data have no masks.
-        rows: Int64 (N,), the rows of ``images`` to use; None uses all in order. They are read on demand, so that
+        images: uint8 (N, 3, H, W).
+        labels: int64 (N,).
+        masks: bool (N, H, W), true on the object; None where the data have no masks.
+        rows: int64 (N,), the rows of ``images`` to use; None uses all in order. They are read on demand, so that
             processes share the file if ``images`` is memory-mapped.
         key: Key of ``images`` in the cache folder; empty if they are not there.
 

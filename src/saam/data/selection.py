@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from saam.data.images import Images
-from saam.data.splits import Splits, first_of_each_class
+from saam.data.splits import Splits
 
-__all__ = ["Selection", "first_test_images"]
+__all__ = ["Selection", "first_of_each_class", "first_test_images"]
 
 
 class Selection(NamedTuple):
@@ -47,3 +47,26 @@ def first_test_images(splits: Splits, count: int, *, with_object: bool = False) 
     masks = chosen.masks if isinstance(chosen, Images) else None
     truths = [splits.classes[label] for label in chosen.labels.tolist()]
     return Selection(pixels, kept.tolist(), chosen.labels, truths, masks)
+
+
+def first_of_each_class(labels: Tensor, count: int) -> Tensor:
+    """Return the indices of example images: the first of each class, then the second of each, and so on.
+
+    Args:
+        labels: int64 (N,).
+        count: The number of images, or more if there are fewer.
+
+    Returns:
+        int64 (count,), or fewer.
+
+    Raises:
+        ValueError: If ``count`` is below 1.
+    """
+    if count < 1:
+        raise ValueError(f"expected one image or more, got images={count}")
+    seen: dict[int, int] = {}
+    order = []
+    for index, label in enumerate(labels.tolist()):
+        order.append((seen.get(label, 0), label, index))
+        seen[label] = seen.get(label, 0) + 1
+    return torch.tensor([index for _, _, index in sorted(order)[:count]])

@@ -19,7 +19,6 @@ __all__ = [
     "build_splits",
     "complete_splits",
     "draw_splits",
-    "first_of_each_class",
     "limit_splits",
     "split_indices",
 ]
@@ -156,7 +155,7 @@ def split_indices(
     """Divide images at random among train, validation and test, with all classes in proportion.
 
     Args:
-        labels: Int64 (N,).
+        labels: int64 (N,).
         validation: A share of all images if below 1, otherwise their number; 0 for none, otherwise at least one.
         test: Likewise for test.
         seed: Seed of the draw.
@@ -245,29 +244,6 @@ def limit_splits(splits: Splits, limit: int, *, seed: int = 0) -> Splits:
         classes=splits.classes,
         augmentation=splits.augmentation,
     )
-
-
-def first_of_each_class(labels: Tensor, count: int) -> Tensor:
-    """Return the indices of example images: the first of each class, then the second of each, and so on.
-
-    Args:
-        labels: int64 (N,).
-        count: The number of images, or more if there are fewer.
-
-    Returns:
-        int64 (count,), or fewer.
-
-    Raises:
-        ValueError: If ``count`` is below 1.
-    """
-    if count < 1:
-        raise ValueError(f"expected one image or more, got images={count}")
-    seen: dict[int, int] = {}
-    order = []
-    for index, label in enumerate(labels.tolist()):
-        order.append((seen.get(label, 0), label, index))
-        seen[label] = seen.get(label, 0) + 1
-    return torch.tensor([index for _, _, index in sorted(order)[:count]])
 
 
 def _limited(parts: Parts, limit: int, seed: int) -> Parts:

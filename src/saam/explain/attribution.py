@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saam.explain.inspected import inspected
+from saam.explain.inspected import hooked, inspected
 
 __all__ = ["METHODS", "WHY_NO_GRAD_CAM", "grad_cam", "integrated_gradients", "last_map", "methods_for"]
 
@@ -104,13 +104,9 @@ def _with_maps(model: nn.Module, x: Tensor) -> list[nn.Module]:
         if isinstance(output, Tensor) and output.dim() == 4 and output[0, 0].numel() > 1:
             seen.append(module)
 
-    hooks = [module.register_forward_hook(note) for module in model.modules() if module is not model]
-    try:
-        with inspected(model):
-            model(x[:1])
-    finally:
-        for hook in hooks:
-            hook.remove()
+    hooks = (module.register_forward_hook(note) for module in model.modules() if module is not model)
+    with hooked(hooks), inspected(model):
+        model(x[:1])
     return seen
 
 

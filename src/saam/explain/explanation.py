@@ -15,7 +15,7 @@ from saam.explain.attribution import WHY_NO_GRAD_CAM, methods_for
 from saam.explain.gate_use import attentions_of, gate_factors
 from saam.explain.photographs import pixels_of, read_photograph
 from saam.explain.score_maps import has_scores, score_maps
-from saam.models import Preprocessing, preprocessing_of
+from saam.models import Preprocessing, require_preprocessing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -144,12 +144,7 @@ def explain(
             row of logits per image with one for each class.
         FileNotFoundError: If a file does not exist.
     """
-    prepare = preprocessing or preprocessing_of(model)
-    if prepare is None:
-        raise ValueError(
-            f"{type(model).__name__} does not say how images become its input: pass preprocessing=saam.models."
-            "Preprocessing(size=(224, 224), mean=(...), std=(...), classes=[...])"
-        )
+    prepare = require_preprocessing(model, preprocessing)
     given = _listed(images)
     chosen = [_pixels(image) for image in given]
     if not chosen:

@@ -1,6 +1,6 @@
 """Measure how much a network's attention does: an attention that stays near the identity has learned nothing."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from saam.explain.inputs import Batch, images_of
-from saam.explain.inspected import first_input, inspected
+from saam.explain.inspected import first_input, hooked, inspected
 from saam.nn import ChannelAttention
 from saam.surgery import Attended
 from saam.surgery.adapters import Upgraded
 
-__all__ = ["GateUse", "attentions_of", "gate_factors", "gate_use"]
+__all__ = ["GateUse", "attentions_of", "factor_spreads", "gate_factors", "gate_use"]
 
 
 @dataclass(frozen=True)
@@ -111,13 +111,9 @@ def _observed(model: nn.Module, x: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
             "saam.attach(model, 'se')"
         )
     seen: dict[str, tuple[Tensor, Tensor]] = {}
-    hooks = [module.register_forward_hook(_keep(seen, site), with_kwargs=True) for site, module in attentions.items()]
-    try:
-        with inspected(model):
-            model(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    hooks = (module.register_forward_hook(_keep(seen, site), with_kwargs=True) for site, module in attentions.items())
+    with hooked(hooks), inspected(model):
+        model(x)
     if not seen:
         raise ValueError(
             f"expected {type(model).__name__} to call its attention, but none of {len(attentions)} was called: "
@@ -144,15 +140,11 @@ def _keep(
     return hook
 
 
+def factor_spreads(factors: Tensor) -> tuple[float, float]:
+    """Return the standard deviations of factors (B, C) over the channels and over the images, see :class:`GateUse`."""
+    return float(factors.mean(0).std(correction=0)), float(factors.std(0, correction=0).mean())
+
+
 def _use(changes: Tensor, factors: Tensor) -> GateUse:
-    values = (
-        changes.mean(),
-        factors.mean(),
-        factors.mean(0).std(correction=0),
-        factors.std(0, correction=0).mean(),
-    )
-    return GateUse(*_rounded(values))
-
-
-def _rounded(values: Iterable[Tensor]) -> Iterator[float]:
-    return (round(float(value), 6) for value in values)
+    values = float(changes.mean()), float(factors.mean()), *factor_spreads(factors)
+    return GateUse(*(round(value, 6) for value in values))

@@ -2,17 +2,18 @@
 
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import RLock
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from saam._core.modes import mode
 
-__all__ = ["first_input", "inspected"]
+__all__ = ["first_input", "hooked", "inspected"]
 
 _ONE_AT_A_TIME = RLock()  # torch has one stance for all threads; two that overlap would not restore it
 
@@ -31,6 +32,21 @@ def inspected(model: nn.Module, *, gradients: bool = False) -> Iterator[None]:
             return
         with _ONE_AT_A_TIME, torch.compiler.set_stance("force_eager"):
             yield
+
+
+@contextmanager
+def hooked(handles: Iterable[RemovableHandle]) -> Iterator[None]:
+    """Register hooks, and remove them at the end.
+
+    Args:
+        handles: What registering each hook returns.
+    """
+    kept = list(handles)
+    try:
+        yield
+    finally:
+        for handle in kept:
+            handle.remove()
 
 
 def first_input(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

@@ -136,9 +136,14 @@ def strip(
             [overlay(image, row, ceiling=top, opacity=opacity) for image, row in zip(images, rows, strict=True)]
         )
     grid = _grid(pictures, names, labels, cell)
-    buffer = io.BytesIO()
-    grid.save(buffer, format="PNG", optimize=True)
-    return ScoreMapStrip(buffer.getvalue(), grid.width, grid.height, title, tuple(chosen), tuple(ceilings))
+    return ScoreMapStrip(_png(grid), grid.width, grid.height, title, tuple(chosen), tuple(ceilings))
+
+
+def as_png(pixels: Tensor) -> bytes:
+    """Return an image (3, H, W) uint8 as the content of a PNG file."""
+    from PIL import Image
+
+    return _png(Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()))
 
 
 def relative_weight(maps: Tensor) -> Tensor:
@@ -163,6 +168,12 @@ def spread(sites: list[str], count: int) -> list[str]:
     if len(sites) <= count:
         return sites
     return [sites[round(i * (len(sites) - 1) / (count - 1))] for i in range(count)]
+
+
+def _png(image: "Image") -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def _grid(

@@ -2,15 +2,13 @@
 
 import base64
 import functools
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-
-from torch import Tensor
 
 from saam._version import __version__
 from saam.explain.explanation import Explanation
 from saam.explain.figure import GENERATOR, gate_picture, map_picture
+from saam.explain.overlay import as_png
 from saam.explain.rows import gate_rows, map_rows, percent, said
 
 if TYPE_CHECKING:
@@ -74,9 +72,9 @@ def _render(template: str, explanation: Explanation, sites: Sequence[str], heads
             "said": text,
             "wrong": wrong,
             "others": _likely(explanation, index),
-            "picture": _inline(_png(explanation.images[index])),
+            "picture": _inline(as_png(explanation.images[index])),
             "maps": [
-                {"row": row, "picture": _inline(_png(map_picture(explanation.images[index], row, index)))}
+                {"row": row, "picture": _inline(as_png(map_picture(explanation.images[index], row, index)))}
                 for row in rows
             ],
         }
@@ -100,14 +98,6 @@ def _likely(explanation: Explanation, index: int) -> list[str]:
         f"{explanation.classes[place]}: {percent(p)}"
         for place, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
-
-
-def _png(pixels: Tensor) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()).save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
 
 
 def _inline(png: bytes) -> str:

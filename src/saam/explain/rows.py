@@ -7,6 +7,7 @@ from torch import Tensor
 
 from saam._core.errors import hinted
 from saam.explain.explanation import Explanation
+from saam.explain.gate_use import factor_spreads
 from saam.explain.overlay import NEAR_MEAN, ceiling_of, relative_weight, spread
 
 __all__ = ["GateRow", "MapRow", "gate_rows", "map_rows", "percent", "said"]
@@ -81,15 +82,8 @@ def gate_rows(explanation: Explanation, *, sites: Sequence[str] = ()) -> list[Ga
     rows = []
     for site in _chosen(explanation, explanation.gates, sites):
         factors = explanation.gates[site].float()
-        means = factors.mean(0)
-        rows.append(
-            GateRow(
-                site,
-                factors[:, means.argsort(descending=True)],
-                float(means.std(correction=0)),
-                float(factors.std(0, correction=0).mean()),
-            )
-        )
+        order = factors.mean(0).argsort(descending=True)
+        rows.append(GateRow(site, factors[:, order], *factor_spreads(factors)))
     return rows
 
 

@@ -7,11 +7,12 @@ Source: Adebayo, Gilmer, Muelly, Goodfellow, Hardt & Kim, Sanity Checks for Sali
 """
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from saam.explain.inspected import inspected
+from saam.explain.inspected import hooked, inspected
 
 __all__ = ["classifier_of", "rank_correlation", "shuffled"]
 
@@ -37,21 +38,14 @@ def shuffled(model: nn.Module, *, part: str | None = None, seed: int = 0) -> nn.
 
 def classifier_of(model: nn.Module, x: Tensor) -> str | None:
     """Return the name of the module with parameters that makes the logits of x (B, C, H, W); None if there is none."""
-    names: list[tuple[str, Tensor]] = []
-
-    def note(name: str, module: nn.Module) -> None:
-        hooks.append(module.register_forward_hook(lambda _, __, output: names.append((name, output))))
-
-    hooks: list[torch.utils.hooks.RemovableHandle] = []
-    for name, module in model.named_modules():
-        if name and next(module.parameters(recurse=False), None) is not None:
-            note(name, module)
-    try:
-        with inspected(model):
-            logits = model(x[:1])
-    finally:
-        for hook in hooks:
-            hook.remove()
+    names: list[tuple[str, Any]] = []
+    hooks = (
+        module.register_forward_hook(lambda _, __, output, name=name: names.append((name, output)))
+        for name, module in model.named_modules()
+        if name and next(module.parameters(recurse=False), None) is not None
+    )
+    with hooked(hooks), inspected(model):
+        logits = model(x[:1])
     last = [name for name, output in names if isinstance(output, Tensor) and output.shape == logits.shape]
     return last[-1] if last else None
 

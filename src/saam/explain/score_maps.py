@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from saam.explain.inspected import first_input, inspected
+from saam.explain.inspected import first_input, hooked, inspected
 from saam.nn import ChannelAttention, ScorePool2d
 
 __all__ = ["collected_maps", "has_scores", "score_maps", "score_pools"]
@@ -55,14 +55,10 @@ def collected_maps(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     """
     maps: dict[str, Tensor] = {}
     pools = score_pools(model).items()
-    hooks = [
+    with hooked(
         module.register_forward_pre_hook(_keep(maps, site, pool), with_kwargs=True) for site, (module, pool) in pools
-    ]
-    try:
+    ):
         yield maps
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def has_scores(model: nn.Module) -> bool:

@@ -15,7 +15,7 @@ from saam.explain.explanation import class_probabilities
 from saam.explain.faithfulness import deletion, insertion, road
 from saam.explain.localisation import pointing_game, relative_mass
 from saam.explain.sanity import classifier_of, rank_correlation, shuffled
-from saam.models import Preprocessing, preprocessing_of
+from saam.models import Preprocessing, require_preprocessing
 
 __all__ = ["MEASURES", "Measure", "Trust", "trust"]
 
@@ -128,9 +128,7 @@ def trust(
     values: dict[str, dict[str, list[Tensor]]] = {}
     maps_by_seed, accuracy = [], []
     for seed, network in by_seed.items():
-        prepare = preprocessing or preprocessing_of(network)
-        if prepare is None:
-            raise ValueError(f"{type(network).__name__} does not say how images become its input: pass preprocessing=")
+        prepare = require_preprocessing(network, preprocessing)
         if masks is not None and (masks.shape != (len(images), *prepare.size) or images.shape[2:] != masks.shape[1:]):
             raise ValueError(
                 f"expected images and masks of {prepare.size[0]} x {prepare.size[1]} pixels, which the network takes, "

@@ -14,9 +14,9 @@ from torch.utils._pytree import tree_unflatten
 from saam._core.errors import one_line
 from saam.explain.score_maps import collected_maps, score_pools
 from saam.functional import use_backend
-from saam.models import Preprocessing, preprocessing_of
+from saam.models import Preprocessing
 
-__all__ = ["LARGER", "LOGITS", "Graph", "axes_of", "outputs_of", "preprocessing_for_export", "require_logits", "trace"]
+__all__ = ["LARGER", "LOGITS", "Graph", "axes_of", "outputs_of", "require_logits", "trace"]
 
 LOGITS = "logits"
 """Name of the first output; the others are named after their sites."""
@@ -151,21 +151,6 @@ def outputs_of(program: ExportedProgram) -> tuple[str, ...]:
     spec = program.call_spec.out_spec
     assert spec is not None
     return tuple(tree_unflatten(range(spec.num_leaves), spec))
-
-
-def preprocessing_for_export(model: nn.Module, preprocessing: Preprocessing | None) -> Preprocessing:
-    """Return the preprocessing that is given, or that of the network.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    found = preprocessing or preprocessing_of(model)
-    if found is None:
-        raise ValueError(
-            f"this {type(model).__name__} does not say how images become its input: pass preprocessing="
-            "saam.models.Preprocessing(size, mean, std, classes), or set network.preprocessing to it"
-        )
-    return found
 
 
 @contextmanager

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saam.export.graph import Graph, preprocessing_for_export, require_logits
+from saam.export.graph import Graph, require_logits
 from saam.export.onnx import OnnxNetwork, onnx_bytes
 from saam.export.parity import TOLERANCE, require_parity
 from saam.export.result import Exported, new_file, written
-from saam.models import Preprocessing
+from saam.models import Preprocessing, require_preprocessing
 
 __all__ = ["to_int8"]
 
@@ -54,7 +54,7 @@ def to_int8(
     """
     with new_file(path) as file:
         _check(images)
-        known = preprocessing_for_export(model, preprocessing)
+        known = require_preprocessing(model, preprocessing)
         graph = Graph(model, maps=maps)
         require_logits(graph, known)
         content, axes = onnx_bytes(graph, known)

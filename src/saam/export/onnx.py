@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from saam._core.errors import one_line
 from saam._version import __version__
-from saam.export.graph import LOGITS, Graph, axes_of, outputs_of, preprocessing_for_export, require_logits, trace
+from saam.export.graph import LOGITS, Graph, axes_of, outputs_of, require_logits, trace
 from saam.export.parity import TOLERANCE, require_parity
 from saam.export.result import Exported, new_file, written
-from saam.models import Preprocessing
+from saam.models import Preprocessing, require_preprocessing
 
 __all__ = ["OnnxNetwork", "require_onnx", "to_onnx"]
 
@@ -52,7 +52,7 @@ def to_onnx(
         OSError: If the file cannot be written.
     """
     with new_file(path) as file:
-        known = preprocessing_for_export(model, preprocessing)
+        known = require_preprocessing(model, preprocessing)
         graph = Graph(model, maps=maps, sharpness=sharpness)
         require_logits(graph, known)
         content, axes = onnx_bytes(graph, known)

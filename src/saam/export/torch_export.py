@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from saam._version import __version__
-from saam.export.graph import Graph, axes_of, outputs_of, preprocessing_for_export, require_logits, trace
+from saam.export.graph import Graph, axes_of, outputs_of, require_logits, trace
 from saam.export.parity import TOLERANCE, require_parity
 from saam.export.result import Exported, new_file, written
-from saam.models import Preprocessing
+from saam.models import Preprocessing, require_preprocessing
 
 __all__ = ["to_torch_export"]
 
@@ -46,7 +46,7 @@ def to_torch_export(
         OSError: If the file cannot be written.
     """
     with new_file(path) as file:
-        known = preprocessing_for_export(model, preprocessing)
+        known = require_preprocessing(model, preprocessing)
         graph = Graph(model, maps=maps)
         require_logits(graph, known)
         program = trace(graph, known.size)

@@ -4,14 +4,14 @@ import copy
 import json
 from pathlib import Path
 
-import torch
 from torch import nn
 
+from saam._core.weights import stored
 from saam._version import __version__
-from saam.export.graph import LOGITS, Graph, preprocessing_for_export, require_logits
+from saam.export.graph import LOGITS, Graph, require_logits
 from saam.export.parity import TOLERANCE, require_parity
 from saam.export.result import Exported, new_file, written
-from saam.models import Preprocessing, describe, model_card, rebuild
+from saam.models import Preprocessing, describe, model_card, rebuild, require_preprocessing
 
 __all__ = ["to_safetensors"]
 
@@ -47,20 +47,14 @@ def to_safetensors(
     from safetensors.torch import load, save
 
     with new_file(path) as file:
-        known = preprocessing_for_export(model, preprocessing)
+        known = require_preprocessing(model, preprocessing)
         graph = Graph(model)
         require_logits(graph, known)
         description = describe(model) if model_card(model) else None
         metadata = {"format": "pt", "saam": __version__, "preprocessing": json.dumps(known.to_json())}
         if description:
             metadata["network"] = json.dumps(description)
-        content = save(
-            {
-                key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-                for key, value in model.state_dict().items()
-            },
-            metadata=metadata,
-        )
+        content = save(stored(model.state_dict()), metadata=metadata)
         built = rebuild(description) if description else copy.deepcopy(model)
         built.load_state_dict(load(content))
         difference = require_parity(graph, Graph(built), size=known.size, axes={}, tolerance=tolerance)

@@ -8,7 +8,7 @@ from saam.models.cifar_resnet import CifarResNet
 from saam.models.cifar_resnext import ResNeXt29
 from saam.models.cifar_vgg import VGG
 from saam.models.factory import ModelCard, create_model, model_card, untrained_parameters
-from saam.models.preprocessing import Preprocessing, preprocessing_of
+from saam.models.preprocessing import Preprocessing, preprocessing_of, require_preprocessing
 from saam.models.saving import describe, load, rebuild, save
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "model_card",
     "preprocessing_of",
     "rebuild",
+    "require_preprocessing",
     "save",
     "untrained_parameters",
 ]

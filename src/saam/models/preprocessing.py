@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from saam._core.errors import printable
 
-__all__ = ["Preprocessing", "preprocessing_of"]
+__all__ = ["Preprocessing", "preprocessing_of", "require_preprocessing"]
 
 _LARGEST_SIDE, _MOST_CLASSES = 65_536, 1_000_000
 
@@ -59,7 +59,7 @@ class Preprocessing:
         """Return the input of the network for images: resized to cover the size, cropped centrally, normalised.
 
         Args:
-            images: Uint8 (3, h, w) or (B, 3, h, w), of any size.
+            images: uint8 (3, h, w) or (B, 3, h, w), of any size.
 
         Returns:
             float32 (B, 3, H, W), on the device of the images.
@@ -122,6 +122,21 @@ def preprocessing_of(model: nn.Module) -> Preprocessing | None:
     """Return the preprocessing that a network was saved with; None if it has none."""
     found = getattr(model, "preprocessing", None)
     return found if isinstance(found, Preprocessing) else None
+
+
+def require_preprocessing(model: nn.Module, given: Preprocessing | None = None) -> Preprocessing:
+    """Return the preprocessing that is given, or that of the network.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    found = given or preprocessing_of(model)
+    if found is None:
+        raise ValueError(
+            f"{type(model).__name__} does not say how images become its input: pass preprocessing=saam.models."
+            "Preprocessing(size=(224, 224), mean=(...), std=(...), classes=[...]), or set network.preprocessing to it"
+        )
+    return found
 
 
 def _checked(images: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from saam._core.errors import one_line
 from saam._core.files import read_bytes, read_json, write_atomically
 from saam._core.random import generators_kept
+from saam._core.weights import stored
 from saam._version import __version__
 from saam.models.factory import create_model, model_card
 from saam.models.from_file import check_network, check_surgery, room_for
@@ -142,12 +143,9 @@ def save(model: nn.Module, folder: str | Path) -> Path:
         if (folder / name).exists():
             raise ValueError(f"{folder} holds {what} ({name}), which saving would damage: choose another folder")
     description = json.dumps(describe(model), indent=2) + "\n"
-    weights = {
-        key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for key, value in model.state_dict().items()
-    }
+    weights = to_bytes(stored(model.state_dict()), metadata={"format": "pt"})
     folder.mkdir(parents=True, exist_ok=True)
-    contents = {_WEIGHTS: to_bytes(weights, metadata={"format": "pt"}), _CONFIG: description.encode()}
+    contents = {_WEIGHTS: weights, _CONFIG: description.encode()}
     write_atomically({folder / name: content for name, content in contents.items()})
     return folder
 

@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from saam.comparison import Comparison
@@ -17,24 +17,25 @@ from saam.report.words import count, forecast, interval, number, p_value, ratio,
 __all__ = ["FORMATS", "Format", "formatted"]
 
 Format = Literal["markdown", "latex", "csv"]
-Rows = Sequence[Sequence[str]]  # the header, then one row for each arm
 
-_MARKDOWN = {"\\": "\\\\", "|": "\\|", "<": "&lt;", "\n": " "}
-_LATEX = {
-    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "[": "{[}",
-    "\n": " ",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": "$<$",
-    ">": "$>$",
-    "\N{MINUS SIGN}": "$-$",
-    "\N{MULTIPLICATION SIGN}": r"$\times$",
-    "\N{PLUS-MINUS SIGN}": r"$\pm$",
-    "\N{NO-BREAK SPACE}": "~",
-    "…": r"\ldots{}",
-}
+_MARKDOWN = str.maketrans({"\\": "\\\\", "|": "\\|", "<": "&lt;", "\n": " "})
+_LATEX = str.maketrans(
+    {
+        **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+        "\\": r"\textbackslash{}",
+        "[": "{[}",
+        "\n": " ",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": "$<$",
+        ">": "$>$",
+        "\N{MINUS SIGN}": "$-$",
+        "\N{MULTIPLICATION SIGN}": r"$\times$",
+        "\N{PLUS-MINUS SIGN}": r"$\pm$",
+        "\N{NO-BREAK SPACE}": "~",
+        "…": r"\ldots{}",
+    }
+)
 
 
 def formatted(comparison: Comparison, kind: Format) -> str:
@@ -57,22 +58,23 @@ def formatted(comparison: Comparison, kind: Format) -> str:
 
 
 def _markdown(comparison: Comparison) -> str:
-    rows = [["".join(_MARKDOWN.get(sign, sign) for sign in cell) for cell in row] for row in _rows(comparison)]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "|---" + "|---:" * (len(rows[0]) - 1) + "|", *lines[1:], "", *_caption(comparison), ""])
+    view = overview(comparison)
+    header, *rows = ("| " + " | ".join(cell.translate(_MARKDOWN) for cell in row) + " |" for row in _rows(view))
+    ruler = "|---" + "|---:" * (len(_header(view)) - 1) + "|"
+    return "\n".join([header, ruler, *rows, "", _caption(comparison, view), ""])
 
 
 def _latex(comparison: Comparison) -> str:
-    lines = [" & ".join(map(_escaped, row)) + r" \\" for row in _rows(comparison)]
-    columns = "l" + "r" * (len(_rows(comparison)[0]) - 1)
+    view = overview(comparison)
+    header, *rows = (" & ".join(cell.translate(_LATEX) for cell in row) + r" \\" for row in _rows(view))
     return "\n".join(
         [
-            *(f"% {line}" for line in _caption(comparison)),
-            rf"\begin{{tabular}}{{{columns}}}",
+            f"% {_caption(comparison, view)}",
+            rf"\begin{{tabular}}{{l{'r' * (len(_header(view)) - 1)}}}",
             r"\toprule",
-            lines[0],
+            header,
             r"\midrule",
-            *lines[1:],
+            *rows,
             r"\bottomrule",
             r"\end{tabular}",
             "",
@@ -97,25 +99,30 @@ def _csv(comparison: Comparison) -> str:
 FORMATS: Mapping[str, Callable[[Comparison], str]] = {"markdown": _markdown, "latex": _latex, "csv": _csv}
 
 
-def _caption(comparison: Comparison) -> list[str]:
-    view = overview(comparison)
-    return [
+def _caption(comparison: Comparison, view: Overview) -> str:
+    return (
         f"{setting(comparison).title}: {view.finished} of {view.planned} runs. Means over seeds with 95 % intervals; "
         f"differences to {view.reference} are paired by seed, their intervals and p (Holm) hold for a number of seeds "
         "that was fixed beforehand, the verdicts at any number."
-    ]
+    )
 
 
-def _rows(comparison: Comparison) -> Rows:
-    view = overview(comparison)
-    costs = any(row.cost for row in view.rows)
+def _rows(view: Overview) -> list[list[str]]:
+    """Return the header, then one row for each arm."""
+    return [_header(view), *(_cells(row, view) for row in view.rows)]
+
+
+def _header(view: Overview) -> list[str]:
     first, *others = view.metrics
-    header = ["arm", "seeds", _named(first), f"vs {view.reference}", "p (Holm)", *map(_named, others)]
-    header += ["parameters", "training step", "inference"] if costs else []
-    return [[*header, "verdict"], *(_cells(row, view, costs=costs) for row in view.rows)]
+    names = ["arm", "seeds", _named(first), f"vs {view.reference}", "p (Holm)", *map(_named, others)]
+    return [*names, *(["parameters", "training step", "inference"] if _priced(view) else []), "verdict"]
 
 
-def _cells(row: Row, view: Overview, *, costs: bool) -> list[str]:
+def _priced(view: Overview) -> bool:
+    return any(row.cost for row in view.rows)
+
+
+def _cells(row: Row, view: Overview) -> list[str]:
     first, *others = view.metrics
     score, difference = row.scores.get(first.name), row.differences.get(first.name)
     cells = [row.arm, str(row.runs)]
@@ -126,7 +133,7 @@ def _cells(row: Row, view: Overview, *, costs: bool) -> list[str]:
         cells.append(_with(signed(difference.mean, first.digits), interval(difference, first.digits)))
         cells.append(p_value(difference.p_holm))
     cells += [number(row.scores[each.name].mean, each.digits) if each.name in row.scores else "" for each in others]
-    if costs:
+    if _priced(view):
         cells += _costs(row.cost)
     if row.arm == view.reference:
         return [*cells, "reference"]
@@ -173,7 +180,3 @@ def _named(metric: Metric) -> str:
 
 def _with(text: str, detail: str) -> str:
     return f"{text} ({detail})" if detail else text
-
-
-def _escaped(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in text)

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from saam._core.files import read_bytes, read_json, write_atomically
+from saam._core.weights import stored
 from saam.training.records import EpochRecord
 
 __all__ = ["Checkpoint", "check_writable", "load_checkpoint", "save_checkpoint", "writable"]
@@ -55,12 +55,8 @@ def save_checkpoint(
     from safetensors.torch import save
 
     folder = Path(folder)
-    weights = {
-        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, value in model.state_dict().items()
-    }
     contents = {
-        _WEIGHTS: save(weights, metadata={"format": "pt"}),
+        _WEIGHTS: save(stored(model.state_dict()), metadata={"format": "pt"}),
         _CONFIG: _json(config),
         _CURVES: _json([asdict(record) for record in curve]),
     }

@@ -1,6 +1,5 @@
 """Write the page of a network: a folder of static files that compute in the browser, without a server's code."""
 
-import io
 import json
 from collections.abc import Sequence
 from importlib import resources
@@ -10,13 +9,14 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from saam._version import __version__
+from saam.explain.overlay import as_png
 from saam.explain.score_maps import has_scores
-from saam.export.graph import Graph, preprocessing_for_export, require_logits
+from saam.export.graph import Graph, require_logits
 from saam.export.onnx import OnnxNetwork, onnx_bytes
 from saam.export.page.runtime import VERSION, runtime_files
 from saam.export.parity import require_parity
 from saam.export.result import save
-from saam.models import Preprocessing
+from saam.models import Preprocessing, require_preprocessing
 from saam.training import writable
 
 __all__ = ["Page", "Sample", "write_page"]
@@ -71,7 +71,7 @@ def write_page(
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} is not an empty folder: choose another one, or remove it")
-    known = preprocessing_for_export(model, preprocessing)
+    known = require_preprocessing(model, preprocessing)
     scored = has_scores(model)
     graph = Graph(model, maps=scored, sharpness=scored)
     require_logits(graph, known)
@@ -90,7 +90,7 @@ def write_page(
         "model.onnx": content,
         "page.json": (json.dumps(described, indent=1, ensure_ascii=False) + "\n").encode(),
         **{entry.name: entry.read_bytes() for entry in (resources.files(__package__) / "static").iterdir()},
-        **{f"samples/{index}.png": _png(each.image) for index, each in enumerate(samples)},
+        **{f"samples/{index}.png": as_png(each.image) for index, each in enumerate(samples)},
         **{f"ort/{name}": each for name, each in runtime_files().items()},
     }
     with writable(folder), writable(folder / "samples"), writable(folder / "ort"):
@@ -98,11 +98,3 @@ def write_page(
     sizes = {name: len(each) for name, each in files.items()}
     extra = sum(size for name, size in sizes.items() if "webgpu" in name or "asyncify" in name)
     return Page(folder, sum(sizes.values()), sum(sizes.values()) - extra, difference)
-
-
-def _png(image: Tensor) -> bytes:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, "png")
-    return file.getvalue()
