@@ -231,6 +231,17 @@ def test_a_dry_run_says_what_it_takes_and_runs_nothing(place, tmp_path, monkeypa
     assert not out.exists()
 
 
+def test_a_dry_run_leaves_out_what_is_finished_and_refuses_what_a_run_would(place, copy, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    before = sorted((file, file.stat().st_mtime_ns) for file in copy.rglob("*"))
+    words = ["compare", "--data", "pets", *SETTINGS, *ARMS, "--seeds", "6", "--out", str(copy), "--dry-run", "--json"]
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out)[copy.name]["runs"] == 10
+    assert main([*words, "--where", "blocks"]) == 1
+    assert "holds another comparison" in capsys.readouterr().err
+    assert sorted((file, file.stat().st_mtime_ns) for file in copy.rglob("*")) == before
+
+
 def test_a_finished_comparison_says_so_and_that_costs_are_measured(place, copy, monkeypatch, capsys):
     monkeypatch.chdir(place)
     (copy / "costs.json").unlink()

@@ -83,9 +83,11 @@ def test_a_dry_run_says_what_it_takes_and_runs_nothing(place, tmp_path, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == ["two.toml"]
 
 
-def test_a_dry_run_as_json_has_positive_numbers(place, monkeypatch, capsys):
+def test_a_dry_run_as_json_has_positive_numbers_and_counts_the_runs_that_are_left(place, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(place)
     assert main(["study", "tiny.toml", "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[NAME]["runs"] == 0
+    assert main(["study", "tiny.toml", "--dry-run", "--json", "--out", str(tmp_path / "new")]) == 0
     told = json.loads(capsys.readouterr().out)[NAME]
     assert told.pop("difference") is None  # a single seed
     assert told["runs"] == 2

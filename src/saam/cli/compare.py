@@ -78,7 +78,8 @@ def command(
     plan
         plan.json of an earlier comparison. Replaces all options above except the number of seeds.
     dry_run
-        Run nothing; print the number of runs, their time, memory and disk space, and the smallest difference to detect.
+        Run nothing; print the number of runs that are left, their time, memory and disk space, and the smallest
+        difference to detect.
     out
         Folder for records, networks and report.html. Other arms and seeds are added to an existing folder; another
         setting is refused. Default: a name made from the data and the model.
@@ -109,7 +110,8 @@ def command(
     budget = running.seconds
     console = screen(errors=as_json)
     if dry_run:
-        told = {out.name: forecast(chosen, workers=running.workers, threads=running.threads, device=running.devices)}
+        measure = partial(forecast, workers=running.workers, threads=running.threads, device=running.devices)
+        told = {out.name: measure(chosen, out)}
         unit, until = chosen.metrics[0].difference_unit, max_seeds if until_told else None
         show_forecasts(console, told, unit=unit, as_json=as_json, until=until)
         return

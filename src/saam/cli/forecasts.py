@@ -30,7 +30,7 @@ def show_forecasts(
         print_json(forecast_document(told))
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("comparison", "runs", "time", "memory\na run", "disk", "smallest\ndifference"):
+    for name in ("comparison", "runs\nleft", "time", "memory\na run", "disk", "smallest\ndifference"):
         left = name == "comparison"
         table.add_column(name, justify="left" if left else "right", no_wrap=not left, overflow="fold")
 

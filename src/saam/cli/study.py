@@ -43,7 +43,8 @@ def command(
     data
         Replacement for a data set of the study, as in "cifar100=PATH".
     dry_run
-        Run nothing; print the number of runs, their time, memory and disk space, and the smallest difference to detect.
+        Run nothing; print the number of runs that are left, their time, memory and disk space, and the smallest
+        difference to detect.
     as_json
         Print only one JSON document on standard output.
     """
@@ -53,17 +54,17 @@ def command(
         raise ValueError(
             f"--data {sorted(unknown)[0]}=...: the study has no such data set, only {', '.join(chosen.data)}"
         )
+    out = out or Path(f"saam-{Path(study).stem}")
     budget = running.seconds
     console = screen(errors=as_json)
     if dry_run:
         check_networks(chosen)
         measure = partial(forecast, workers=running.workers, threads=running.threads, device=running.devices)
-        told = {name: measure(plan) for name, plan in chosen.cells(places).items()}
+        told = {name: measure(plan, out / name) for name, plan in chosen.cells(places).items()}
         unit = next(iter(chosen.cells().values())).metrics[0].difference_unit
         until = chosen.max_seeds if chosen.until_told else None
         show_forecasts(console, told, unit=unit, as_json=as_json, until=until)
         return
-    out = out or Path(f"saam-{Path(study).stem}")
 
     @contextmanager
     def on_cell(name: str, plan: Plan) -> Iterator[Callable[[Comparison], None]]:
