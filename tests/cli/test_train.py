@@ -123,6 +123,18 @@ def test_it_says_how_many_images_there_are(pets, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[1].startswith("epoch 1/1")  # a hundred are no reason to warn
 
 
+def test_it_says_when_nothing_was_learned(tmp_path, capsys):
+    for name, grey in (("dark", 60), ("light", 200)):
+        (tmp_path / "grey" / name).mkdir(parents=True)
+        for index in range(80):
+            Image.new("RGB", (16, 16), (grey + index % 40,) * 3).save(tmp_path / "grey" / name / f"{index}.png")
+    data, recipe = ("--data", f"{tmp_path / 'grey'},test=0.5"), "demo,epochs=8,batch_size=10"
+    assert run("train", *data, *MODEL, "--recipe", recipe, "--out", tmp_path / "learned") == 0
+    assert "guessing" not in capsys.readouterr().out
+    assert run("train", *data, *MODEL, "--recipe", f"{recipe},learning_rate=1e-9", "--out", tmp_path / "not") == 0
+    assert "not clearly better than guessing, 50.00 %" in capsys.readouterr().out
+
+
 def test_every_epoch_says_how_much_the_scores_are_used(tmp_path, capsys):
     recipe = ("--recipe", "quick,epochs=2,batch_size=16")
     sharp = ("--attention", "saam,temperature=0.05", "--start", "default")

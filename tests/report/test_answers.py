@@ -52,6 +52,13 @@ def test_confusions_by_hand() -> None:
     assert found.confusions("saam", "none", most=1) == [Confusion("dog", "cat", 12.5, 25.0)]
 
 
+def test_confusions_of_very_many_classes_take_no_table_of_all_pairs() -> None:
+    count = 500_000
+    found = answers(SCORES, compared(classes=count, class_names=tuple(map(str, range(count)))))
+    assert found is not None
+    assert found.confusions("none", "saam", most=1) == [Confusion("0", "1", 25.0, 0.0)]
+
+
 def test_calibration_is_over_the_images_of_all_seeds() -> None:
     found = answers(SCORES, compared())
     assert found is not None

@@ -20,7 +20,7 @@ from saam.comparison.precision import resolve_precision
 from saam.data import Splits, load_data, resolve_name
 from saam.explain import observe
 from saam.models import create_model, describe, untrained_parameters
-from saam.report.words import value_range
+from saam.report.words import is_guessing, value_range
 from saam.training import (
     PRECISIONS,
     EpochRecord,
@@ -176,6 +176,12 @@ def command(
         console.print(
             f"test: {test.accuracy:.2f} % of {test.count} images, log-loss {test.loss:.3f} nats", soft_wrap=True
         )
+        if is_guessing(test.accuracy, len(splits.classes), test.count):
+            console.print(
+                f"not clearly better than guessing, {100 / len(splits.classes):.2f} %: try a lower learning rate or "
+                "more epochs (--recipe)",
+                soft_wrap=True,
+            )
         console.print(f"saved: {out}", soft_wrap=True)
 
 

@@ -78,13 +78,11 @@ class Answers:
 
     def confusions(self, arm: str, reference: str, *, most: int = 10) -> list[Confusion]:
         """Return the most frequent confusions of an arm, beside the same ones of the reference."""
-        ours, theirs = (self._confusion(each) for each in (arm, reference))
-        ours.fill_diagonal_(0)
-        pairs = [divmod(index, len(self.names)) for index in ours.flatten().argsort(descending=True)[:most].tolist()]
+        ours, theirs = (self._confusions(each) for each in (arm, reference))
+        pairs = sorted(ours, key=lambda pair: (-ours[pair], pair))[:most]
         return [
-            Confusion(self.names[label], self.names[guess], float(ours[label, guess]), float(theirs[label, guess]))
+            Confusion(self.names[label], self.names[guess], ours[label, guess], theirs.get((label, guess), 0.0))
             for label, guess in pairs
-            if ours[label, guess] > 0
         ]
 
     def reliability(self, arm: str) -> Reliability:
@@ -98,12 +96,14 @@ class Answers:
         hits = self.labels[self.predicted[arm][seed] == self.labels].bincount(minlength=len(self.names))
         return 100 * hits.double() / counts.clamp(min=1)
 
-    def _confusion(self, arm: str) -> Tensor:
-        """Return in percent how often a label is taken for a class (classes, classes), mean over seeds."""
-        count, runs = len(self.names), self.predicted[arm]
-        cells = torch.stack([(self.labels * count + guess).bincount(minlength=count**2) for guess in runs.values()])
-        mean = cells.double().mean(0).view(count, count)
-        return 100 * mean / mean.sum(1, keepdim=True).clamp(min=1)
+    def _confusions(self, arm: str) -> dict[tuple[int, int], float]:
+        """Return (label, class) -> how often the label is taken for that other class, in percent, mean over seeds."""
+        runs, count = self.predicted[arm].values(), len(self.names)
+        wrong = torch.cat([(self.labels * count + guess)[guess != self.labels] for guess in runs])
+        images = self.labels.bincount(minlength=count)
+        pairs, times = wrong.unique(return_counts=True)  # type: ignore[no-untyped-call]
+        shares = 100 * times.double() / (len(runs) * images[pairs // count])
+        return dict(zip(((pair // count, pair % count) for pair in pairs.tolist()), shares.tolist(), strict=True))
 
 
 def answers(scores: ByImage, comparison: Comparison) -> Answers | None:

@@ -24,6 +24,7 @@ __all__ = [
     "forecast",
     "gate_note",
     "interval",
+    "is_guessing",
     "listed",
     "named",
     "noisy_costs",
@@ -248,11 +249,16 @@ def failed_runs(failures: Sequence[Failure], planned: int) -> str:
 
 def at_chance(accuracy: float, classes: int, images: int) -> str:
     """Say that the best arm's accuracy (%) is that of guessing, within two standard errors; otherwise empty."""
+    if not is_guessing(accuracy, classes, images):
+        return ""
+    best, guess = (f"{number(value)}\N{NO-BREAK SPACE}%" for value in (accuracy, 100 / classes))
+    return f"No arm is clearly better than guessing: {best} at best, guessing has {guess} ({images:,} test images)"
+
+
+def is_guessing(accuracy: float, classes: int, images: int) -> bool:
+    """Return whether an accuracy (%) is that of guessing, within two standard errors."""
     chance = 100 / classes
-    if accuracy <= chance + 2 * math.sqrt(chance * (100 - chance) / images):
-        best, guess = (f"{number(value)}\N{NO-BREAK SPACE}%" for value in (accuracy, chance))
-        return f"No arm is clearly better than guessing: {best} at best, guessing has {guess} ({images:,} test images)"
-    return ""
+    return accuracy <= chance + 2 * math.sqrt(chance * (100 - chance) / images)
 
 
 def few_images(n: int) -> str:
