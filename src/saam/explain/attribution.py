@@ -123,6 +123,6 @@ def _captum() -> Any:
         from captum import attr
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "Grad-CAM and integrated gradients need captum: pip install 'saam[explain]'"
+            f"Grad-CAM and integrated gradients need {error.name}: pip install 'saam[explain]'"
         ) from error
     return attr
