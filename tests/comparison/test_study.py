@@ -2,10 +2,11 @@
 
 import json
 import re
+import shutil
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -265,6 +266,30 @@ def test_the_folder_of_a_grid_gives_back_the_study_and_its_results(grid, tmp_pat
         (tmp_path / "study.json").write_text(content)
         with pytest.raises(ValueError, match=r"study\.json does not hold a study"):
             study_results(tmp_path)
+
+
+def test_a_grid_that_is_stopped_in_its_first_comparison_can_be_reported(grid, tmp_path):
+    study, _, results, _ = grid
+
+    def stop(record):
+        raise KeyboardInterrupt
+
+    with ThreadPoolExecutor(1) as executor, pytest.raises(KeyboardInterrupt):
+        run_study(study, tmp_path, executor=executor, workers=1, on_record=stop)
+    kept, so_far = study_results(tmp_path)
+    assert kept == study
+    assert list(so_far) == list(results)[:1]
+    assert 0 < len(so_far["photo-digits-resnet8"].records) < 3
+
+
+def test_a_grid_that_is_refused_writes_no_study(grid, tmp_path):
+    study, out, _, _ = grid
+    shutil.copytree(out, tmp_path / "out")
+    kept = (tmp_path / "out" / "study.json").read_bytes()
+    other = replace(study, recipe="quick,epochs=2,batch_size=30")
+    with ThreadPoolExecutor(1) as executor, pytest.raises(ValueError, match="another comparison"):
+        run_study(other, tmp_path / "out", executor=executor)
+    assert (tmp_path / "out" / "study.json").read_bytes() == kept
 
 
 def test_seeds_are_added_only_until_told_and_the_budget_is_of_the_whole_study(monkeypatch, tmp_path):

@@ -261,11 +261,28 @@ def run_study(
     for name, plan in study.cells(places).items():
         around = nullcontext(settings.get("on_progress")) if on_cell is None else on_cell(name, plan)
         with around as on_progress:
-            cell = {**settings, "on_progress": on_progress, "budget": budget - (time.monotonic() - begun)}
+            tell = _keeping(study, out, on_progress)
+            cell = {**settings, "on_progress": tell, "budget": budget - (time.monotonic() - begun)}
             with tracked(track, out / name, cell) as chosen:
                 results[name] = drive(plan, out / name, **chosen)
-        write_atomically({out / _FILE: json.dumps(asdict(study), indent=1).encode()})
     return results
+
+
+def _keeping(
+    study: Study, out: Path, on_progress: Callable[[Comparison], object] | None
+) -> Callable[[Comparison], object]:
+    """Return an ``on_progress`` that first writes the study: when a comparison has begun, and so was not refused."""
+    written = False
+
+    def tell(comparison: Comparison) -> None:
+        nonlocal written
+        if not written:
+            write_atomically({out / _FILE: json.dumps(asdict(study), indent=1).encode()})
+            written = True
+        if on_progress is not None:
+            on_progress(comparison)
+
+    return tell
 
 
 def study_results(out: str | Path) -> tuple[Study, dict[str, Comparison]]:
