@@ -53,7 +53,7 @@ def study_section(name: str, comparison: Comparison) -> str:
         "",
         f"{plan.model} on {records[0].data}: {recipe['epochs']} epochs, batches of {recipe['batch_size']}, "
         f"learning rate {recipe['learning_rate']:g} ({recipe['schedule']}), weight decay {recipe['weight_decay']:g}, "
-        f"precision {recipe['precision']}; {seeds} seeds an arm, {len(records)} runs, "
+        f"precision {recipe['precision']}; {seeds} seed{'s' if counts[-1] > 1 else ''} an arm, {len(records)} runs, "
         f"{duration(sum(record.seconds for record in records))} of training, threads of a run: "
         f"{', '.join(values(records, 'threads'))}, torch {', '.join(values(records, 'torch'))} on "
         f"{', '.join(values(records, 'cpu'))}.",
