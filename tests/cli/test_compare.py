@@ -242,6 +242,15 @@ def test_a_dry_run_leaves_out_what_is_finished_and_refuses_what_a_run_would(plac
     assert sorted((file, file.stat().st_mtime_ns) for file in copy.rglob("*")) == before
 
 
+def test_data_that_moved_are_found_again(place, copy, tmp_path, monkeypatch, capsys):
+    shutil.copytree(place / "pets", tmp_path / "moved" / "pets")
+    monkeypatch.chdir(tmp_path)
+    words = ["compare", "--data", "moved/pets", *SETTINGS, *ARMS, "--seeds", "1", "--out", str(copy)]
+    assert main(words) == 0
+    assert "resumed: 2 of 2 runs, " in capsys.readouterr().out
+    assert json.loads((copy / "plan.json").read_text())["plan"]["data"] == f"folder:{tmp_path / 'moved' / 'pets'}"
+
+
 def test_a_finished_comparison_says_so_and_that_costs_are_measured(place, copy, monkeypatch, capsys):
     monkeypatch.chdir(place)
     (copy / "costs.json").unlink()

@@ -134,6 +134,16 @@ def test_a_folder_of_images_is_the_same_from_any_directory(tmp_path, monkeypatch
     assert make_plan(data="cifar10").data == "cifar10"
 
 
+def test_a_folder_that_moved_has_the_same_runs_if_it_has_the_same_images(tmp_path):
+    plans = []
+    for place in ("here", "there"):
+        (tmp_path / place / "pets" / "cats").mkdir(parents=True)
+        plans.append(make_plan(data=str(tmp_path / place / "pets")))
+    assert plans[0].data != plans[1].data
+    assert plans[0].run_id("se", 0, fingerprint="f") == plans[1].run_id("se", 0, fingerprint="f")
+    assert plans[0].run_id("se", 0, fingerprint="f") != plans[1].run_id("se", 0, fingerprint="g")
+
+
 @pytest.mark.parametrize("change", [lambda v: v.pop("seeds"), lambda v: v.update(sedes=[1])])
 def test_fields_that_make_no_plan_are_refused(change):
     values = make_plan().to_json()

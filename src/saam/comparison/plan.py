@@ -13,7 +13,7 @@ from saam._version import __version__
 from saam.comparison.arm import Arm, is_own
 from saam.comparison.metrics import ACCURACY, LOSS, Metric
 from saam.comparison.schedule import checked_sides, schedule
-from saam.data import kept_options, resolve_name
+from saam.data import kept_options, resolve_name, without_place
 from saam.models.from_file import check_attention, check_network
 from saam.training import Recipe
 
@@ -126,7 +126,7 @@ class Plan:
             "torch": str(torch.__version__),
             "model": self.model,
             "model_options": self.model_options,
-            "data": self.data,
+            "data": without_place(self.data),
             "data_options": {key: value for key, value in self.data_options.items() if key != "root"},
             "fingerprint": fingerprint,
             "recipe": self.recipe.to_dict(),

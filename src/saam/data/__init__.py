@@ -13,6 +13,7 @@ from saam.data.catalog import (
     load_kept_data,
     register_data,
     resolve_name,
+    without_place,
 )
 from saam.data.images import Images, ImageSource
 from saam.data.selection import Selection, first_of_each_class, first_test_images
@@ -48,4 +49,5 @@ __all__ = [
     "score_batches",
     "split_indices",
     "train_batches",
+    "without_place",
 ]

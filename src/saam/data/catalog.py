@@ -24,9 +24,11 @@ __all__ = [
     "load_kept_data",
     "register_data",
     "resolve_name",
+    "without_place",
 ]
 
 _KEPT = ("size", "validation", "test", "train", "limit", "skip_corrupt", "workers", "distractors", "digit_size")
+_ON_DISK = ("folder", "parquet")  # kinds that are followed by a path
 _TEXTS = ("root", "label", "revision", "folder")
 
 
@@ -180,9 +182,20 @@ def resolve_name(name: str) -> str:
     if kind + colon not in _RECORDS:  # the name has no kind
         kind, place = "", name
     folder = Path(place).expanduser()
-    if not place or kind not in ("", "folder", "parquet") or not folder.is_dir():
+    if not place or kind not in ("", *_ON_DISK) or not folder.is_dir():
         return name
     return f"{kind or ('parquet' if any(folder.glob('*.parquet')) else 'folder')}:{folder.resolve()}"
+
+
+def without_place(name: str) -> str:
+    """Return a name without the location of its files; the fingerprint says which data they are.
+
+    Example:
+        >>> without_place("folder:/home/me/pets"), without_place("hub:uoft-cs/cifar10")
+        ('folder:', 'hub:uoft-cs/cifar10')
+    """
+    kind, colon, _ = name.partition(":")
+    return kind + colon if kind in _ON_DISK else name
 
 
 def load_data(
