@@ -75,8 +75,8 @@ not their centre of symmetry, and the confidence sequence misses it more often t
 
 ## Seeds until a verdict
 
-Median number of seeds until a true effect is told (normal differences, one comparison, 4,000 trials). Effects are in
-real standard deviations. The last column is the time until two equal arms are called equivalent within one planned
+Median number of seeds until a true effect is detected (normal differences, one comparison, 4,000 trials). Effects are
+in real standard deviations. The last column is the time until two equal arms are called equivalent within one planned
 spread.
 
 | real spread / planned | effect .5 | 1 | 1.5 | 2 | no effect: equivalent |

@@ -123,6 +123,17 @@ def test_it_says_how_many_images_there_are(pets, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[1].startswith("epoch 1/1")  # a hundred are no reason to warn
 
 
+def test_a_pretrained_network_gets_the_colours_of_its_weights(pets, tmp_path, monkeypatch):
+    """Published weights are feigned."""
+    timm = pytest.importorskip("timm")
+    original = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained, **options: original(name, **options))
+    words = ("train", "--data", f"{pets / 'pets'},size=64", "--recipe", "quick,epochs=1", "--model", "timm:test_resnet")
+    for name, more, published in (("tuned", ["--pretrained"], True), ("new", [], False)):
+        assert run(*words, *more, "--out", tmp_path / name) == 0
+        assert (saam.load(tmp_path / name).preprocessing.mean == (0.5, 0.5, 0.5)) is published
+
+
 def test_it_says_when_nothing_was_learned(tmp_path, capsys):
     for name, grey in (("dark", 60), ("light", 200)):
         (tmp_path / "grey" / name).mkdir(parents=True)

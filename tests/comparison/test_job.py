@@ -151,6 +151,15 @@ def test_data_stay_loaded_for_the_next_run(make_plan):
     assert load_splits(make_plan(data_options={"train": 60, "validation": 50, "test": 60})) is not load_splits(plan)
 
 
+def test_images_are_normalised_as_pretrained_weights_expect(make_plan):
+    own = load_splits(make_plan(model="timm:test_resnet", model_options={}))
+    published = load_splits(make_plan(model="timm:test_resnet", model_options={"pretrained": True}))
+    assert published.mean == (0.5, 0.5, 0.5) != own.mean  # what timm publishes for this network
+    assert published.std == (0.5, 0.5, 0.5) != own.std
+    assert published.train is own.train
+    assert published.fingerprint == own.fingerprint
+
+
 @pytest.mark.parametrize(("arm", "new"), [("se", {"bn2.attention"}), ("none", set())])
 def test_what_is_new_in_a_pretrained_network_is_told_to_the_training(make_plan, monkeypatch, arm, new):
     """Pretrained weights are feigned; attention comes on top of them."""

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from saam.models import create_model, list_models
+from saam.models import create_model, list_models, published_colours
 from saam.models.backbones import build_backbone
 from saam.surgery import attach, sites
 
@@ -120,6 +120,14 @@ def test_networks_of_timm_and_torchvision() -> None:
     torchvision = create_model("torchvision:resnet18", num_classes=3)
     assert torchvision(torch.randn(2, 3, 32, 32)).shape == (2, 3)
     assert create_model("torchvision:resnet18").fc.out_features == 1000
+
+
+def test_published_weights_say_which_colours_they_expect() -> None:
+    imagenet = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    assert published_colours("timm:resnet18") == published_colours("torchvision:resnet18") == imagenet
+    assert published_colours("timm:vit_base_patch16_224.augreg_in21k") == ((0.5,) * 3, (0.5,) * 3)
+    for name in ("resnet20", "timm:no_such_network", "mine:Network"):
+        assert published_colours(name) is None
 
 
 def test_new_classes_for_pretrained_networks_of_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,8 @@ def command(
     Parameters
     ----------
     study
-        A TOML file, or the name of a study that comes with saam: ablation, cifar, cifar-small, demo, folder.
+        A TOML file, or the name of a study that comes with saam: ablation, cifar, cifar-more, cifar-small, clutter,
+        demo, folder.
     out
         Folder for the results. Default: named after the study.
     data

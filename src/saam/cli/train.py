@@ -15,7 +15,7 @@ from saam.cli.numbers import Count, Seed
 from saam.cli.outputs import default_out
 from saam.cli.screen import screen, show_data
 from saam.comparison import Arm
-from saam.comparison.job import preprocessing_for, threads_set
+from saam.comparison.job import coloured, preprocessing_for, threads_set
 from saam.comparison.precision import resolve_precision
 from saam.data import Splits, load_data, resolve_name
 from saam.explain import observe
@@ -108,6 +108,7 @@ def command(
         seed=seed,
         **model_options,
     )
+    splits = coloured(splits, model_name, pretrained=pretrained)
     network.preprocessing = preprocessing_for(splits)  # type: ignore[assignment]
     settings: dict[str, Any] = {
         **describe(network),

@@ -25,7 +25,7 @@ from saam._core.objects import resolve
 from saam.comparison.arm import WIDER, WIDER_TIME
 from saam.comparison.controls import with_controls
 from saam.comparison.costs import arm_costs
-from saam.comparison.job import Finished, Job, build_model, environment, failure, preprocessing_for, work
+from saam.comparison.job import Finished, Job, build_model, coloured, environment, failure, preprocessing_for, work
 from saam.comparison.leases import Leases
 from saam.comparison.plan import Plan
 from saam.comparison.precision import with_precision
@@ -419,6 +419,7 @@ def _checked(plan: Plan | TaskPlan, on_data: Callable[[Splits], object] | None) 
             build_model(plan, arm, seed=0, classes=len(splits.classes))
     if on_data is not None:
         on_data(splits)
+    splits = coloured(splits, plan.model, pretrained=bool(plan.model_options.get("pretrained")))
     shape, images = splits.train.shape, len(splits.train)
     return _Setting(splits.fingerprint, len(splits.classes), shape, images, preprocessing_for(splits))
 

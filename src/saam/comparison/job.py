@@ -37,7 +37,7 @@ from saam.data.cache import no_downloads
 from saam.explain import observe
 from saam.functional.backend import backends
 from saam.measure import count_parameters
-from saam.models import Preprocessing, create_model, untrained_parameters
+from saam.models import Preprocessing, create_model, published_colours, untrained_parameters
 from saam.training import EpochRecord, ImageScores, fit
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "Job",
     "Run",
     "build_model",
+    "coloured",
     "environment",
     "failure",
     "load_splits",
@@ -403,7 +404,26 @@ def load_splits(plan: Plan) -> Splits:
     """
     options = kept_options(plan.data, plan.data_options)
     with no_downloads():
-        return _load(plan.data, _json(options))
+        splits = _load(plan.data, _json(options))
+    return coloured(splits, plan.model, pretrained=bool(plan.model_options.get("pretrained")))
+
+
+def coloured(splits: Splits, model: str, *, pretrained: bool) -> Splits:
+    """Return a data set whose images are normalised as the network expects them.
+
+    A pretrained network expects the mean and standard deviation of the images that its weights were trained on. Every
+    other one gets those of the data set.
+
+    Args:
+        splits: The data set.
+        model: Name of the network.
+        pretrained: Whether it starts from published weights.
+    """
+    colours = published_colours(model) if pretrained else None
+    if colours is None:
+        return splits
+    mean, std = colours
+    return replace(splits, mean=mean, std=std)
 
 
 def without_fetching(plan: Plan) -> Plan:

@@ -1,6 +1,6 @@
 """Networks: CIFAR backbones, one factory for all networks, and saving them with their surgery."""
 
-from saam.models.backbones import list_models
+from saam.models.backbones import list_models, published_colours
 from saam.models.cifar_densenet import DenseNetBC
 from saam.models.cifar_mobilenet import MobileNetV2
 from saam.models.cifar_preresnet import PreActivationResNet
@@ -26,6 +26,7 @@ __all__ = [
     "load",
     "model_card",
     "preprocessing_of",
+    "published_colours",
     "rebuild",
     "require_preprocessing",
     "save",

@@ -20,7 +20,9 @@ from saam.models.cifar_resnet import CifarResNet
 from saam.models.cifar_resnext import ResNeXt29
 from saam.models.cifar_vgg import VGG
 
-__all__ = ["build_backbone", "list_models"]
+__all__ = ["build_backbone", "list_models", "published_colours"]
+
+_Colour = tuple[float, float, float]  # red, green, blue
 
 _BUILDERS: dict[str, tuple[Callable[..., nn.Module], tuple[str, ...]]] = {
     r"resnet(\d+)": (CifarResNet, ("resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110")),
@@ -71,6 +73,32 @@ def build_backbone(name: str, *, num_classes: int | None, pretrained: bool, opti
             return build(*map(int, numbers.groups()), num_classes=10 if num_classes is None else num_classes, **options)
     listed = f"known: {', '.join(list_models())}, the same with other numbers, timm:NAME and torchvision:NAME"
     raise ValueError(hinted(f"unknown model {name!r}", name, list_models(), listed))
+
+
+def published_colours(name: str) -> tuple[_Colour, _Colour] | None:
+    """Return the means and standard deviations of red, green and blue, in 0..1, that published weights expect.
+
+    Args:
+        name: As for :func:`build_backbone`.
+
+    Returns:
+        None for a network without published weights, or one whose weights do not say.
+    """
+    source, _, rest = name.partition(":")
+    if source == "timm":
+        from timm.models import get_pretrained_cfg
+
+        found = get_pretrained_cfg(rest)
+    elif source == "torchvision":
+        from torchvision.models import get_model_weights
+
+        found = get_model_weights(rest)["DEFAULT"].transforms()
+    else:
+        return None
+    mean, std = getattr(found, "mean", None), getattr(found, "std", None)
+    if not mean or not std or len(mean) != 3 or len(std) != 3:
+        return None
+    return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
 
 
 def _timm(name: str, num_classes: int | None, pretrained: bool, options: dict[str, Any]) -> nn.Module:
