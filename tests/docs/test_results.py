@@ -97,7 +97,7 @@ def test_the_page_of_a_study_is_made_from_its_records_without_paths(results, tmp
     (tmp_path / "tiny.txt").write_text("# Tiny\n\nWords.\n\n{tables}\n")
     page = results["page"](tmp_path / "tiny.txt")
     assert f"## {cell}\n\nresnet8 on photo-digits: 1 epochs" in page
-    assert "1 seeds an arm, 2 runs" in page
+    assert "1 seed an arm, 2 runs" in page
     accuracy = [
         run["test"]["accuracy"]
         for run in map(json.loads, map(Path.read_text, (tmp_path / "tiny").rglob("runs/*.json")))
