@@ -273,7 +273,7 @@ def test_the_gates_gradient_does_not_overflow_in_float16(name, backend):
     for half, full in zip(*reversed(found), strict=True):
         assert half.isfinite().all()
         # A bias before the softmax has a gradient of zero, and rounding.
-        torch.testing.assert_close(half, full, rtol=0.05, atol=0.01 * float(full.abs().max()) + 1e-4)
+        torch.testing.assert_close(half, full, rtol=0.05, atol=0.01 * float(full.abs().max()) + 1e-3)
 
 
 @every

@@ -40,7 +40,7 @@ def command(
     out: Path | None = None,
     until_told: bool = False,
     max_seeds: Count = 40,
-    delta: float = 0.5,
+    delta: float | None = None,
     running: Running = HERE,
     quiet: bool = False,
     as_json: AsJson = False,
@@ -76,7 +76,7 @@ def command(
     focus
         Arm that the verdicts are about. Default: the first of your own, else the first score-based one, else the last.
     plan
-        plan.json of an earlier comparison. Replaces all options above except the number of seeds.
+        plan.json of an earlier comparison. Replaces all options above except the number of seeds, and --delta.
     dry_run
         Run nothing; print the number of runs that are left, their time, memory and disk space, and the smallest
         difference to detect.
@@ -89,7 +89,7 @@ def command(
     max_seeds
         Largest number of seeds.
     delta
-        Arms that differ by less than this are equivalent, in points of accuracy.
+        Arms that differ by less than this are equivalent, in points of accuracy. Default: 0.5.
     as_json
         Print only one JSON document on standard output.
     quiet
@@ -101,11 +101,14 @@ def command(
     if count > MOST_SEEDS:
         raise ValueError(f"expected at most {MOST_SEEDS:,} seeds, got {count}")
     if plan:
+        if delta is not None:
+            raise ValueError("--delta is part of the plan: leave out --delta, or --plan")
         chosen = load_plan(plan)
         chosen = replace(chosen, seeds=tuple(range(seeds))) if seeds else chosen
     else:
         chosen = _plan(data, model, arms, count, recipe, where, start, reference, focus)
-        chosen = replace(chosen, metrics=(replace(ACCURACY, delta=delta), LOSS))
+        if delta is not None:
+            chosen = replace(chosen, metrics=(replace(ACCURACY, delta=delta), LOSS))
     out = out or _default_out(chosen)
     budget = running.seconds
     console = screen(errors=as_json)
@@ -162,6 +165,6 @@ def _plan(
 
 def _default_out(plan: Plan) -> Path:
     """Return the same folder for all arms and seeds of a setting."""
-    free = ("arms", "seeds", "reference", "focus")
+    free = ("arms", "seeds", "reference", "focus", "aliases", "stopped")
     setting = {key: value for key, value in plan.to_json().items() if key not in free}
     return default_out(plan.data, plan.model, setting)

@@ -9,6 +9,7 @@ from saam._core.options import parse_options
 from saam.cli.numbers import Count
 from saam.cli.screen import AsJson, print_json, screen
 from saam.comparison import PLAIN, Arm, measure_costs
+from saam.comparison.arm import WIDER, WIDER_TIME
 from saam.models import create_model
 from saam.training import create_recipe
 
@@ -51,9 +52,14 @@ def command(
         Print only one JSON document on standard output.
     """
     name, options = parse_options(model)
-    labels = dict.fromkeys((PLAIN, *(Arm(arm).label for arm in arms)))
+    sides = {side.label: side for side in map(Arm, (PLAIN, *arms))}
+    if controls := [label for label in sides if label in (WIDER, WIDER_TIME)]:
+        raise ValueError(f"{controls[0]} is a control of a comparison, found there: leave it out")
     costs = measure_costs(
-        {label: create_model(name, attention=label, where=where, seed=0, **options) for label in labels},
+        {
+            label: create_model(name, attention=side.attention, head=side.head, where=where, seed=0, **options)
+            for label, side in sides.items()
+        },
         create_recipe("quick", batch_size=batch_size, channels_last=channels_last),
         image_size=(size, size),
         threads=threads,

@@ -78,9 +78,10 @@ def shown(console: Console, *, quiet: bool = False, costs: bool = False) -> Iter
 
 def _news(before: Comparison, now: Comparison, line: str, *, first: bool) -> Iterator[str]:
     """Yield a line for each newly finished run, then one line on all runs."""
-    failed = now.failures if first else now.failures[len(before.failures) :]
     known = {record.id for record in before.records}
     new = [record for record in now.records if record.id not in known]
+    old = {failure.id for failure in before.failures if not first}
+    failed = [failure for failure in now.failures if failure.id not in old]
     for failure in failed:
         yield f"{failure.arm}, seed {failure.seed}: failed, {printable(failure.error)}"
     for record in new:

@@ -38,6 +38,7 @@ _FACTORS = np.array([0.25, 0.5, 1.0, 2.0, 4.0])
 _FUTURES = 101  # number of simulations, odd so that the median is one of them
 _MOST_SHIFTS = 2000  # size of the grid for the ends of a confidence sequence
 _HALVINGS = 40
+_OVERFLOW = 700.0  # exp of more is infinite
 
 
 def e_process(differences: ArrayLike, spread: float) -> NDArray[np.float64]:
@@ -63,7 +64,8 @@ def e_value(differences: Sequence[float], spread: float) -> float:
     d = np.asarray(differences, dtype=float)
     if not np.isfinite(d).all():
         return math.nan
-    return math.exp(max(0.0, float(e_process(d, spread).max(initial=0.0))))
+    largest = float(e_process(d, spread).max(initial=0.0))
+    return math.exp(largest) if largest < _OVERFLOW else math.inf
 
 
 def direction(differences: Sequence[float], spread: float) -> int:

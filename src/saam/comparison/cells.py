@@ -3,16 +3,16 @@
 Scores of different data sets have no common scale. Therefore arms are ranked within every cell (1 is best, ties share
 the mean of their ranks) and the ranks are averaged, as Demsar recommends. With N cells and k arms:
 
-    Friedman           chi2 = 12 N / (k (k + 1)) * (sum_j R_j^2 - k (k + 1)^2 / 4),  with scipy's correction for ties
-    Iman & Davenport   F = (N - 1) chi2 / (N (k - 1) - chi2)  has F(k - 1, (k - 1) (N - 1))
+    Friedman           S = sum_j (R_j - (k + 1) / 2)^2 for the average ranks R_j; its p-value is the share of S as large
+                       when the ranks are shuffled within every cell, because chi2 and F are wrong for few cells
     Nemenyi            two arms differ if their average ranks differ by CD = q sqrt(k (k + 1) / (6 N)) or more,
                        with q the studentized range at .05 over sqrt 2
 
 In addition there are the paired differences of every arm to a reference, cell by cell, with Student's t interval over
 cells.
 
-Sources: Friedman, JASA 1937; Iman & Davenport, Comm. in Statistics 1980; Nemenyi, Distribution-free multiple
-    comparisons, 1963; Demsar, Statistical comparisons of classifiers over multiple data sets, JMLR 2006.
+Sources: Friedman, JASA 1937; Nemenyi, Distribution-free multiple comparisons, 1963; Demsar, Statistical comparisons of
+    classifiers over multiple data sets, JMLR 2006.
 """
 
 import math
@@ -31,6 +31,7 @@ from saam.comparison.records import RunRecord
 __all__ = ["ArmOverCells", "CellsSummary", "mean_scores", "summarise_cells"]
 
 _ALPHA = 0.05
+_DRAWS = 9_999
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,7 @@ class CellsSummary:
         cells: Names of the cells in which every arm has a finite score; only these are used.
         left_out: Names of the other cells.
         arms: One entry for each arm.
-        p: P-value of the Friedman test in Iman and Davenport's form, that all arms are equal; NaN with fewer than two
-            cells or arms.
+        p: P-value of the Friedman test, that all arms are equal; NaN with fewer than two cells or arms.
         critical_difference: Nemenyi's critical difference of two average ranks; NaN likewise.
     """
 
@@ -139,19 +139,14 @@ def _arm(arm: str, ranks: NDArray[np.float64], differences: NDArray[np.float64],
 
 
 def _friedman(ranks: NDArray[np.float64]) -> float:
-    """Return the p-value of Iman and Davenport's F; 1 if all arms tie in all cells, 0 if all cells agree."""
+    """Return the p-value of the Friedman test, from 9,999 shuffles of the ranks within every cell."""
     n, k = ranks.shape
     if min(n, k) < 2:
         return math.nan
-    between = n * np.square(ranks.mean(axis=0) - (k + 1) / 2).sum()
-    within = np.square(ranks - (k + 1) / 2).sum() / (n * (k - 1))
-    if within == 0:
-        return 1.0
-    chi2 = float(between / within)
-    left = n * (k - 1) - chi2
-    if left <= 1e-9:
-        return 0.0
-    return float(stats.f.sf((n - 1) * chi2 / left, k - 1, (k - 1) * (n - 1)))
+    generator = np.random.default_rng(0)
+    shuffled = sum(generator.permuted(np.tile(row, (_DRAWS, 1)), axis=1) for row in ranks)
+    seen, others = (np.square(sums / n - (k + 1) / 2).sum(axis=-1) for sums in (ranks.sum(axis=0), shuffled))
+    return float(1 + (others >= seen - 1e-9).sum()) / (1 + _DRAWS)
 
 
 def _critical_difference(n: int, k: int) -> float:

@@ -38,6 +38,7 @@ from saam.comparison.store import (
     check_setting,
     forget_failure,
     kept_aliases,
+    kept_costs,
     kept_precision,
     make_states,
     read_costs,
@@ -151,6 +152,7 @@ def drive(
     check_setting(out, plan, setting.fingerprint)
     check_writable(out)
     costs_id = "" if isinstance(plan, TaskPlan) else _costs_id(plan, setting, threads, place)
+    costs_id = costs_id if costs else kept_costs(out, plan)
     with _written(out):
         folder = _Folder(out, plan, setting, costs_id, retry=retry)
     tell(folder.comparison())
@@ -309,7 +311,6 @@ def _results(
     deaths = dict.fromkeys(folder.ids.values(), 0)
     pending: dict[Future[Finished | FailureRecord], Job] = {}
     alive = False
-    make_states(folder.out)
     try:
         with Leases(folder.out / "leases") as leases:
             while missing := folder.missing():
@@ -320,6 +321,7 @@ def _results(
                         if run_id not in folder.missing():
                             leases.release(run_id)
                             continue
+                        make_states(folder.out)  # another driver that ended may have removed it
                         state = state_file(folder.out.absolute(), run_id)  # workers may run in another folder
                         busy = [job.device for job in pending.values()]
                         job = Job(folder.plan, arm, seed, run_id, threads, min(devices, key=busy.count), state)
@@ -388,6 +390,8 @@ def _written(out: Path) -> Iterator[None]:
     """Turn an error of writing the folder into one line with advice."""
     try:
         yield
+    except ConnectionError:  # a closed pipe of the caller's
+        raise
     except OSError as error:
         if error.errno is None:
             raise
@@ -441,7 +445,7 @@ def _costs_id(plan: Plan, setting: _Setting, threads: int, device: torch.device)
     """Return a hash of everything that the costs depend on, including this machine."""
     content = {
         "environment": {**environment(device), "threads": threads},
-        "model": [plan.model, plan.model_options, setting.classes, plan.where, plan.start],
+        "model": [plan.model, plan.model_options, setting.classes, plan.where, plan.start, plan.aliases],
         "batch": [setting.image_size, setting.images, plan.recipe.to_dict()],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -23,15 +23,15 @@ def compare(
     data: str | Path | None = None,
     *,
     out: str | Path | None = None,
-    arms: Sequence[Side] | Mapping[str, Side] = ("none", "wider", "se", "saam"),
-    seeds: int | Sequence[int] = 7,
-    recipe: str | Recipe = "demo",
-    metrics: Sequence[Metric] = (),
+    arms: Sequence[Side] | Mapping[str, Side] | None = None,
+    seeds: int | Sequence[int] | None = None,
+    recipe: str | Recipe | None = None,
+    metrics: Sequence[Metric] | None = None,
     options: Mapping[str, Any] | None = None,
-    where: str = "residual",
-    start: str = "identity",
-    reference: str = "",
-    focus: str = "",
+    where: str | None = None,
+    start: str | None = None,
+    reference: str | None = None,
+    focus: str | None = None,
     track: str | Sequence[str] = (),
     **settings: Any,
 ) -> Comparison:
@@ -49,13 +49,13 @@ def compare(
             positional argument may be the folder of the results.
         out: Folder of the results.
         arms: Attentions: names, or your own classes that take the number of channels; or a mapping from labels to
-            these.
-        seeds: Number of seeds, starting at 0, or the seeds themselves.
-        recipe: Training recipe, or its name with changes as in "cifar,epochs=30".
+            these. None means none, wider, se and saam.
+        seeds: Number of seeds, starting at 0, or the seeds themselves. None means 7.
+        recipe: Training recipe, or its name with changes as in "cifar,epochs=30". None means "demo".
         metrics: The results of a training function, the primary metric first.
         options: Options of the network, or the ``context.options`` of a training function.
-        where: Placement of the attention.
-        start: "identity" or "default".
+        where: Placement of the attention. None means "residual".
+        start: "identity" or "default". None means "identity".
         reference: The arm to compare the others with.
         focus: The arm that the report is about.
         track: "tensorboard", "wandb" or "mlflow", or several, to log the curve of every run there while it trains.
@@ -66,7 +66,8 @@ def compare(
         The comparison.
 
     Raises:
-        TypeError: If there is no folder for the results, or none of plan, data and metrics is given.
+        TypeError: If there is no folder for the results, none of plan, data and metrics is given, or an argument has
+            no meaning for what is compared: a plan has all of them, and a training function has no recipe.
         ValueError: If a model, data set, attention or option does not exist, or the folder holds another comparison.
         ModuleNotFoundError: If a tracker is not installed.
         OSError: If the folder cannot be written.
@@ -75,13 +76,17 @@ def compare(
         data, out = None, data
     if out is None:
         raise TypeError("expected a folder for the results: pass out=")
+    ours = {"recipe": recipe, "where": where, "start": start}
     if isinstance(what, Plan | TaskPlan):
+        sides = {"arms": arms, "seeds": seeds, "metrics": metrics, "options": options}
+        _refuse("a plan", {**sides, "reference": reference, "focus": focus, "data": data, **ours})
         return _run(what, Path(out), track, settings)
-    sides: dict[str, Any] = {
-        "arms": arms,
+    seeds = 7 if seeds is None else seeds
+    chosen: dict[str, Any] = {
+        "arms": ("none", "wider", "se", "saam") if arms is None else arms,
         "seeds": tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
-        "reference": reference,
-        "focus": focus,
+        "reference": reference or "",
+        "focus": focus or "",
     }
     if data is None:
         if not metrics or isinstance(what, str):
@@ -89,12 +94,13 @@ def compare(
                 "expected a plan, a network with data=, or a training function with metrics=, got "
                 f"{what if isinstance(what, str) else getattr(what, '__name__', what)!r} alone"
             )
-        task = TaskPlan(task=what, metrics=tuple(metrics), options=dict(options or {}), **sides)  # type: ignore[arg-type]
+        _refuse("a training function", ours)
+        task = TaskPlan(task=what, metrics=tuple(metrics), options=dict(options or {}), **chosen)  # type: ignore[arg-type]
         return _run(task, Path(out), track, settings)
     data, data_options = parse_options(str(data))
     model, model_options = parse_options(what) if isinstance(what, str) else (what, {})
-    if isinstance(recipe, str):
-        name, changes = parse_options(recipe)
+    if not isinstance(recipe, Recipe):
+        name, changes = parse_options(recipe or "demo")
         recipe = create_recipe(name, **changes)
     plan = Plan(
         model=model,  # type: ignore[arg-type]
@@ -102,11 +108,17 @@ def compare(
         data=data,
         data_options=data_options,
         recipe=recipe,
-        where=where,
-        start=start,  # type: ignore[arg-type]
-        **{**sides, **({"metrics": tuple(metrics)} if metrics else {})},
+        where=where or "residual",
+        start=start or "identity",  # type: ignore[arg-type]
+        **{**chosen, **({"metrics": tuple(metrics)} if metrics else {})},
     )
     return _run(plan, Path(out), track, settings)
+
+
+def _refuse(what: str, arguments: Mapping[str, Any]) -> None:
+    """Raise an error for arguments that have no meaning for what is compared."""
+    if given := [name for name, value in arguments.items() if value is not None]:
+        raise TypeError(f"{what} takes no {' and no '.join(given)}: leave out {'it' if len(given) == 1 else 'them'}")
 
 
 def _run(plan: Plan | TaskPlan, out: Path, track: str | Sequence[str], settings: Mapping[str, Any]) -> Comparison:

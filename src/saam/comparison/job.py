@@ -6,6 +6,7 @@ are the same in all arms; the attention's weights come from a generator of their
 
 import errno
 import json
+import math
 import platform
 import threading
 import time
@@ -118,12 +119,15 @@ def work(job: Job) -> Finished | FailureRecord:
         _imported(name)
     state = job.state if job.state is not None and job.state.parent.is_dir() else None
 
-    curve: list[dict[str, float]] = []
+    curve: list[dict[str, Any]] = []
 
     def tell(epoch: int, epochs: int, shown: dict[str, float], numbers: dict[str, float]) -> None:
         if state is not None:
             file = state.with_suffix(".json")
-            curve[:] = [*(curve or _curve(file, epoch)), {"epoch": epoch, **numbers}]
+            before = [entry for entry in curve or _curve(file) if entry["epoch"] < epoch]
+            finite = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+            curve[:] = [*before, {"epoch": epoch, **finite}]
+            shown = {name: value for name, value in shown.items() if math.isfinite(value)}
             progress = ProgressRecord(job.arm, job.seed, epoch, epochs, shown, tuple(curve))
             write_atomically({file: json.dumps(asdict(progress)).encode()})
 
@@ -187,12 +191,13 @@ def _of_task(job: Job, plan: TaskPlan, state: Path | None, tell: Tell) -> Finish
     curve, seconds = _kept_curve(kept)
 
     def on_report(epoch: int, epochs: int, numbers: dict[str, float]) -> None:
-        curve[:] = [entry for entry in curve if entry["epoch"] < epoch]  # what came after is done anew
-        curve.append({"epoch": epoch, **numbers})
+        same = next((entry for entry in curve if entry["epoch"] == epoch), {})
+        entry = {**same, "epoch": epoch, **numbers}
+        curve[:] = [*(each for each in curve if each["epoch"] < epoch), entry]  # what came after is done anew
         if kept is not None:
             content = {"curve": curve, "seconds": seconds + time.perf_counter() - start}
             write_atomically({kept: json.dumps(content).encode()})
-        tell(epoch, epochs, numbers, numbers)
+        tell(epoch, epochs, numbers, {name: value for name, value in entry.items() if name != "epoch"})
 
     folder = None if state is None else state.with_suffix("")
     if folder is not None:
@@ -224,7 +229,7 @@ def _of_task(job: Job, plan: TaskPlan, state: Path | None, tell: Tell) -> Finish
         environment=environment(device),
         finished=_now(),
     )
-    values = {name: torch.as_tensor(values).detach().flatten().float() for name, values in outcome.values.items()}
+    values = stored({name: torch.as_tensor(values).flatten().float() for name, values in outcome.values.items()})
     record = RunRecord.from_json(json.loads(json.dumps(record.to_json())))
     return Finished(record, b"" if model is None else _weights(model), _bytes(values) if values else b"")
 
@@ -266,13 +271,13 @@ def _imported(name: str) -> Any:
         raise ImportError(str(error) if isinstance(error, ValueError) else f"{name}: {error!r}") from error
 
 
-def _curve(file: Path, epoch: int) -> list[dict[str, float]]:
-    """Return the stored curve of a resumed run before this epoch."""
+def _curve(file: Path) -> list[dict[str, Any]]:
+    """Return the stored curve of a resumed run."""
     try:
         kept = ProgressRecord.from_json(json.loads(file.read_text()))
     except (OSError, ValueError):  # it has just begun
         return []
-    return [entry for entry in kept.curve if entry["epoch"] < epoch]
+    return list(kept.curve)
 
 
 def _weights(model: nn.Module) -> bytes:
@@ -323,6 +328,7 @@ def run(
         ValueError: If the state is damaged or belongs to another run.
     """
     splits = _load(plan.data, _json(plan.data_options)) if splits is None else splits
+    splits = coloured(splits, plan.model, pretrained=bool(plan.model_options.get("pretrained")))
     run_id = plan.run_id(arm, seed, fingerprint=splits.fingerprint)
     model = build_model(plan, arm, seed=seed, classes=len(splits.classes))
     fitted = fit(

@@ -14,11 +14,13 @@ from saam.comparison.arm import Arm, is_own
 from saam.comparison.metrics import ACCURACY, LOSS, Metric
 from saam.comparison.schedule import checked_sides, schedule
 from saam.data import kept_options, resolve_name, without_place
+from saam.models import published_colours
 from saam.models.from_file import check_attention, check_network
 from saam.training import Recipe
 
 __all__ = ["Plan", "check_plan"]
 
+_NO_MATTER = ("root", "workers")  # options of data that do not change them
 _LONGEST = 4096  # letters of a name or path
 _LATER: dict[str, type] = {"metrics": list, "aliases": dict, "stopped": dict}  # fields that old plans do not have
 _KINDS = {
@@ -127,7 +129,7 @@ class Plan:
             "model": self.model,
             "model_options": self.model_options,
             "data": without_place(self.data),
-            "data_options": {key: value for key, value in self.data_options.items() if key != "root"},
+            "data_options": {key: value for key, value in self.data_options.items() if key not in _NO_MATTER},
             "fingerprint": fingerprint,
             "recipe": self.recipe.to_dict(),
             "arm": side.label,
@@ -135,6 +137,7 @@ class Plan:
             "where": None if plain else self.where,
             "start": None if plain else self.start,
             "seed": seed,
+            **({"colours": published_colours(self.model)} if self.model_options.get("pretrained") else {}),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -268,7 +268,7 @@ def _scores(name: str, values: Mapping[str, Any], *, of_images: bool) -> dict[st
 
 
 def _check_curve(curve: tuple[Any, ...]) -> None:
-    """Raise an error unless a curve has numbers by name for consecutive epochs, and valid observations."""
+    """Raise an error unless a curve has numbers by name for rising epochs, and valid observations."""
     last = 0
     for entry in curve:
         if not isinstance(entry, dict) or not isinstance(epoch := entry.get("epoch"), int) or not last < epoch <= 10**9:

@@ -12,7 +12,7 @@ from saam.nn import list_attentions
 __all__ = ["MOST_SEEDS", "checked_sides", "schedule"]
 
 MOST_SEEDS = 10_000
-_LARGEST_SEED = 2**63 - 1
+_LARGEST_SEED = 10**18
 
 Side = str | Callable[..., Any]
 
@@ -72,7 +72,7 @@ def checked_sides(
     if min(seeds) < 0:
         raise ValueError(f"seeds must be 0 or above, got {min(seeds)}")
     if max(seeds) > _LARGEST_SEED:
-        raise ValueError(f"seeds must be below 2**63, got {max(seeds)}")
+        raise ValueError(f"seeds must be at most 10**18, got {max(seeds)}")
     spelled_arms = {label: Arm(aliases.get(label, label)) for label in labels}
     own = [label for label, arm in spelled_arms.items() if arm.own]
     shown = (focus and [focus]) or own or [label for label, arm in spelled_arms.items() if arm.scored] or labels[-1:]

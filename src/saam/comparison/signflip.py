@@ -35,6 +35,11 @@ def sign_flip(differences: Sequence[float]) -> float:
         >>> sign_flip([1, 2, 3, 4, 5, 6])
         0.03125
     """
+    return _sign_flip(tuple(differences))
+
+
+@lru_cache(maxsize=512)  # a live view asks again and again
+def _sign_flip(differences: tuple[float, ...]) -> float:
     d = np.asarray(differences, dtype=float)
     if not np.isfinite(d).all():
         return math.nan
@@ -61,6 +66,11 @@ def sign_flip_interval(differences: Sequence[float]) -> tuple[float, float]:
         >>> sign_flip_interval([1, 2, 3, 4, 5, 6])
         (1.0, 6.0)
     """
+    return _sign_flip_interval(tuple(differences))
+
+
+@lru_cache(maxsize=512)
+def _sign_flip_interval(differences: tuple[float, ...]) -> tuple[float, float]:
     d = np.asarray(differences, dtype=float)
     if not np.isfinite(d).all():
         return math.nan, math.nan

@@ -171,7 +171,7 @@ def summarise(records: Iterable[RunRecord], *, reference: str, metric: Metric | 
     }
     p_values = holm([sign_flip(list(pairs.values())) for pairs in paired.values()])
     e_values = [e_value(list(pairs.values()), metric.spread) for pairs in paired.values()]
-    anytime = holm([min(1.0, 1 / e) for e in e_values])
+    anytime = holm([1 / e for e in e_values])
     differences = tuple(
         _difference(arm, reference, metric, paired[arm], p_holm, e, p_anytime, len(paired))
         for arm, p_holm, e, p_anytime in zip(paired, p_values, e_values, anytime, strict=True)

@@ -44,6 +44,7 @@ __all__ = [
     "check_setting",
     "forget_failure",
     "kept_aliases",
+    "kept_costs",
     "kept_precision",
     "load_comparison",
     "load_model",
@@ -254,6 +255,7 @@ def check_setting(out: Path, plan: Plan | TaskPlan, fingerprint: str) -> None:
             if same.arm(run[0]).name in known or not same.arm(run[0]).own
         }
         if all(equal.values()):
+            _check_declared(out, kept, plan)
             return
         others = [entry.name for entry in fields(plan) if getattr(same, entry.name) != getattr(kept, entry.name)]
         others = others or _unnamed(same, {arm for (arm, _), same_id in equal.items() if not same_id})
@@ -261,6 +263,21 @@ def check_setting(out: Path, plan: Plan | TaskPlan, fingerprint: str) -> None:
         f"{out} holds another comparison ({what}, arms {', '.join(kept.arms)}; it differs in "
         f"{', '.join(others)}): choose another --out or remove it"
     )
+
+
+def _check_declared(out: Path, kept: Plan | TaskPlan, plan: Plan | TaskPlan) -> None:
+    """Refuse another declaration of a metric once there are runs: verdicts hold for what was fixed before the first."""
+    if not any((out / "runs").glob("*.json")):
+        return
+    before = {metric.name: metric for metric in kept.metrics}
+    for metric in plan.metrics:
+        for field in ("better", "spread", "delta"):
+            old, new = getattr(before.get(metric.name, metric), field), getattr(metric, field)
+            if old != new:
+                raise ValueError(
+                    f"{out} holds runs of a comparison whose metric {metric.name} has {field} {old}, fixed before the "
+                    f"first run; got {new}: keep {old}, or choose another --out"
+                )
 
 
 def check_metrics(out: Path, plan: Plan | TaskPlan, records: Iterable[RunRecord]) -> None:
@@ -344,9 +361,10 @@ def make_states(out: Path) -> None:
 
 
 def tidy_states(out: Path) -> None:
-    """Remove the folder of the states if it is empty."""
-    with suppress(OSError):
-        (out / "states").rmdir()
+    """Remove the folder of the states if it is empty and no driver has a lease."""
+    if not (out / "leases").exists():
+        with suppress(OSError):
+            (out / "states").rmdir()
 
 
 def state_file(out: Path, run_id: str) -> Path:
@@ -370,8 +388,26 @@ def read_progress(out: Path, ids: Iterable[str]) -> tuple[ProgressRecord, ...]:
 
 
 def write_costs(out: Path, costs: Iterable[CostRecord], costs_id: str) -> None:
-    """Keep the costs, with a hash of all that they depend on."""
-    write_atomically({out / "costs.json": _json({"id": costs_id, "costs": [cost.to_json() for cost in costs]})})
+    """Keep the costs, with a hash of all that they depend on, which the plan in the folder then has too."""
+    content = {**_read_plan(out)[1], "costs": costs_id}
+    write_atomically(
+        {
+            out / "costs.json": _json({"id": costs_id, "costs": [cost.to_json() for cost in costs]}),
+            out / "plan.json": _json(content),
+        }
+    )
+
+
+def kept_costs(out: Path, plan: Plan | TaskPlan) -> str:
+    """Return the id of the costs that a folder has for these arms; empty if it has none.
+
+    Raises:
+        ValueError: The plan in the folder is damaged.
+    """
+    if not (out / "plan.json").is_file():
+        return ""
+    kept, content = _read_plan(out)
+    return str(content["costs"]) if kept.aliases == plan.aliases else ""
 
 
 def read_records(out: Path, ids: Mapping[tuple[str, int], str]) -> dict[str, RunRecord]:

@@ -302,7 +302,10 @@ def study_results(out: str | Path) -> tuple[Study, dict[str, Comparison]]:
     except _MistakeError as error:
         raise ValueError(f"{file} does not hold a study: {error}; delete it and run the study again") from None
     folders = {name: file.parent / name for name in study.cells()}
-    return study, {name: load_comparison(path) for name, path in folders.items() if (path / "plan.json").is_file()}
+    begun = {name: load_comparison(path) for name, path in folders.items() if (path / "plan.json").is_file()}
+    if not begun:
+        raise FileNotFoundError(f"{out} holds a study, but none of its comparisons: run the study again")
+    return study, begun
 
 
 def _words(texts: Sequence[str]) -> dict[str, str]:

@@ -206,7 +206,7 @@ class Context:
         Args:
             epoch: That is finished, from 1.
             epochs: Of the run.
-                numbers: Of this epoch, such as ``loss`` and ``iou``.
+            numbers: Of this epoch, such as ``loss`` and ``iou``.
 
         Raises:
             ValueError: The epoch is not between 1 and ``epochs``.

@@ -69,4 +69,4 @@ def first_of_each_class(labels: Tensor, count: int) -> Tensor:
     for index, label in enumerate(labels.tolist()):
         order.append((seen.get(label, 0), label, index))
         seen[label] = seen.get(label, 0) + 1
-    return torch.tensor([index for _, _, index in sorted(order)[:count]])
+    return torch.tensor([index for _, _, index in sorted(order)[:count]], dtype=torch.int64)

@@ -172,6 +172,8 @@ def split_indices(
         if not 0 <= share < math.inf or (share >= 1 and share != int(share)):
             raise ValueError(f"{part}={share}: expected a share from 0 to below 1, or a whole number of images")
         counts.append(max(1, round(share * total)) if 0 < share < 1 else int(share))
+    if total and int(labels.min()) < 0:
+        raise ValueError(f"labels must be whole numbers from 0 on, got {int(labels.min())}")
     if sum(counts) >= total:
         raise ValueError(
             f"{total} images cannot give {counts[0]} for validation, {counts[1]} for test and some for train; "

@@ -42,7 +42,8 @@ class Processes(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Stop the workers once their work is done."""
         self._threads.shutdown(wait, cancel_futures=cancel_futures)
-        for _ in range(self._workers):
+        workers, self._workers = self._workers, 0  # a second call has nothing left to stop
+        for _ in range(workers):
             worker = self._idle.get()
             if worker is not None:
                 worker.shutdown(wait)

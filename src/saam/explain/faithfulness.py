@@ -103,7 +103,7 @@ def _ranks(x: Tensor, maps: Tensor, seed: int) -> Tensor:
     if x.dim() != 4 or maps.shape != (len(x), *x.shape[2:]):
         raise ValueError(f"expected maps (B, H, W) for images {tuple(x.shape)}, got {tuple(maps.shape)}")
     values = maps.detach().cpu().flatten(1)
-    shuffle = torch.randperm(values.shape[1], generator=torch.Generator().manual_seed(seed))
+    shuffle = torch.randperm(values.shape[1], generator=torch.Generator().manual_seed(seed), device="cpu")
     order = shuffle[values[:, shuffle].argsort(dim=1, descending=True, stable=True)]
     return order.argsort(dim=1)
 

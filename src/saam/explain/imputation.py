@@ -52,7 +52,7 @@ def impute(x: Tensor, removed: Tensor, *, generator: torch.Generator | None = No
         rows = laplacian[gone.numpy()]
         known = rows[:, (~gone).numpy()] @ image[:, ~gone].T.numpy()  # (removed, C)
         means = torch.from_numpy(solve(rows[:, gone.numpy()].tocsc(), -known)).reshape(-1, len(image)).T
-        noise = 0.0 if generator is None else NOISE * torch.randn(means.shape, generator=generator)
+        noise = 0.0 if generator is None else NOISE * torch.randn(means.shape, generator=generator, device="cpu")
         image[:, gone] = means + noise
     return filled.reshape(x.shape).to(x)
 

@@ -31,7 +31,7 @@ def shuffled(model: nn.Module, *, part: str | None = None, seed: int = 0) -> nn.
     made, generator = copy.deepcopy(model), torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in (made if part is None else made.get_submodule(part)).parameters():
-            order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
+            order = torch.randperm(parameter.numel(), generator=generator, device="cpu").to(parameter.device)
             parameter.copy_(parameter.flatten()[order].view_as(parameter))
     return made
 

@@ -1,7 +1,7 @@
 """The score maps of a network: the weight of each pixel when a score squeeze pools its feature map."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from saam.explain.inspected import first_input, hooked, inspected
 from saam.nn import ChannelAttention, ScorePool2d
+from saam.surgery import Attended
 
 __all__ = ["collected_maps", "has_scores", "score_maps", "score_pools"]
 
@@ -74,7 +75,7 @@ def score_pools(model: nn.Module) -> dict[str, tuple[nn.Module, ScorePool2d]]:
     Raises:
         ValueError: If the network has no score squeeze.
     """
-    pools = dict(_score_pools(model))
+    pools = _score_pools(model)
     if not pools:
         raise ValueError(
             f"expected a model with a score squeeze (ScorePool2d), found none in {type(model).__name__}; "
@@ -83,19 +84,29 @@ def score_pools(model: nn.Module) -> dict[str, tuple[nn.Module, ScorePool2d]]:
     return pools
 
 
-def _score_pools(model: nn.Module) -> Iterator[tuple[str, tuple[nn.Module, ScorePool2d]]]:
+def _score_pools(model: nn.Module) -> dict[str, tuple[nn.Module, ScorePool2d]]:
     owned: set[ScorePool2d] = set()
+    sites = [name for name, module in model.named_modules() if isinstance(module, Attended)]
+    pools: dict[str, tuple[nn.Module, ScorePool2d]] = {}
     for name, module in model.named_modules():
         if isinstance(module, ChannelAttention) and isinstance(module.squeeze, ScorePool2d):
             owned.add(module.squeeze)
-            yield _site(name), (module, module.squeeze)
+            pool = module.squeeze
         elif isinstance(module, ScorePool2d) and module not in owned:
-            yield _site(name), (module, module)
+            pool = module
+        else:
+            continue
+        site = _site(name, sites)
+        pools[name if site in pools else site] = module, pool
+    return pools
 
 
-def _site(name: str) -> str:
-    """Return the name of the site: `layer1.0.bn2` for `layer1.0.bn2.attention`, or `model` for the model itself."""
-    return re.sub(r"(\.attention)?(\.squeeze(\.pool)?)?$", "", "." + name, count=1).lstrip(".") or "model"
+def _site(name: str, sites: Sequence[str]) -> str:
+    """Return the site of a module: the one whose attention it is in, or its own name without what every one has."""
+    around = [site for site in sites if f"{name}.".startswith(f"{site}.attention." if site else "attention.")]
+    if around:
+        return max(around, key=len) or "model"
+    return re.sub(r"(\.attention)?(\.squeeze(\.pool)?)?$", "", f".{name}", count=1).lstrip(".") or "model"
 
 
 def _keep(

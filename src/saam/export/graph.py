@@ -69,7 +69,7 @@ class Graph(nn.Module):
 
     def example(self, batch: int, size: tuple[int, int], *, seed: int = 0) -> tuple[Tensor, ...]:
         """Return normal images of this number and size, and the sharpness 1 if that is an input."""
-        image = torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(seed))
+        image = torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(seed), device="cpu")
         return (image, torch.tensor(1.0)) if self.sharpness else (image,)
 
 
@@ -156,7 +156,7 @@ def outputs_of(program: ExportedProgram) -> tuple[str, ...]:
 @contextmanager
 def _sharpened(model: nn.Module, sharpness: Tensor | None) -> Iterator[None]:
     """Multiply the scores of every score squeeze by a scalar within the block."""
-    pools = [] if sharpness is None else [pool for _, pool in score_pools(model).values()]
+    pools = [] if sharpness is None else list(dict.fromkeys(pool for _, pool in score_pools(model).values()))
     for pool in pools:
         pool.scores = _multiplied(pool.scores, sharpness)  # type: ignore[method-assign]
     try:

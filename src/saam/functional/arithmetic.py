@@ -17,8 +17,9 @@ So ResNet-20 has slightly more than the 40.8 million MACs of its convolutions.
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
-from typing import Any
+from typing import Any, Self
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -45,14 +46,16 @@ _FACTORS = {
 }
 
 
+_UNKNOWN = ("mkldnn_rnn_layer", "_cudnn_rnn")
+
+
 class MacCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Count in ``total`` the multiply-accumulates of every operation that runs in the block.
 
     Raises:
-        ValueError: If an operation is not one of PyTorch's own, because its arithmetic is unknown.
+        ValueError: If an operation cannot be counted: a recurrent network, or one that is not PyTorch's own.
 
     Example:
-        >>> import torch
         >>> with MacCounter() as counter:
         ...     _ = torch.ones(2, 3) @ torch.ones(3, 4)
         >>> counter.total
@@ -62,6 +65,18 @@ class MacCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.total: int = 0
+
+    def __enter__(self) -> Self:
+        """Count from here on, without the fast path of `nn.MultiheadAttention`, one operation that shows no parts."""
+        self._fast = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """Stop counting."""
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        torch.backends.mha.set_fastpath_enabled(self._fast)
 
     def __torch_dispatch__(
         self, operation: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -79,6 +94,8 @@ def _macs(operation: Any, args: Sequence[Any], out: Any) -> int:
         return 0
     if name in _PRODUCTS:
         return _PRODUCTS[name](args, out)
+    if name in _UNKNOWN:
+        raise ValueError(f"cannot count the operation {operation}, a whole recurrent network; leave the costs out")
     if "batch_norm" in name:
         return int(args[0].numel())
     sizes = [tensor.numel() for tensor in tree_leaves((args, out)) if isinstance(tensor, Tensor)]
@@ -113,6 +130,7 @@ _PRODUCTS: dict[str, Callable[[Sequence[Any], Any], int]] = {
     "linear": lambda args, out: out.numel() * args[0].shape[-1],
     "avg_pool2d": _window,
     "max_pool2d_with_indices": _window,
+    "_scaled_dot_product_cudnn_attention": _attention,
     "_scaled_dot_product_flash_attention": _attention,
     "_scaled_dot_product_flash_attention_for_cpu": _attention,
     "_scaled_dot_product_efficient_attention": _attention,

@@ -79,6 +79,17 @@ class _Meet(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, bool], output: Tensor) -> None:
         x, value, ctx.adds = inputs
         ctx.save_for_backward(x, value)
+        ctx.save_for_forward(x, value)
+
+    @staticmethod
+    def jvp(ctx: Any, dx: Tensor | None, dvalue: Tensor | None, _: None) -> Tensor:
+        x, value = ctx.saved_tensors
+        parts = []
+        if dx is not None:
+            parts.append(dx if ctx.adds else dx * as_map(value, x))
+        if dvalue is not None:
+            parts.append((torch.ones_like(x) if ctx.adds else x) * as_map(dvalue, x))
+        return sum(parts[1:], parts[0])
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, None]:

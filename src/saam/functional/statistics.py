@@ -89,13 +89,15 @@ def channel_gem(x: Tensor, exponent: Tensor | float = 3.0, *, epsilon: float = 1
         (B, C), in the dtype of ``x``.
 
     Raises:
-        ValueError: If ``x`` is not (B, C, H, W).
+        ValueError: If ``x`` is not (B, C, H, W), or the exponent is a number that is not above 0.
         TypeError: If ``x`` is not floating.
     """
     require_map(x)
     wide = accumulator(x.dtype)
     if isinstance(exponent, Tensor):
         exponent = exponent.to(wide)
+    elif not exponent > 0:
+        raise ValueError(f"exponent must be above 0, got {exponent}")
     logs = x.to(wide).clamp(min=epsilon).log() * exponent
     return (_log_mean_exp(logs) / exponent).exp().to(x.dtype)
 

@@ -43,7 +43,7 @@ class PreActivationResNet(nn.Module):
 
     Args:
         depth: 6n+2 for a PreResNet, 6n+4 for a WRN.
-        widen: Factor on the widths of the stages; a WRN with factor k is WRN-depth-k.
+        widen: Factor k on the widths of the stages of WRN-depth-k. None means a PreResNet.
         num_classes: Width of the classifier.
         width: Channels of the three stages before that factor; one number w stands for (w, 2w, 4w). Three numbers are
             used without the factor.
@@ -61,7 +61,7 @@ class PreActivationResNet(nn.Module):
     def __init__(
         self,
         depth: int,
-        widen: int = 1,
+        widen: int | None = None,
         *,
         num_classes: int = 10,
         dropout: float = 0.0,
@@ -70,13 +70,13 @@ class PreActivationResNet(nn.Module):
         width: int | Sequence[int] = 16,
     ) -> None:
         super().__init__()
-        if depth < 8 or depth % 6 not in (2, 4) or widen < 1:
+        if depth < 8 or depth % 6 != (2 if widen is None else 4) or (widen is not None and widen < 1):
             raise ValueError(
                 "a PreResNet has 6n+2 layers (20, 56, 110, ...), a WRN 6n+4 (16, 28, 40, ...) and a factor of 1 or "
-                f"more; got {depth} layers and the factor {widen}"
+                f"more; got {depth} layers{'' if widen is None else f' and the factor {widen}'}"
             )
         blocks = (depth - 2) // 6
-        self.widths = stage_widths(width if not isinstance(width, int) else width * widen)
+        self.widths = stage_widths(width if not isinstance(width, int) else width * (widen or 1))
         channels = 16
         self.conv1 = nn.Conv2d(in_channels, channels, 3, stem_stride, 1, bias=False)
         stages = []

@@ -1,5 +1,7 @@
 """The grammar of channel attention: ``x * gate(excitation(squeeze(x)))``."""
 
+from typing import TypeGuard
+
 from torch import Tensor, nn
 
 from saam.functional import rescale, shift
@@ -9,7 +11,7 @@ from saam.functional.fused import attend
 from saam.nn.protocol import adds, pooling_of
 from saam.nn.weight_decay import no_weight_decay
 
-__all__ = ["ChannelAttention"]
+__all__ = ["ChannelAttention", "is_plain"]
 
 
 class ChannelAttention(nn.Module):
@@ -69,6 +71,13 @@ class ChannelAttention(nn.Module):
         return {f"{path}.{name}" for path, part in parts for name in no_weight_decay(part)}
 
 
+def is_plain(module: nn.Module) -> TypeGuard[ChannelAttention]:
+    """Return whether a module is a ChannelAttention that computes what its parts say, and nothing else."""
+    return isinstance(module, ChannelAttention) and all(
+        getattr(type(module), name) is getattr(ChannelAttention, name) for name in ("forward", "respond")
+    )
+
+
 def _obstacle(squeeze: nn.Module) -> str | None:
     """Return why the fused operation cannot replace a squeeze, or None.
 
@@ -77,6 +86,8 @@ def _obstacle(squeeze: nn.Module) -> str | None:
     name = type(squeeze).__name__
     if pooling_of(squeeze) is None:
         return f"it supports squeezes that have a fused form, got {name}, which has none; use another squeeze"
+    if getattr(squeeze, "keepdim", False):
+        return f"it supports squeezes that give statistics (B, C), got {name} with keepdim=True; leave out keepdim"
     hooks = (squeeze._forward_hooks, squeeze._forward_pre_hooks, squeeze._backward_hooks, squeeze._backward_pre_hooks)
     if any(hooks):
         return f"it supports squeezes without hooks, got {name} with hooks; remove them"

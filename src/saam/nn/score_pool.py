@@ -64,8 +64,6 @@ class ScorePool2d(nn.Module):
         torch.Size([2, 4, 7, 9])
     """
 
-    statistics = 1
-
     def __init__(
         self,
         channels: int,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saam.nn import Add, ChannelAttention, Mean, MeanMax, ScorePool2d
+from saam.nn.channel_attention import is_plain
 from saam.surgery.surgical import Surgical, call_leaf, keep_keys
 
 __all__ = ["Adapter", "Upgraded", "UpgradedPool", "adapter"]
@@ -36,7 +37,7 @@ class Adapter:
 def adapter(module: nn.Module) -> Adapter | None:
     """Return the adapter of an attention module, or None for any other module."""
     if isinstance(module, ChannelAttention):
-        return _own(module)
+        return _own(module) if isinstance(module, Upgraded) or is_plain(module) else None
     build = _ADAPTERS.get(f"{type(module).__module__}.{type(module).__qualname__}")
     return build(module) if build else None
 
@@ -117,8 +118,8 @@ def _own(module: ChannelAttention) -> Adapter:
     statistic: Statistic = "other"
     if isinstance(squeeze, ScorePool2d):
         statistic = "score"
-    elif isinstance(squeeze, Mean | MeanMax):
-        statistic = "mean" if isinstance(squeeze, Mean) else "mean+max"
+    elif type(squeeze) in (Mean, MeanMax):
+        statistic = "mean" if type(squeeze) is Mean else "mean+max"
     return Adapter(module.excitation, module.gate, statistic)
 
 

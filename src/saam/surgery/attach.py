@@ -11,9 +11,9 @@ from torch import nn
 from saam.nn import attention_record, create_attention, parse_attention
 from saam.surgery.adapters import adapter
 from saam.surgery.identity import start_as_identity
-from saam.surgery.modules import replace, undone, visible_modules
+from saam.surgery.modules import refuse_shared, undone, visible_modules
 from saam.surgery.probe import at_rest
-from saam.surgery.report import Change, SurgeryReport, count_parameters, measured
+from saam.surgery.report import Change, SurgeryReport, measured
 from saam.surgery.site import Site
 from saam.surgery.sites import Where, sites
 from saam.surgery.surgical import Attended, original
@@ -83,12 +83,18 @@ def attach(
         attention, options = parse_attention(attention, options)
     wanted = _wanted(attention, options)
     chosen = _chosen(model, where, example)
+    refuse_shared(options, len(chosen))
     modules = visible_modules(model)
     request = {"attention": attention, "start": start, "options": options}
     wrapped: dict[nn.Module, nn.Module] = {}
     changes, left = [], []
     for site in chosen:
-        module = modules[site.name]
+        module = modules.get(site.name)
+        if module is None:
+            raise ValueError(
+                f"{site.name!r} is inside attention that upgrade changed: attach first and upgrade then, or choose "
+                "other sites"
+            )
         if isinstance(module, Attended):
             if module.request != request:
                 raise ValueError(
@@ -100,10 +106,10 @@ def attach(
         built = _build(attention, site, start, {**wanted(site), **options})
         built = built.to(*_place(module, model))
         attended = wrapped[module] = _wrap(module, built, site, request)
-        count = count_parameters(built)
+        count = sum(parameter.numel() for parameter in built.parameters())
         changes.append(Change(site.name, site.channels, f"+ {attended.label}", count, site.size, kind=site.kind))
     notes = _notes(model)
-    return measured(model, changes, lambda: replace(model, wrapped), example, left=tuple(left), notes=notes)
+    return measured(model, changes, wrapped, example, left=tuple(left), notes=notes)
 
 
 def _notes(model: nn.Module) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from saam.surgery.modules import refuse, replace, visible_modules
+from saam.surgery.modules import brought, refuse, replace, visible_modules
 from saam.surgery.report import Change, SurgeryReport
 from saam.surgery.surgical import Attended, Surgical, original
 
@@ -61,9 +61,7 @@ def new_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
         >>> sum(parameter.numel() for parameter in new_parameters(create_model("resnet8", attention="se")).values())
         791
     """
-    new = {
-        id(parameter) for module in model.modules() if isinstance(module, Surgical) for parameter in module.brought()
-    }
+    new = brought(model)
     return {name: parameter for name, parameter in model.named_parameters() if id(parameter) in new}
 
 

@@ -68,8 +68,10 @@ def _stage(model: nn.Module, graph: Graph) -> list[Site]:
 def _conv(model: nn.Module, graph: Graph) -> list[Site]:
     found = []
     logits = _logits(graph)
+    attention = tuple(f"{name}." for name, module in model.named_modules() if adapter(module))
     for value in _convolutions(graph):
-        if not logits >> value.index & 1:
+        inside = bool(attention) and any(name.startswith(attention) for name in value.made_by)
+        if not inside and not logits >> value.index & 1:
             users = graph.consumers.get(value.index, [])
             norm = users[0] if users and all("norm" in user.operation for user in users) else value
             seam = value_seam(graph, norm) or value_seam(graph, value)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from saam.nn import ChannelAttention, Doubled
+from saam.nn.channel_attention import is_plain
 from saam.nn.protocol import adds, zeroing_of
 
 __all__ = ["FadedIn", "start_as_identity"]
@@ -41,7 +42,7 @@ class FadedIn(nn.Module):
 
 def start_as_identity(attention: nn.Module, channels: int) -> nn.Module:
     """Return attention that starts as the identity: the module itself, changed in place, or a wrapper."""
-    if isinstance(attention, ChannelAttention) and (zero_logits := zeroing_of(attention.excitation)):
+    if is_plain(attention) and (zero_logits := zeroing_of(attention.excitation)):
         gate = _at_zero(attention, channels)
         neutral = 0.0 if adds(attention.gate) else 1.0
         if gate in (neutral, neutral / 2):

@@ -11,7 +11,9 @@ from torch import nn
 from saam.nn import no_weight_decay
 from saam.surgery.surgical import Attended, Surgical, original
 
-__all__ = ["refuse", "replace", "undone", "visible_modules"]
+__all__ = ["brought", "refuse", "refuse_shared", "replace", "undone", "visible_modules"]
+
+_OWN = "_saam_own_no_weight_decay"  # what a network had of that name in place of its class's method
 
 _REASONS = {
     "DistributedDataParallel": "its workers know which parameters they share; use model.module, then wrap it again",
@@ -44,6 +46,27 @@ def refuse(model: nn.Module, to: str = "change") -> None:
             if kind in kinds:
                 what = f"the part {name!r} of the network" if name else "the network"
                 raise TypeError(f"cannot {to} {what}, a {type(module).__name__} ({kind}): {reason}")
+
+
+def refuse_shared(options: Mapping[str, Any], places: int) -> None:
+    """Raise an error if several places would share one module.
+
+    Raises:
+        ValueError: If an option is a module and there is more than one place.
+    """
+    for name, value in options.items():
+        if places > 1 and isinstance(value, nn.Module):
+            raise ValueError(
+                f"{name}={type(value).__name__}(...) is one module, and {places} sites would share it: pass a function "
+                "of the number of channels that builds one for each, or choose a single site"
+            )
+
+
+def brought(model: nn.Module) -> set[int]:
+    """Return the ids of the parameters that surgery added to a network."""
+    return {
+        id(parameter) for module in model.modules() if isinstance(module, Surgical) for parameter in module.brought()
+    }
 
 
 def visible_modules(model: nn.Module) -> dict[str, nn.Module]:
@@ -79,11 +102,12 @@ def replace(model: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> No
 
 def _name_undecayed(model: nn.Module) -> None:
     """Add ``no_weight_decay`` to a network with surgery, and restore the original method otherwise."""
-    vars(model).pop("no_weight_decay", None)
-    new = {
-        id(parameter) for module in model.modules() if isinstance(module, Surgical) for parameter in module.brought()
-    }
-    if not new:
+    given = vars(model).pop("no_weight_decay", None)
+    if isinstance(given, partial) and given.func is set:  # ours
+        given = vars(model).pop(_OWN, None)
+    if given is not None:
+        model.no_weight_decay = given
+    if not (new := brought(model)):
         return
     parameters = dict(model.named_parameters())
     undecayed = {id(parameters[name]) for name in no_weight_decay(model)} & new
@@ -94,6 +118,8 @@ def _name_undecayed(model: nn.Module) -> None:
             own = dict(model.named_parameters())
         undecayed |= {id(own[name]) for pattern in patterns for name in fnmatch.filter(own, pattern)}
     names = frozenset(name for name, parameter in parameters.items() if id(parameter) in undecayed)
+    if given is not None:
+        setattr(model, _OWN, given)
     model.no_weight_decay = partial(set, names)  # type: ignore[assignment]  # plain values, so that networks can be pickled
 
 

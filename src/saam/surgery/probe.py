@@ -67,4 +67,4 @@ def _examples(model: nn.Module) -> Iterator[Tensor]:
     parameter = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
     generator = torch.Generator().manual_seed(0)
     for shape in dict.fromkeys((count, *size) for count in (first, channels) for size in sizes if size[0]):
-        yield torch.randn(1, *shape, generator=generator).to(parameter.device, parameter.dtype)
+        yield torch.randn(1, *shape, generator=generator, device="cpu").to(parameter.device, parameter.dtype)

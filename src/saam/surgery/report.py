@@ -1,6 +1,6 @@
 """Report the effect of an operation on a network, site by site."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,10 +11,11 @@ from torch.utils._pytree import tree_leaves
 from saam._core.html import html_table
 from saam.functional import use_backend
 from saam.functional.arithmetic import MacCounter
+from saam.surgery.modules import replace as replace_modules
 from saam.surgery.probe import at_rest, call
 from saam.surgery.surgical import Attended
 
-__all__ = ["Change", "SurgeryReport", "count_parameters", "measured"]
+__all__ = ["Change", "SurgeryReport", "measured"]
 
 
 @dataclass(frozen=True)
@@ -106,27 +107,33 @@ class SurgeryReport:
 
 
 def measured(
-    model: nn.Module, changes: Sequence[Change], change: Callable[[], None], example: Any, **fields: Any
+    model: nn.Module,
+    changes: Sequence[Change],
+    replacements: Mapping[nn.Module, nn.Module],
+    example: Any,
+    **fields: Any,
 ) -> SurgeryReport:
-    """Apply a change and report it; with an example, run the network before and after it and count what was added."""
+    """Replace modules and report it; with an example, run the network before and after it and count what was added.
+
+    If the network does not run afterwards, the replacement is undone.
+    """
     if example is None:
-        change()
+        replace_modules(model, replacements)
         return SurgeryReport(tuple(changes), **fields)
     before = _outputs(model, example)
-    change()
-    after = _outputs(model, example)
-    counted = tuple(replace(entry, macs=_macs(model, entry)) for entry in changes)
+    replace_modules(model, replacements)
+    try:
+        after = _outputs(model, example)
+        counted = tuple(replace(entry, macs=_macs(model, entry)) for entry in changes)
+    except BaseException:
+        replace_modules(model, {new: old for old, new in replacements.items()})
+        raise
     if any(output.is_meta for output in before):
         return SurgeryReport(counted, **fields)
     difference = max((float((b - a).abs().max()) for b, a in zip(before, after, strict=True)), default=0.0)
     scale = max((float(b.abs().max()) for b in before), default=0.0)
     relative = difference / scale if scale else difference
     return SurgeryReport(counted, difference, relative, **fields)
-
-
-def count_parameters(module: nn.Module) -> int:
-    """Return the number of parameters of a module."""
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _outputs(model: nn.Module, example: Any) -> list[Tensor]:

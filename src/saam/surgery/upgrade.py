@@ -15,7 +15,7 @@ from saam.nn.squeeze import Squeeze, statistics_of
 from saam.surgery.adapters import Adapter, Upgraded, UpgradedPool, adapter
 from saam.surgery.finders import head_pool
 from saam.surgery.graph import record
-from saam.surgery.modules import refuse, replace, undone, visible_modules
+from saam.surgery.modules import refuse, refuse_shared, undone, visible_modules
 from saam.surgery.probe import at_rest, call, run
 from saam.surgery.report import Change, SurgeryReport, measured
 from saam.surgery.surgical import Attended
@@ -38,8 +38,8 @@ def upgrade(
     EfficientNet, MobileNet and similar networks in timm, SqueezeExcitation in torchvision, and the modules of this
     library. A maximum beside the mean stays. The score squeeze starts as the mean, so the output of the network does
     not change, up to rounding; your own scorer starts as you build it. Existing score squeezes keep their scores.
-    Existing keys do not change, and those of the scorers are added. If an error occurs, nothing is changed. Repeating
-    the call changes nothing.
+    Existing keys do not change, and those of the scorers are added. Forward hooks of an upgraded module are not called
+    until :func:`saam.detach` restores it. If an error occurs, nothing is changed. Repeating the call changes nothing.
 
     Args:
         model: Any network on images.
@@ -73,6 +73,7 @@ def upgrade(
         )
     found = _matching(found, where)
     reasons = {name: reason for name, module in found.items() if (reason := _reason(name, module, request))}
+    refuse_shared({"squeeze": squeeze, **options}, len(found) - len(reasons) + head)
     channels = _channels(model, [module for name, module in found.items() if name not in reasons], example)
     labels = {module.built: module.label for module in model.modules() if isinstance(module, Attended)}
     changes: list[Change] = []
@@ -90,7 +91,7 @@ def upgrade(
     if head:
         head_changes, head_reasons = _upgrade_head(model, request, replacements, example)
         changes, reasons = changes + head_changes, reasons | head_reasons
-    return measured(model, changes, lambda: replace(model, replacements), example, left=tuple(reasons.items()))
+    return measured(model, changes, replacements, example, left=tuple(reasons.items()))
 
 
 def _found(model: nn.Module) -> dict[str, nn.Module]:
@@ -190,7 +191,7 @@ def _squeeze(request: dict[str, Any], channels: int, place: nn.Module) -> nn.Mod
     if statistics != 1:
         raise ValueError(f"squeeze={squeeze!r} gives {statistics} statistics per channel; choose one that gives one")
     like = next(place.parameters(), torch.empty(0))
-    return pool.to(like.device, like.dtype)
+    return pool.to(like.device, like.dtype).train(place.training)
 
 
 def _upgrade_head(

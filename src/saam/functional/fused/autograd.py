@@ -78,6 +78,7 @@ def _squeeze_backward_again(
     x: Tensor, scorer: Tensor | None, dz: Tensor, ctx: Any
 ) -> tuple[Tensor | None, Tensor | None]:
     """Compute the gradients by operations that are differentiable themselves."""
+    x, scorer = x.view_as(x), None if scorer is None else scorer.view_as(scorer)  # not through what the scorer is from
     need_dx, need_dscorer, *_ = ctx.needs_input_grad
     wanted = [t for t, need in ((x, need_dx), (scorer, need_dscorer)) if need and t is not None]
     z = eager_squeeze(x, scorer, ctx.kind, ctx.scale)

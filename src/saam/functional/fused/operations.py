@@ -42,6 +42,8 @@ def is_channels_last(x: Tensor) -> bool:
 
 def laid_out_as(other: Tensor, x: Tensor) -> Tensor:
     """Return ``other`` in the layout of ``x``."""
+    if not x.numel():  # which is contiguous whatever its strides are
+        return torch.empty_like(x, dtype=other.dtype)
     return other.contiguous() if x.is_contiguous() else other.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 

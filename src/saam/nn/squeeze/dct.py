@@ -47,8 +47,6 @@ class DCT(nn.Module):
         ValueError: If the frequencies do not divide the channels, the size is under 7, or an option is out of range.
     """
 
-    statistics = 1
-
     pairs: Tensor
 
     def __init__(

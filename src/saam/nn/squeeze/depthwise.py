@@ -23,8 +23,6 @@ class DepthwiseConv(nn.Module):
         ValueError: If a size is below 1.
     """
 
-    statistics = 1
-
     def __init__(
         self,
         channels: int,

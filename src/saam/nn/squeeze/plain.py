@@ -21,8 +21,6 @@ __all__ = ["L2", "GeM", "LogSumExp", "Max", "Mean", "MeanMax", "MeanStd", "SoftP
 class Mean(nn.Module):
     """The mean over the pixels (SE): (B, C, H, W) -> (B, C)."""
 
-    statistics = 1
-
     def pooling(self, x: Tensor) -> Pooling:
         """Return what the fused operation needs of this squeeze."""
         return Pooling(MEAN)
@@ -34,8 +32,6 @@ class Mean(nn.Module):
 
 class Max(nn.Module):
     """The maximum over the pixels: (B, C, H, W) -> (B, C)."""
-
-    statistics = 1
 
     def pooling(self, x: Tensor) -> Pooling:
         """Return what the fused operation needs of this squeeze."""
@@ -84,8 +80,6 @@ class MeanStd(nn.Module):
 class L2(nn.Module):
     """The L2 norm over the pixels (GCT): (B, C, H, W) -> (B, C), in float32 or wider."""
 
-    statistics = 1
-
     def forward(self, x: Tensor) -> Tensor:
         """Squeeze ``x``."""
         return channel_l2(x)
@@ -104,8 +98,6 @@ class GeM(nn.Module):
         (B, C, H, W) -> (B, C).
     """
 
-    statistics = 1
-
     def __init__(self, exponent: float = 3.0, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         if not exponent > 0:
@@ -123,8 +115,6 @@ class LogSumExp(nn.Module):
     Args:
         sharpness: Above 0; larger values are closer to the maximum.
     """
-
-    statistics = 1
 
     def __init__(self, *, sharpness: float = 1.0) -> None:
         super().__init__()
@@ -147,8 +137,6 @@ class SoftPool(nn.Module):
     This is score aggregation over the whole map with the map itself as scores (Stergiou, Poppe, Kalliatakis: Refining
     Activation Downsampling with SoftPool, ICCV 2021, arXiv:2101.00440).
     """
-
-    statistics = 1
 
     def forward(self, x: Tensor) -> Tensor:
         """Squeeze ``x``."""
