@@ -129,3 +129,12 @@ def slow_draws(arm, seed, context):
         total += float(torch.rand(()))
         time.sleep(0.002)
     return {"iou": total}
+
+
+def stumbles(arm, seed, context):
+    """Report twice in one epoch, and a loss that is not finite; return views of one tensor."""
+    context.report(1, 3, loss=float("nan"), rate=0.5)
+    context.report(1, 3, iou=2.0)
+    context.report(2, 3, loss=1.0)
+    scores = torch.arange(12.0)
+    return Outcome({"iou": 50.0}, values={"iou": scores[::2], "loss": scores[:6], "again": scores[:6]})

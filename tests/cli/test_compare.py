@@ -4,14 +4,20 @@ import json
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
 from saam._core.devices import best_device
+from saam.cli.compare import _default_out
 from saam.cli.main import main
-from saam.comparison import driver, job
+from saam.cli.screen import _news
+from saam.comparison import Comparison, Plan, driver, job
+from saam.comparison.records import FailureRecord
+from saam.training import create_recipe
 
 SETTINGS = ("--model", "resnet8,width=8,stem_stride=2", "--recipe", "demo,epochs=1", "--workers", "1")
 ARMS = ("--arms", "none", "saam")
@@ -278,3 +284,34 @@ def test_damaged_scores_by_image_cost_their_sections_only(place, copy, monkeypat
     assert main(["report", str(copy)]) == 0
     assert f"No scores by image: {scores}" in " ".join(capsys.readouterr().out.split())
     assert '<section id="classes">' not in (copy / "report.html").read_text()
+
+
+def test_the_folder_is_the_same_for_all_arms_of_a_setting(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
+    made = Plan(recipe=create_recipe("demo"), arms=("none", "se"), seeds=(0,))
+    mine = replace(made, arms=("none", "se", "user_code:Mine"))
+    assert _default_out(mine) == _default_out(made)
+    assert _default_out(replace(made, recipe=create_recipe("demo", epochs=2))) != _default_out(made)
+
+
+def test_a_plan_has_its_delta_already(copy, capsys):
+    assert main(["compare", "--plan", str(copy), "--delta", "1", "--out", str(copy)]) == 1
+    assert "--delta is part of the plan" in capsys.readouterr().err
+
+
+def test_each_failure_is_told_once():
+    failed = [FailureRecord(str(seed), "se", seed, f"error {seed}", "", {}, "") for seed in range(2)]
+    now = Comparison(
+        Plan(recipe=create_recipe("demo"), arms=("none", "se"), seeds=(0, 1)), (), (), failures=tuple(failed)
+    )
+    before = replace(now, failures=(failed[1],))  # seed 1 failed first
+    assert [*_news(before, now, "line", first=False)] == ["se, seed 0: failed, error 0", "line"]
+
+
+def test_profile_takes_heads_and_refuses_controls(capsys):
+    words = ["profile", "--model", "resnet8,width=8", "--size", "8", "--batch-size", "2", "--arms"]
+    assert main([*words, "none,head=score", "--json"]) == 0
+    costs = {cost["arm"]: cost["parameters"] for cost in json.loads(capsys.readouterr().out)["costs"]}
+    assert costs["none,head=score"] == costs["none"] + 32
+    assert main([*words, "wider"]) == 1
+    assert "wider is a control of a comparison" in capsys.readouterr().err

@@ -145,3 +145,7 @@ def test_the_forecast_knows_equivalence_arms_and_hopeless_cases():
     assert seeds_to_go(clear, 1.0, 0.01, comparisons=1) == 2
     assert seeds_to_go(clear, 1.0, 0.01, comparisons=6) == 5  # E_8 is at most 2^7 = 128, and must be 120
     assert seeds_to_go((), 1.0, 1.0) == seeds_to_go((), 1.0, 1.0) > 5  # the expected spread stands in
+
+
+def test_overwhelming_evidence_is_infinite_and_no_error():
+    assert e_value([1.0] * 1100, 0.5) == math.inf

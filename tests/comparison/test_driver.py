@@ -10,6 +10,7 @@ from torch import nn
 
 from comparison.fakes import scores_of
 from saam.comparison import PLAIN, compare, costs, driver, job, load_comparison, load_model
+from saam.comparison.driver import drive
 from saam.comparison.job import Run
 from saam.comparison.records import RunRecord
 from saam.comparison.store import read_values
@@ -485,3 +486,11 @@ def test_a_second_driver_waits_for_the_costs_that_the_first_one_measures(
         assert second.result().costs == first.result().costs
     assert [entry[0] for entry in ran] == ["costs"]
     assert not (tmp_path / "leases").exists()
+
+
+def test_a_closed_pipe_of_the_callers_is_no_error_of_the_folder(make_plan, ran, executor, tmp_path):
+    def closed(record):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    with pytest.raises(BrokenPipeError, match=r"^\[Errno 32\] Broken pipe$"):
+        drive(make_plan(), tmp_path, executor=executor, costs=False, on_record=closed)

@@ -302,3 +302,22 @@ def test_losses_too_large_for_the_stored_type_stay_finite():
     from comparison.fakes import scores_of
 
     assert job._by_image(scores_of((1e6, 0.5), (True, False)))["loss"].tolist() == [65504.0, 0.5]
+
+
+def test_a_pretrained_run_trains_on_the_colours_of_its_weights(make_plan, monkeypatch):
+    """Pretrained weights are feigned."""
+    told = []
+
+    def fit(model, splits, *rest, **settings):
+        told.append((splits.mean, splits.std))
+        return genuine(model, splits, *rest, **settings)
+
+    genuine = job.fit
+    monkeypatch.setattr(
+        job, "create_model", lambda name, *, pretrained=False, **settings: create_model(name, **settings)
+    )
+    monkeypatch.setattr(job, "published_colours", lambda name: ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)))
+    monkeypatch.setattr(job, "fit", fit)
+    plan = make_plan(model_options={"width": 8, "stem_stride": 2, "pretrained": True})
+    run(plan, "none", 0)
+    assert told == [((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))]

@@ -201,6 +201,7 @@ def test_a_run_id_changes_with_the_versions(where, name, monkeypatch):
         {"seeds": (0, 7)},
         {"reference": "se", "focus": "none"},
         {"data_options": {"digit_size": [12, 19], "train": 200, "root": "/elsewhere"}},
+        {"data_options": {"digit_size": [12, 19], "train": 200, "workers": 3}},
     ],
 )
 def test_a_run_id_stays_when_something_else_changes(change):
@@ -220,3 +221,12 @@ def test_a_registered_name_with_a_colon_is_no_code_of_the_users(make_plan):
     assert plan.code("gc:mul") == ()
     with pytest.raises(ValueError, match="unknown attention 'gc:mull': did you mean 'gc:mul'"):
         Arm("gc:mull")
+
+
+def test_the_colours_of_published_weights_are_in_the_run_id_of_pretrained_networks_alone(monkeypatch):
+    tuned, new = {"pretrained": True}, {}
+    before = [run_id(model_options=options) for options in (tuned, new)]
+    monkeypatch.setattr(plan_module, "published_colours", lambda name: ((0.1,) * 3, (0.2,) * 3))
+    after = [run_id(model_options=options) for options in (tuned, new)]
+    assert before[0] != after[0]
+    assert before[1] == after[1]

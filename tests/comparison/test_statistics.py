@@ -308,3 +308,11 @@ def test_seeds_do_not_help_a_diverged_arm(make_record):
     ]
     assert undecided(records, "none", [LOSS]) == ()
     assert undecided(records, "none", [ACCURACY]) == ("se",)
+
+
+def test_a_diverged_arm_has_no_anytime_p(make_record):
+    records = [make_record(arm, seed, 90.0 + seed + (arm == "se")) for arm in ("none", "se") for seed in range(3)]
+    records += [make_record("eca", seed, math.nan if seed == 1 else 91.0) for seed in range(3)]
+    se, eca = summarise(records, reference="none").differences
+    assert math.isnan(eca.evidence.p_holm)
+    assert se.evidence.p_holm <= 1

@@ -1,14 +1,17 @@
 """The folder of a comparison: what is written in which order."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save
 
-from saam.comparison import RunRecord
+from saam.comparison import RunRecord, compare, load_comparison
 from saam.comparison.job import Finished
-from saam.comparison.store import read_values, write_run
+from saam.comparison.metrics import ACCURACY, LOSS
+from saam.comparison.store import make_states, read_values, tidy_states, write_costs, write_run
 
 
 @pytest.fixture
@@ -77,3 +80,45 @@ def test_scores_that_do_not_fit_the_images_are_refused_by_file(finished, tmp_pat
         ValueError, match=rf"{finished.record.id}\.safetensors does not hold scores by image .*{message}"
     ):
         read_values(tmp_path, finished.record.id)
+
+
+def test_costs_are_found_whoever_wrote_the_plan_last(make_plan, ran, executor, tmp_path):
+    plan = make_plan(arms=("none", "se"), seeds=(0,))
+    measured = compare(plan, tmp_path, executor=executor).costs
+    assert {cost.arm for cost in measured} == {"none", "se"}
+    again = compare(plan, tmp_path, executor=executor, threads=2, costs=False)
+    assert again.costs == measured == load_comparison(tmp_path).costs
+    write_costs(tmp_path, measured[:1], "0123")  # another machine's
+    assert load_comparison(tmp_path).costs == measured[:1]
+
+
+def test_costs_of_an_arm_that_means_something_else_now_are_measured_again(make_plan, ran, executor, tmp_path):
+    for heads in (4, 8):
+        plan = make_plan(arms={"none": "none", "mine": f"saam,heads={heads}"}, seeds=(heads,))
+        compare(plan, tmp_path / str(heads), executor=executor)
+    ids = [json.loads((tmp_path / str(heads) / "plan.json").read_text())["costs"] for heads in (4, 8)]
+    assert ids[0] != ids[1]
+
+
+def test_a_metric_stays_as_it_was_declared_before_the_first_run(make_plan, ran, executor, tmp_path):
+    plan = make_plan(arms=("none", "se"), seeds=(0,))
+    compare(plan, tmp_path, executor=executor, costs=False)
+    for change in ({"spread": 5.0}, {"delta": 9.0}):
+        other = replace(plan, metrics=(replace(ACCURACY, **change), LOSS))
+        with pytest.raises(
+            ValueError, match=rf"metric accuracy has {next(iter(change))} .*, fixed before the first run"
+        ):
+            compare(other, tmp_path, executor=executor, costs=False)
+    for file in (tmp_path / "runs").iterdir():
+        file.unlink()
+    compare(other, tmp_path, executor=executor, costs=False)
+
+
+def test_the_folder_of_states_stays_while_another_driver_is_at_work(tmp_path):
+    make_states(tmp_path)
+    (tmp_path / "leases").mkdir()
+    tidy_states(tmp_path)
+    assert (tmp_path / "states").is_dir()
+    (tmp_path / "leases").rmdir()
+    tidy_states(tmp_path)
+    assert not (tmp_path / "states").exists()

@@ -302,3 +302,9 @@ def test_seeds_are_added_only_until_told_and_the_budget_is_of_the_whole_study(mo
     monkeypatch.setattr(studies.time, "monotonic", lambda: 0.0)
     run_study(small(), tmp_path)
     assert "max_seeds" not in given[0]
+
+
+def test_a_study_without_any_comparison_says_so(grid, tmp_path):
+    (tmp_path / "study.json").write_bytes((grid[1] / "study.json").read_bytes())
+    with pytest.raises(FileNotFoundError, match="holds a study, but none of its comparisons"):
+        study_results(tmp_path)

@@ -10,6 +10,8 @@ import torch
 import saam
 import user_code
 from saam.comparison import TaskPlan, load_comparison, load_model, read_values
+from saam.comparison.job import Job, work
+from saam.comparison.store import read_progress, state_file
 from saam.report import html, verdicts
 from saam.report.charts import charts
 from saam.report.overview import overview
@@ -225,3 +227,35 @@ def test_threads_of_one_process_draw_as_one_thread_does(here, tmp_path):
         three = saam.compare(user_code.slow_draws, **settings, out=tmp_path / "three", executor=threads)
     assert [record.test for record in one.records] == [record.test for record in three.records]
     assert one.records[0].test == one.records[1].test != one.records[2].test
+
+
+def test_what_a_task_reports_and_returns_is_kept_as_it_comes(here, tmp_path):
+    comparison = saam.compare(user_code.stumbles, arms=("none",), seeds=1, metrics=[IOU], out=tmp_path, executor=here)
+    assert comparison.failures == ()
+    (record,) = comparison.records
+    assert [{k: v for k, v in epoch.items() if v is not None} for epoch in record.curve] == [
+        {"epoch": 1, "rate": 0.5, "iou": 2.0},
+        {"epoch": 2, "loss": 1.0},
+    ]
+    values = read_values(tmp_path, record.id)
+    assert values["iou"].tolist() == [0, 2, 4, 6, 8, 10]
+    assert torch.equal(values["loss"], values["again"])
+
+
+def test_progress_is_shown_though_a_loss_is_not_finite(tmp_path):
+    plan = TaskPlan(task=user_code.stumbles, metrics=(IOU,), arms=("none",), seeds=(0,))
+    (tmp_path / "states").mkdir()
+    run_id = plan.run_id("none", 0)
+    job = Job(plan, "none", 0, run_id, 1, "cpu", state_file(tmp_path, run_id))
+    work(job)
+    (progress,) = read_progress(tmp_path, [run_id])
+    assert (progress.epoch, progress.numbers) == (2, {"loss": 1.0})
+    assert [epoch.get("iou") for epoch in progress.curve] == [2.0, None]
+
+
+def test_arguments_that_mean_nothing_here_are_refused(tmp_path, make_plan):
+    with pytest.raises(TypeError, match=r"a training function takes no recipe and no where: leave out them"):
+        saam.compare(user_code.task, arms=ARMS, metrics=[LOSS], recipe="demo", where="stage", out=tmp_path)
+    with pytest.raises(TypeError, match=r"a plan takes no seeds: leave out it"):
+        saam.compare(make_plan(), tmp_path, seeds=20)
+    assert not list(tmp_path.iterdir())

@@ -190,3 +190,8 @@ def test_examples_are_the_first_of_each_class():
     assert first_of_each_class(torch.tensor([1, 1, 0, 1, 0]), 4).tolist() == [2, 0, 4, 1]
     with pytest.raises(ValueError, match="expected one image or more, got images=0"):
         first_of_each_class(torch.tensor([1]), 0)
+
+
+def test_labels_below_zero_are_refused_where_splits_are_drawn():
+    with pytest.raises(ValueError, match="labels must be whole numbers from 0 on, got -1"):
+        split_indices(torch.tensor([0, 1, -1, 1] * 5), validation=0.1, test=0.1, seed=0)

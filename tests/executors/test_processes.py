@@ -106,3 +106,10 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path):
         pid = int(parent.stdout.readline())
         parent.kill()
     assert gone(pid)
+
+
+def test_it_can_be_shut_down_twice():
+    with Processes(1) as pool:
+        assert pool.submit(os.getpid).result()
+        pool.shutdown()
+    pool.shutdown()

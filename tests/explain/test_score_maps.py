@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import saam
 from saam.explain import score_maps
 from saam.nn import SAAM, ChannelAttention, ScorePool2d, create_attention
 from saam.surgery import upgrade
@@ -97,3 +98,23 @@ def test_an_upgraded_head_has_the_name_that_the_report_gives_it():
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
     report = upgrade(model, head=True)
     assert list(score_maps(model, torch.randn(1, 3, 8, 8))) == list(report.sites)
+
+
+@pytest.mark.parametrize("attention", ["bam-channel", "cbam", "eca"])
+def test_a_site_has_one_name_however_the_attention_is_built(attention):
+    model, x = saam.create_model("resnet8").eval(), torch.randn(1, 3, 32, 32)
+    saam.attach(model, f"{attention},squeeze=score")
+    names = {"layer1.0.bn2", "layer2.0.bn2", "layer3.0.bn2"}
+    assert saam.score_maps(model, x).keys() == saam.explain.gate_use(model, x).keys() == names
+
+
+def test_pools_of_a_network_keep_their_names_apart():
+    class Two(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention, self.squeeze = saam.SAAM(3), saam.ScorePool2d(3)
+
+        def forward(self, x):
+            return self.squeeze(self.attention(x))
+
+    assert saam.score_maps(Two(), torch.randn(1, 3, 4, 4)).keys() == {"model", "squeeze"}

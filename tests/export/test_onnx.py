@@ -11,6 +11,7 @@ from torch import nn
 
 import saam
 from saam.export import OnnxNetwork, to_onnx
+from saam.export.graph import Graph
 from saam.nn import ScorePool2d
 from small_networks import SMALL, tiny
 
@@ -190,3 +191,22 @@ def test_missing_packages_name_the_extra(network, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ModuleNotFoundError, match=r"ONNX needs onnxruntime: pip install 'saam\[export\]'"):
         to_onnx(network, tmp_path / "net.onnx")
+
+
+def test_a_pool_that_two_attentions_share_is_sharpened_once():
+    class Shared(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            pool = saam.ScorePool2d(3)
+            torch.nn.init.normal_(pool.weight)
+            self.first, self.second = (saam.create_attention("se", 3, squeeze=pool, rd_ratio=1) for _ in range(2))
+
+        def forward(self, x):
+            return self.second(self.first(x)).mean((2, 3))
+
+    network, x = Shared().eval(), torch.randn(1, 3, 5, 5)
+    graph = Graph(network, maps=True, sharpness=True)
+    once, expected = graph(x, torch.ones(())), network(x)
+    torch.testing.assert_close(once["logits"], expected)
+    graph(x, torch.full((), 2.0))
+    torch.testing.assert_close(network(x), expected)

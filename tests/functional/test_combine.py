@@ -30,3 +30,14 @@ def test_bad_input(operation):
         operation(torch.ones(2, 3, 4, 5), torch.ones(3, 2))
     with pytest.raises(ValueError, match=r"\(B, C, H, W\), got \(2, 3\)"):
         operation(torch.ones(2, 3), torch.ones(2, 3))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")  # of torch itself
+@pytest.mark.parametrize("combine", [saam.rescale, saam.functional.shift])
+def test_forward_mode_works_in_half_types_too(combine):
+    x, value, dx, dvalue = (torch.randn(size) for size in ((2, 3, 4, 5), (2, 3), (2, 3, 4, 5), (2, 3)))
+    full = torch.func.jvp(combine, (x, value), (dx, dvalue))[1]
+    half = torch.func.jvp(combine, *((tuple(t.bfloat16() for t in pair)) for pair in ((x, value), (dx, dvalue))))[1]
+    torch.testing.assert_close(half.float(), full, rtol=0.05, atol=0.1)
+    only = torch.func.jvp(lambda v: combine(x.bfloat16(), v), (value.bfloat16(),), (dvalue.bfloat16(),))[1]
+    assert only.shape == x.shape

@@ -5,6 +5,7 @@ import statistics
 import pytest
 import torch
 
+import saam
 from saam.functional import channel_max, channel_mean, channel_std
 
 
@@ -40,3 +41,8 @@ def test_bad_input(statistic):
         statistic(torch.ones(3, 4, 5))
     with pytest.raises(TypeError, match="floating"):
         statistic(torch.ones(1, 3, 4, 5, dtype=torch.long))
+
+
+def test_the_exponent_of_gem_is_above_0():
+    with pytest.raises(ValueError, match="exponent must be above 0, got 0"):
+        saam.functional.statistics.channel_gem(torch.rand(1, 2, 3, 3), 0)

@@ -101,3 +101,35 @@ def test_an_operation_from_elsewhere_is_refused():
         library.impl("twice", lambda x: 2 * x, "CompositeExplicitAutograd")
         with pytest.raises(ValueError, match=r"cannot count the operation saam_test\.twice"):
             count_macs(Function(torch.ops.saam_test.twice), (H, W))
+
+
+def test_multihead_attention_is_counted_by_its_parts():
+    """Projections 4 L d d; scores, softmax and weighted sum L L (2 d + 3 heads); biases and copies are a percent."""
+    attention, length, width, heads = nn.MultiheadAttention(64, 4, batch_first=True), 50, 64, 4
+
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = attention
+
+        def forward(self, x):
+            tokens = x.new_zeros(1, length, width)
+            return self.attention(tokens, tokens, tokens, need_weights=False)[0]
+
+    before = torch.backends.mha.get_fastpath_enabled()
+    expected = 4 * length * width * width + length * length * (2 * width + 3 * heads)
+    assert count_macs(Tokens(), (4, 4)) == pytest.approx(expected, rel=0.05)
+    assert torch.backends.mha.get_fastpath_enabled() == before
+
+
+def test_recurrent_networks_are_not_counted():
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm = nn.LSTM(3, 8)
+
+        def forward(self, x):
+            return self.lstm(x.flatten(2).permute(2, 0, 1))[0]
+
+    with pytest.raises(ValueError, match="cannot count the operation"):
+        count_macs(Recurrent(), (4, 4))

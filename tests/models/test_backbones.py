@@ -150,3 +150,9 @@ def test_attention_in_the_networks_of_the_papers() -> None:
     model = create_model("resnet110")
     assert attach(model, "se").parameters == 14_238
     assert sum(p.numel() for p in create_model("resnet20", attention="se").parameters()) == 274_847
+
+
+@pytest.mark.parametrize("name", ["preresnet22", "wrn20_2", "preresnet9"])
+def test_depths_that_no_such_network_has(name: str) -> None:
+    with pytest.raises(ValueError, match=r"a PreResNet has 6n\+2 layers"):
+        create_model(name)

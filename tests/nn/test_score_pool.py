@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import reference
+import saam
 from saam import SAAM, ScorePool, ScorePool2d
 from saam.nn import MeanScore
 
@@ -283,3 +284,10 @@ def test_shows_what_sets_it_apart():
         repr(ScorePool2d(64, heads=4, kernel_size=3, temperature="sqrt"))
         == "ScorePool2d(64, heads=4, scorer='pixel', kernel_size=3, temperature=24)"
     )
+
+
+@pytest.mark.parametrize("backend", ["auto", "eager"])
+def test_a_pool_that_keeps_its_dimensions_is_no_squeeze_with_any_backend(backend):
+    attention = saam.create_attention("se", 8, squeeze=saam.ScorePool2d(8, keepdim=True))
+    with saam.use_backend(backend), pytest.raises(ValueError, match="statistics"):
+        attention(torch.randn(2, 8, 5, 6))

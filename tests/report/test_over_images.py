@@ -24,3 +24,10 @@ def test_what_is_not_finite_or_of_other_images_is_left_out() -> None:
     values["se", 1] = scores(100.0)
     assert over_images(values, WHOLE) == {}
     assert over_images({}, WHOLE) == {}
+
+
+def test_other_images_for_other_seeds_have_no_interval():
+    planned = plan(arms=("none", "se"), seeds=2)
+    runs = tuple(record(arm, seed, 80.0, 0.5) for arm, seed in planned.schedule())
+    scores = {(arm, seed): {"accuracy": torch.rand(10 + seed)} for arm, seed in planned.schedule()}
+    assert over_images(scores, Comparison(planned, runs, ())) == {}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
+import saam
 from saam.models import create_model
 from saam.nn import SAAM, ChannelAttention, ScorePool2d, create_attention, list_attentions, parse_attention
 from saam.surgery import Attended, attach, detach, new_parameters, sites, upgrade
@@ -471,3 +472,57 @@ def test_peers_of_timm_can_be_attached() -> None:
     attach(model, "timm:se")
     assert torch.equal(outputs(model), before)
     assert create_attention("timm:se", 16)(torch.randn(1, 16, 4, 4)).shape == (1, 16, 4, 4)
+
+
+class Residual(saam.nn.ChannelAttention):
+    """A class of one's own that changes the grammar."""
+
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+class Louder(saam.nn.ChannelAttention):
+    def respond(self, statistics):
+        return 1.5 * super().respond(statistics)
+
+
+def own(kind):
+    def build(channels):
+        return kind(saam.nn.create_squeeze("mean", channels), saam.nn.BottleneckMLP(channels, 4), torch.nn.Sigmoid())
+
+    return build
+
+
+@pytest.mark.parametrize("kind", [Residual, Louder])
+def test_attention_that_changes_the_grammar_starts_as_the_identity_too(kind):
+    model, x = saam.create_model("resnet8", seed=0).eval(), torch.randn(2, 3, 16, 16)
+    assert saam.attach(model, own(kind), example=x).difference == 0
+    assert len(saam.new_parameters(model)) > 0
+
+
+def test_a_network_that_does_not_run_with_the_attention_stays_as_it_was():
+    model, x = saam.create_model("resnet8"), torch.randn(2, 3, 16, 16)
+    keys = [*model.state_dict()]
+    with pytest.raises(ValueError, match="size"):
+        saam.attach(model, "fca", example=x)
+    assert [*model.state_dict()] == keys
+    assert not saam.new_parameters(model)
+
+
+def test_one_module_for_several_sites_is_refused():
+    model = saam.create_model("resnet8", width=(16, 16, 16))
+    with pytest.raises(ValueError, match=r"squeeze=ScorePool2d.* is one module, and 3 sites would share it"):
+        saam.attach(model, "se", squeeze=saam.ScorePool2d(16))
+    saam.attach(model, "se", squeeze=saam.ScorePool2d(16), where="layer1.0.bn2")
+
+
+def test_sites_inside_upgraded_attention_are_refused_and_scores_are_no_convolution():
+    timm = pytest.importorskip("timm")
+    model = timm.create_model("resnet10t", block_args={"attn_layer": "se"}, num_classes=3)
+    saam.upgrade(model)
+    with pytest.raises(ValueError, match="is inside attention that upgrade changed"):
+        saam.attach(model, "se", where="*.se.fc1")
+    context = timm.create_model("resnet10t", block_args={"attn_layer": "gc"}, num_classes=3)
+    assert not [site.name for site in saam.sites(context, "conv") if "conv_attn" in site.name]
+    saam.upgrade(context)
+    saam.attach(context, "se", where="conv")

@@ -132,3 +132,14 @@ def test_named_networks_are_copied_and_pickled():
         assert again.no_weight_decay() == model.no_weight_decay()
         names = {name for name, parameter in again.named_parameters() if id(parameter) in scorers(again)}
         assert names <= again.no_weight_decay()
+
+
+def test_what_was_set_on_the_network_itself_comes_back():
+    model = saam.create_model("resnet8")
+    model.no_weight_decay = lambda: {"fc.bias"}
+    mine = model.no_weight_decay
+    saam.attach(model, "saam")
+    assert "fc.bias" in model.no_weight_decay()
+    assert len(model.no_weight_decay()) > 1
+    saam.detach(model)
+    assert model.no_weight_decay is mine

@@ -12,6 +12,7 @@ from timm.models.senet import SEModule as SENetModule
 from torch import Tensor, nn
 from torchvision.ops.misc import SqueezeExcitation
 
+import saam
 from saam.models import create_model
 from saam.nn import ScorePool2d
 from saam.surgery import attach, detach, new_parameters, upgrade
@@ -269,3 +270,45 @@ def test_what_detach_reports_mirrors_what_upgrade_reported() -> None:
     ]
     assert all(c.channels for c in back.changes)
     assert back.changes[0].action == "SEModule: - squeeze ScorePool2d"
+
+
+def test_attention_with_a_forward_of_its_own_is_left_alone():
+    class Residual(saam.nn.ChannelAttention):
+        def forward(self, x):
+            return x + super().forward(x)
+
+    class Centre(saam.nn.squeeze.Mean):
+        def forward(self, x):
+            return x[:, :, 1:-1, 1:-1].mean((2, 3))
+
+    def network(attention):
+        return torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), attention, torch.nn.AdaptiveAvgPool2d(1))
+
+    parts = saam.nn.BottleneckMLP(8, 4), torch.nn.Sigmoid()
+    with pytest.raises(ValueError, match="no attention to upgrade"):
+        saam.upgrade(network(Residual(saam.nn.squeeze.Mean(), *parts)))
+    report = saam.upgrade(network(saam.nn.ChannelAttention(Centre(), *parts)), example=torch.randn(1, 3, 9, 9))
+    assert report.changes == ()
+    assert report.left == (("1", "its squeeze, Centre, is not a mean"),)
+
+
+def test_a_network_that_does_not_run_with_the_squeeze_stays_as_it_was():
+    model = saam.create_model("resnet8", attention="se")
+    keys = [*model.state_dict()]
+    with pytest.raises(Exception, match="statistics"):
+        saam.upgrade(
+            model,
+            squeeze=lambda _: torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1)),
+            example=torch.randn(1, 3, 16, 16),
+        )
+    assert [*model.state_dict()] == keys
+    model(torch.randn(1, 3, 16, 16))
+
+
+def test_a_new_squeeze_is_in_the_mode_of_the_network():
+    def scorer(channels):
+        return torch.nn.Sequential(torch.nn.BatchNorm2d(channels), torch.nn.Conv2d(channels, 1, 1))
+
+    model = saam.create_model("resnet8", attention="se").eval()
+    saam.upgrade(model, scorer=scorer, head=True)
+    assert not any(module.training for module in model.modules())

@@ -86,3 +86,30 @@ def test_checkpointing():
     module, x = module_and_input()
     again = gradients_of(module, lambda x: checkpoint(module, x, use_reentrant=False), x)
     torch.testing.assert_close(again, gradients_of(module, module, x))
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        lambda: saam.ScorePool2d(4, kernel_size=3),
+        lambda: saam.ScorePool2d(4, scorer=torch.nn.Conv2d(4, 2, 1)),
+        lambda: saam.nn.create_squeeze("softpool", 4),
+    ],
+    ids=["kernel_size=3", "own scorer", "softpool"],
+)
+def test_second_gradients_where_the_scores_depend_on_the_map(pool):
+    torch.manual_seed(0)
+    attention = saam.create_attention("se", 4, squeeze=pool()).double()
+    for parameter in attention.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    x = torch.randn(2, 4, 5, 3, dtype=torch.float64, requires_grad=True)
+    once = torch.autograd.grad(attention(x).square().sum(), x)[0]
+    again = torch.autograd.grad(attention(x).square().sum(), x, create_graph=True)[0]
+    torch.testing.assert_close(again, once)
+    assert torch.autograd.gradgradcheck(attention, x)
+
+
+def test_an_empty_batch_in_channels_last_has_gradients():
+    x = torch.randn(0, 8, 4, 5).contiguous(memory_format=torch.channels_last).requires_grad_()
+    saam.SAAM(8)(x).sum().backward()
+    assert x.grad.shape == x.shape
