@@ -1,9 +1,10 @@
 import shlex
+from dataclasses import replace
 
 from report.fakes import plan
 from saam._core.options import parse_options
 from saam.comparison import TaskPlan
-from saam.comparison.metrics import Metric
+from saam.comparison.metrics import ACCURACY, LOSS, Metric
 from saam.report.command import command
 from saam.training import create_recipe
 
@@ -66,3 +67,11 @@ def test_what_words_cannot_say_is_left_to_the_file() -> None:
         plan(data_options={"note": "7"}),
     ):
         assert command(made) == "saam compare --plan plan.json"
+
+
+def test_labels_and_declarations_that_options_cannot_say_are_left_to_the_file() -> None:
+    labelled = plan({"none": "none", "mine": "saam,heads=4"})
+    assert command(labelled) == "saam compare --plan plan.json"
+    spread = plan(metrics=(replace(ACCURACY, spread=0.6), LOSS))
+    assert command(spread) == "saam compare --plan plan.json"
+    assert command(plan(metrics=(replace(ACCURACY, delta=0.25), LOSS))).endswith(" --delta 0.25")

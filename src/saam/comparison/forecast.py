@@ -1,6 +1,5 @@
 """Forecast the time and power of a comparison from a few training steps, before anything runs."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil, inf
@@ -21,7 +20,7 @@ from saam.comparison.signflip import detectable
 from saam.comparison.statistics import seeds_needed
 from saam.comparison.store import check_setting, kept_precision, load_comparison
 from saam.data import load_data
-from saam.measure import peak_memory
+from saam.measure import peak_memory, take_turns
 from saam.training import Group, Stepper
 
 __all__ = ["Forecast", "forecast"]
@@ -100,11 +99,7 @@ def forecast(
         x = torch.randn(size, 3, *splits.train.shape, generator=generator)
         y = torch.randint(len(splits.classes), (size,), generator=generator)
         memory = peak_memory(lambda: stepper.step(x, y, 0.5), model.parameters())
-        times = []
-        for _ in range(_STEPS):
-            start = time.perf_counter()
-            stepper.step(x, y, 0.5)
-            times.append(time.perf_counter() - start)
+        times = take_turns({"step": lambda: stepper.step(x, y, 0.5)}, rounds=_STEPS, device=place)["step"]
     # a forward pass is a third of a step; the test images are scored once
     images = recipe.epochs * (len(splits.train) + len(splits.validation) / 3) + len(splits.test) / 3
     parameters = sum(value.numel() * value.element_size() for value in model.state_dict().values())

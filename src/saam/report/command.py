@@ -2,10 +2,11 @@
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from saam._core.options import parse_options
-from saam.comparison import Plan, TaskPlan
+from saam.comparison import ACCURACY, LOSS, Plan, TaskPlan
 from saam.comparison.arm import CONTROLS
 from saam.training import Recipe, create_recipe, recipes
 
@@ -18,8 +19,9 @@ def command(plan: Plan | TaskPlan) -> str:
     This is the case for the user's own training function, and for the user's own arms with labels other than their
     names.
 
-    If options cannot express the plan (seeds that are not 0, 1, 2 and so on, arms that stopped, or text with commas
-    among the options), the command reads the plan that the comparison left in its folder.
+    If options cannot express the plan (seeds that are not 0, 1, 2 and so on, arms that stopped or have labels of their
+    own, another spread, or text with commas among the options), the command reads the plan that the comparison left in
+    its folder.
     """
     if not isinstance(plan, Plan):
         return ""
@@ -29,16 +31,16 @@ def command(plan: Plan | TaskPlan) -> str:
     recipe = min((_recipe(name, plan.recipe) for name in recipes()), key=len)
     data, model = _spelled(plan.data, plan.data_options), _spelled(plan.model, plan.model_options)
     exact = _says(data, plan.data, plan.data_options) and _says(model, plan.model, plan.model_options)
+    delta = plan.metrics[0].delta
+    exact = exact and usual.arms == plan.arms and plan.metrics == (replace(ACCURACY, delta=delta), LOSS)
     if not exact or plan.seeds != tuple(range(len(plan.seeds))) or plan.stopped:
         return "" if own else "saam compare --plan plan.json"
-    if own and usual.arms != plan.arms:
-        return ""
     words = ["saam", "compare", "--data", data, "--model", model, "--arms", *arms]
     words += ["--seeds", str(len(plan.seeds)), "--recipe", recipe]
     for name in ("where", "start", "reference", "focus"):
         if getattr(plan, name) != getattr(usual, name):
             words += [f"--{name}", getattr(plan, name)]
-    return shlex.join(words)
+    return shlex.join([*words, *(["--delta", f"{delta:g}"] if delta != ACCURACY.delta else [])])
 
 
 def _recipe(name: str, recipe: Recipe) -> str:

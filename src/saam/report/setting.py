@@ -1,10 +1,10 @@
 """Describe the plan in a report, for both classifiers trained by a recipe and the user's own tasks."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from saam.comparison import Comparison
+from saam.comparison import Comparison, TaskPlan
 
 __all__ = ["Setting", "setting"]
 
@@ -40,13 +40,8 @@ class Setting:
 def setting(comparison: Comparison) -> Setting:
     """Return the setting of a comparison."""
     plan = comparison.plan
-    known = {name: getattr(plan, name, None) or None for name in ("model", "data", "where", "start")}
-    known["data"] = (getattr(comparison.records[0], "data", None) if comparison.records else None) or known["data"]
-    title = " on ".join(filter(None, (known["model"], known["data"])))
-    recipe: Any = getattr(plan, "recipe", None)
-    return Setting(
-        title=getattr(plan, "title", None) or title or "comparison",
-        recipe=asdict(recipe) if is_dataclass(recipe) and not isinstance(recipe, type) else recipe or None,
-        task=getattr(plan, "task", None),
-        **known,
-    )
+    if isinstance(plan, TaskPlan):
+        return Setting(plan.title, None, None, None, None, None, plan.task)
+    data = comparison.records[0].data if comparison.records else plan.data
+    title = f"{plan.model} on {data}"
+    return Setting(title, plan.model, data, plan.where, plan.start, asdict(plan.recipe))
