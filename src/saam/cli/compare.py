@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from saam._core.options import parse_options
 from saam.cli.executors import HERE, Running
 from saam.cli.forecasts import show_forecasts
 from saam.cli.numbers import Count, Whole
@@ -19,7 +18,6 @@ from saam.comparison.forecast import forecast
 from saam.comparison.schedule import MOST_SEEDS
 from saam.comparison.store import load_plan
 from saam.report.document import document
-from saam.training import create_recipe
 
 __all__ = ["command"]
 
@@ -106,7 +104,17 @@ def command(
         chosen = load_plan(plan)
         chosen = replace(chosen, seeds=tuple(range(seeds))) if seeds else chosen
     else:
-        chosen = _plan(data, model, arms, count, recipe, where, start, reference, focus)
+        chosen = Plan.of_texts(
+            model,
+            data,
+            recipe,
+            where=where,
+            start=start,
+            arms=arms,
+            seeds=tuple(range(count)),
+            reference=reference,
+            focus=focus,
+        )
         if delta is not None:
             chosen = replace(chosen, metrics=(replace(ACCURACY, delta=delta), LOSS))
     out = out or _default_out(chosen)
@@ -133,34 +141,6 @@ def command(
     conclude(console, out, comparison)
     if as_json:
         print_json(document(comparison))
-
-
-def _plan(
-    data: str,
-    model: str,
-    arms: tuple[str, ...],
-    seeds: int,
-    recipe: str,
-    where: str,
-    start: Literal["default", "identity"],
-    reference: str,
-    focus: str,
-) -> Plan:
-    (data, data_options), (model, model_options) = parse_options(data), parse_options(model)
-    recipe, changes = parse_options(recipe)
-    return Plan(
-        recipe=create_recipe(recipe, **changes),
-        arms=arms,
-        seeds=tuple(range(seeds)),
-        model=model,
-        model_options=model_options,
-        data=data,
-        data_options=data_options,
-        where=where,
-        start=start,
-        reference=reference,
-        focus=focus,
-    )
 
 
 def _default_out(plan: Plan) -> Path:

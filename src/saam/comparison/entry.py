@@ -4,14 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from saam._core.options import parse_options
 from saam.comparison.driver import drive
 from saam.comparison.metrics import Metric
 from saam.comparison.plan import Plan
 from saam.comparison.store import Comparison
 from saam.comparison.task import TaskPlan
 from saam.comparison.tracking import tracked
-from saam.training import Recipe, create_recipe
+from saam.training import Recipe
 
 __all__ = ["compare"]
 
@@ -97,19 +96,13 @@ def compare(
         _refuse("a training function", ours)
         task = TaskPlan(task=what, metrics=tuple(metrics), options=dict(options or {}), **chosen)  # type: ignore[arg-type]
         return _run(task, Path(out), track, settings)
-    data, data_options = parse_options(str(data))
-    model, model_options = parse_options(what) if isinstance(what, str) else (what, {})
-    if not isinstance(recipe, Recipe):
-        name, changes = parse_options(recipe or "demo")
-        recipe = create_recipe(name, **changes)
-    plan = Plan(
-        model=model,  # type: ignore[arg-type]
-        model_options={**model_options, **(options or {})},
-        data=data,
-        data_options=data_options,
-        recipe=recipe,
+    plan = Plan.of_texts(
+        what,
+        str(data),
+        "demo" if recipe is None else recipe,
+        options=options,
         where=where or "residual",
-        start=start or "identity",  # type: ignore[arg-type]
+        start=start or "identity",
         **{**chosen, **({"metrics": tuple(metrics)} if metrics else {})},
     )
     return _run(plan, Path(out), track, settings)

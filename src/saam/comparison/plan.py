@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
 
@@ -9,6 +10,7 @@ import torch
 
 from saam._core.errors import printable
 from saam._core.objects import reference_to, source_hash
+from saam._core.options import parse_options
 from saam._version import __version__
 from saam.comparison.arm import Arm, is_own
 from saam.comparison.metrics import ACCURACY, LOSS, Metric
@@ -16,7 +18,7 @@ from saam.comparison.schedule import checked_sides, schedule
 from saam.data import kept_options, resolve_name, without_place
 from saam.models import published_colours
 from saam.models.from_file import check_attention, check_network
-from saam.training import Recipe
+from saam.training import Recipe, create_recipe
 
 __all__ = ["Plan", "check_plan"]
 
@@ -140,6 +142,43 @@ class Plan:
             **({"colours": published_colours(self.model)} if self.model_options.get("pretrained") else {}),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    @classmethod
+    def of_texts(
+        cls,
+        model: str | Callable[..., Any],
+        data: str,
+        recipe: str | Recipe,
+        *,
+        options: Mapping[str, Any] | None = None,
+        **fields: Any,
+    ) -> Self:
+        """Return the plan of texts with options, as on the command line.
+
+        Args:
+            model: As in "resnet20,width=32"; or the user's own class or function.
+            data: As in "cifar10,limit=1000".
+            recipe: As in "cifar,epochs=30"; or the recipe itself.
+            options: More options of the model.
+            fields: Other fields of the plan.
+
+        Raises:
+            ValueError: If a text cannot be read, there is no such recipe, or as for the plan.
+            TypeError: If the recipe has no such field.
+        """
+        name, model_options = parse_options(model) if isinstance(model, str) else (model, {})
+        data, data_options = parse_options(data)
+        if isinstance(recipe, str):
+            recipe, changes = parse_options(recipe)
+            recipe = create_recipe(recipe, **changes)
+        return cls(
+            model=name,  # type: ignore[arg-type]
+            model_options={**model_options, **(options or {})},
+            data=data,
+            data_options=data_options,
+            recipe=recipe,
+            **fields,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON values."""

@@ -118,29 +118,26 @@ class Study:
         changes = {name: value for name in ("spread", "delta") if (value := getattr(self, name)) is not None}
         others = [metric for name, metric in _METRICS.items() if name != self.metric]
         metrics: tuple[Metric, ...] = (replace(_METRICS[self.metric], **changes), *others)
-        recipe, recipe_changes = parse_options(self.recipe)
         data_words, model_words = _words(self.data), _words(self.models)
         plans: dict[str, Plan] = {}
         for data, model in product(self.data, self.models):
-            data_name, data_options = parse_options(data)
-            model_name, model_options = parse_options(model)
             name = f"{data_words[data]}-{model_words[model]}"
             if name in plans:
                 raise ValueError(f"two comparisons of the study would be kept in a folder {name!r}: rename a data set")
-            plans[name] = Plan(
-                model=model_name,
-                model_options=model_options,
-                data=(places or {}).get(data_name, data_name),
-                data_options=data_options,
-                recipe=create_recipe(recipe, **recipe_changes),
+            plan = Plan.of_texts(
+                model,
+                data,
+                self.recipe,
                 arms=self.arms,
                 seeds=tuple(range(self.seeds)),
                 where=self.where,
-                start=self.start,  # type: ignore[arg-type]
+                start=self.start,
                 reference=self.reference,
                 focus=self.focus,
                 metrics=metrics,
             )
+            place = (places or {}).get(parse_options(data)[0])
+            plans[name] = plan if place is None else replace(plan, data=place)
         return plans
 
     @classmethod
