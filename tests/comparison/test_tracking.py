@@ -168,4 +168,4 @@ def test_a_run_that_goes_on_tells_of_its_first_epochs_too(make_plan, tmp_path):
 
     state.with_suffix(".json").write_text(json.dumps(begun))
     assert _curve(state.with_suffix(".json")) == begun["curve"]
-    assert _curve(tmp_path / "missing.json", 1) == []
+    assert _curve(tmp_path / "missing.json") == []
