@@ -151,8 +151,9 @@ def drive(
         plan = with_controls(plan, known=kept_aliases(out, plan.arm(plan.focus).label), **trial)
     check_setting(out, plan, setting.fingerprint)
     check_writable(out)
-    costs_id = "" if isinstance(plan, TaskPlan) else _costs_id(plan, setting, threads, place)
-    costs_id = costs_id if costs else kept_costs(out, plan)
+    costs_id = ""
+    if isinstance(plan, Plan):
+        costs_id = _costs_id(plan, setting, threads, place) if costs else kept_costs(out, plan)
     with _written(out):
         folder = _Folder(out, plan, setting, costs_id, retry=retry)
     tell(folder.comparison())
@@ -423,7 +424,7 @@ def _checked(plan: Plan | TaskPlan, on_data: Callable[[Splits], object] | None) 
             build_model(plan, arm, seed=0, classes=len(splits.classes))
     if on_data is not None:
         on_data(splits)
-    splits = coloured(splits, plan.model, pretrained=bool(plan.model_options.get("pretrained")))
+    splits = coloured(splits, plan.model, pretrained=plan.pretrained)
     shape, images = splits.train.shape, len(splits.train)
     return _Setting(splits.fingerprint, len(splits.classes), shape, images, preprocessing_for(splits))
 

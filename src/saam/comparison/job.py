@@ -328,7 +328,7 @@ def run(
         ValueError: If the state is damaged or belongs to another run.
     """
     splits = _load(plan.data, _json(plan.data_options)) if splits is None else splits
-    splits = coloured(splits, plan.model, pretrained=bool(plan.model_options.get("pretrained")))
+    splits = coloured(splits, plan.model, pretrained=plan.pretrained)
     run_id = plan.run_id(arm, seed, fingerprint=splits.fingerprint)
     model = build_model(plan, arm, seed=seed, classes=len(splits.classes))
     fitted = fit(
@@ -337,7 +337,7 @@ def run(
         plan.recipe,
         seed=seed,
         device=device,
-        new_parameters=untrained_parameters(model) if plan.model_options.get("pretrained") else (),
+        new_parameters=untrained_parameters(model) if plan.pretrained else (),
         observe=observe,
         on_epoch=on_epoch,
         state=state,
@@ -411,7 +411,7 @@ def load_splits(plan: Plan) -> Splits:
     options = kept_options(plan.data, plan.data_options)
     with no_downloads():
         splits = _load(plan.data, _json(options))
-    return coloured(splits, plan.model, pretrained=bool(plan.model_options.get("pretrained")))
+    return coloured(splits, plan.model, pretrained=plan.pretrained)
 
 
 def coloured(splits: Splits, model: str, *, pretrained: bool) -> Splits:

@@ -139,9 +139,14 @@ class Plan:
             "where": None if plain else self.where,
             "start": None if plain else self.start,
             "seed": seed,
-            **({"colours": published_colours(self.model)} if self.model_options.get("pretrained") else {}),
+            **({"colours": published_colours(self.model)} if self.pretrained else {}),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the networks start from published weights."""
+        return bool(self.model_options.get("pretrained"))
 
     @classmethod
     def of_texts(

@@ -398,7 +398,7 @@ def write_costs(out: Path, costs: Iterable[CostRecord], costs_id: str) -> None:
     )
 
 
-def kept_costs(out: Path, plan: Plan | TaskPlan) -> str:
+def kept_costs(out: Path, plan: Plan) -> str:
     """Return the id of the costs that a folder has for these arms; empty if it has none.
 
     Raises:

@@ -75,16 +75,6 @@ def score_pools(model: nn.Module) -> dict[str, tuple[nn.Module, ScorePool2d]]:
     Raises:
         ValueError: If the network has no score squeeze.
     """
-    pools = _score_pools(model)
-    if not pools:
-        raise ValueError(
-            f"expected a model with a score squeeze (ScorePool2d), found none in {type(model).__name__}; "
-            "attach one, e.g. saam.attach(model, 'saam'), or upgrade its attention with saam.upgrade(model)"
-        )
-    return pools
-
-
-def _score_pools(model: nn.Module) -> dict[str, tuple[nn.Module, ScorePool2d]]:
     owned: set[ScorePool2d] = set()
     sites = [name for name, module in model.named_modules() if isinstance(module, Attended)]
     pools: dict[str, tuple[nn.Module, ScorePool2d]] = {}
@@ -98,6 +88,11 @@ def _score_pools(model: nn.Module) -> dict[str, tuple[nn.Module, ScorePool2d]]:
             continue
         site = _site(name, sites)
         pools[name if site in pools else site] = module, pool
+    if not pools:
+        raise ValueError(
+            f"expected a model with a score squeeze (ScorePool2d), found none in {type(model).__name__}; "
+            "attach one, e.g. saam.attach(model, 'saam'), or upgrade its attention with saam.upgrade(model)"
+        )
     return pools
 
 

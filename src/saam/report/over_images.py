@@ -33,8 +33,8 @@ def over_images(scores: ByImage, comparison: Comparison) -> Mapping[str, Mapping
                 for (other, seed), values in scores.items()
                 if other == reference != arm and _same_images(metric.name, values, scores.get((arm, seed), {}))
             }
-            whole = all(len(values) and np.isfinite(values).all() for values in differences.values())
-            whole = whole and len({len(values) for values in differences.values()}) == 1
+            same = len({len(values) for values in differences.values()}) == 1
+            whole = same and all(len(values) and np.isfinite(values).all() for values in differences.values())
             if len(differences) > 1 and whole:
                 found.setdefault(metric.name, {})[arm] = crossed_interval(differences)
     return found

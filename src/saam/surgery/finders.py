@@ -70,7 +70,7 @@ def _conv(model: nn.Module, graph: Graph) -> list[Site]:
     logits = _logits(graph)
     attention = tuple(f"{name}." for name, module in model.named_modules() if adapter(module))
     for value in _convolutions(graph):
-        inside = bool(attention) and any(name.startswith(attention) for name in value.made_by)
+        inside = any(name.startswith(attention) for name in value.made_by)
         if not inside and not logits >> value.index & 1:
             users = graph.consumers.get(value.index, [])
             norm = users[0] if users and all("norm" in user.operation for user in users) else value
