@@ -99,7 +99,7 @@ def test_checkpointing():
 )
 def test_second_gradients_where_the_scores_depend_on_the_map(pool):
     torch.manual_seed(0)
-    attention = saam.create_attention("se", 4, squeeze=pool()).double()
+    attention = saam.create_attention("se", 4, squeeze=pool(), rd_ratio=1).double()  # some of its ReLUs are on
     for parameter in attention.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     x = torch.randn(2, 4, 5, 3, dtype=torch.float64, requires_grad=True)
