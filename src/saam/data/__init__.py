@@ -17,7 +17,7 @@ from saam.data.catalog import (
 )
 from saam.data.images import Images, ImageSource
 from saam.data.selection import Selection, first_of_each_class, first_test_images
-from saam.data.splits import Pools, Splits, build_splits, limit_splits, split_indices
+from saam.data.splits import Pools, Splits, build_splits, split_indices
 
 __all__ = [
     "Batches",
@@ -36,7 +36,6 @@ __all__ = [
     "first_of_each_class",
     "first_test_images",
     "kept_options",
-    "limit_splits",
     "list_augmentations",
     "list_data",
     "load_data",

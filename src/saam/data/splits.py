@@ -19,7 +19,6 @@ __all__ = [
     "build_splits",
     "complete_splits",
     "draw_splits",
-    "limit_splits",
     "split_indices",
 ]
 
@@ -206,7 +205,7 @@ def draw_splits(
         limit: Largest number of images in each split, with all classes in proportion; None keeps all.
 
     Raises:
-        ValueError: As in :func:`split_indices`, :func:`limit_splits` and :func:`build_splits`.
+        ValueError: As in :func:`split_indices` and :func:`build_splits`, or if the limit is below 1.
     """
     parts = complete_splits(pools, validation=validation, test=test, seed=seed)
     return build_splits(
@@ -234,17 +233,6 @@ def complete_splits(pools: Pools, *, validation: float, test: float, seed: int) 
         pools.train.select(used) if len(used) < len(pools.train) else pools.train,
         pools.validation or pools.train.select(held),
         pools.test or pools.train.select(tested),
-    )
-
-
-def limit_splits(splits: Splits, limit: int, *, seed: int = 0) -> Splits:
-    """Keep at most ``limit`` images of each split, drawn with all classes in proportion."""
-    return build_splits(
-        *_limited((splits.train, splits.validation, splits.test), limit, seed),
-        name=splits.name,
-        label=splits.label,
-        classes=splits.classes,
-        augmentation=splits.augmentation,
     )
 
 

@@ -1,6 +1,6 @@
 """Train any image classifier by a recipe, score it and save it. This package knows nothing of attention."""
 
-from saam.training.checkpoint import Checkpoint, check_writable, load_checkpoint, save_checkpoint, writable
+from saam.training.checkpoint import check_writable, save_checkpoint, writable
 from saam.training.distributed import Group, together
 from saam.training.evaluation import Loader, evaluate, score_images
 from saam.training.fit import Fit, fit
@@ -14,7 +14,6 @@ from saam.training.step import Stepper, require_precision
 
 __all__ = [
     "PRECISIONS",
-    "Checkpoint",
     "EpochRecord",
     "Fit",
     "Group",
@@ -28,7 +27,6 @@ __all__ = [
     "create_recipe",
     "evaluate",
     "fit",
-    "load_checkpoint",
     "parameter_groups",
     "recipes",
     "require_precision",

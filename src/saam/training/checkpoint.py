@@ -9,34 +9,19 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from saam._core.files import read_bytes, read_json, write_atomically
+from saam._core.files import write_atomically
 from saam._core.weights import stored
 from saam.training.records import EpochRecord
 
-__all__ = ["Checkpoint", "check_writable", "load_checkpoint", "save_checkpoint", "writable"]
+__all__ = ["check_writable", "save_checkpoint", "writable"]
 
 _WEIGHTS, _CONFIG, _CURVES = "model.safetensors", "config.json", "curves.json"
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Contents of a checkpoint.
-
-    Args:
-        weights: State dict of the model, on the CPU.
-        config: The saved configuration.
-        curve: One record per epoch.
-    """
-
-    weights: dict[str, Tensor]
-    config: dict[str, Any]
-    curve: tuple[EpochRecord, ...]
 
 
 def save_checkpoint(
@@ -65,30 +50,6 @@ def save_checkpoint(
     return folder
 
 
-def load_checkpoint(folder: str | Path) -> Checkpoint:
-    """Load a checkpoint written by `save_checkpoint`.
-
-    Raises:
-        FileNotFoundError: If the folder has no checkpoint, or an incomplete one.
-        ValueError: If a file of the checkpoint is damaged.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    folder = Path(folder)
-    for name in (_WEIGHTS, _CONFIG, _CURVES):
-        if not (folder / name).exists():
-            raise FileNotFoundError(f"no checkpoint in {folder}: {name} is missing; pass a folder that training wrote")
-    try:
-        config = read_json(folder / _CONFIG)
-        if not isinstance(config, dict):
-            raise ValueError(f"{_CONFIG} does not hold an object")
-        curve = tuple(_epoch(record) for record in read_json(folder / _CURVES))
-        return Checkpoint(load(read_bytes(folder / _WEIGHTS)), config, curve)
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise ValueError(f"the checkpoint in {folder} is damaged ({error}): train again or restore it") from error
-
-
 def check_writable(folder: str | Path) -> None:
     """Create the folder if necessary and test that files can be written there, before training starts.
 
@@ -114,21 +75,6 @@ def writable(folder: str | Path) -> Iterator[None]:
         with suppress(OSError):  # keep folders that are not empty
             for path in made:
                 path.rmdir()
-
-
-def _epoch(values: Any) -> EpochRecord:
-    """Return the record of an epoch after checking its fields.
-
-    Raises:
-        TypeError: If it is not an object, or a field is missing or unknown.
-        ValueError: If a field has the wrong type.
-    """
-    record = EpochRecord(**values)
-    for name, value in asdict(record).items():
-        kind = {"epoch": int, "observed": dict}.get(name, int | float)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise ValueError(f"the {name} of an epoch is {value!r:.80}")
-    return record
 
 
 def _json(value: Any) -> bytes:

@@ -1,7 +1,6 @@
 """Recipes: all settings of a training run except the model, the data and the seed."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -49,7 +48,7 @@ class Recipe:
         ValueError: If a field is out of range, or two fields contradict each other.
 
     >>> recipe = Recipe(epochs=10, schedule="step", milestones=(0.5, 0.75), warmup_fraction=0.0)
-    >>> Recipe.from_json(recipe.to_json()) == recipe
+    >>> Recipe.from_dict(recipe.to_dict()) == recipe
     True
     """
 
@@ -118,23 +117,6 @@ class Recipe:
             if name not in known:
                 raise unknown("recipe field", name, known)
         return cls(**fields)
-
-    def to_json(self) -> str:
-        """Return the fields as JSON text."""
-        return json.dumps(self.to_dict(), indent=2)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Return the recipe with these fields, the inverse of `to_json`.
-
-        Raises:
-            TypeError: If the text is not an object of fields, or a field has the wrong type.
-            ValueError: If the text is not JSON, there is no such field, or a value is out of range.
-        """
-        fields = json.loads(text)
-        if not isinstance(fields, dict):
-            raise TypeError(f"expected a JSON object with the fields of a recipe, got {text[:80]!r}")
-        return cls.from_dict(fields)
 
 
 def recipes() -> dict[str, str]:
