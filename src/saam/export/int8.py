@@ -8,9 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saam.export.graph import Graph, require_logits
-from saam.export.onnx import OnnxNetwork, onnx_bytes
-from saam.export.parity import TOLERANCE, require_parity
+from saam.export.onnx import checked_onnx
 from saam.export.result import Exported, new_file, written
 from saam.models import Preprocessing, require_preprocessing
 
@@ -55,20 +53,16 @@ def to_int8(
     with new_file(path) as file:
         _check(images)
         known = require_preprocessing(model, preprocessing)
-        graph = Graph(model, maps=maps)
-        require_logits(graph, known)
-        content, axes = onnx_bytes(graph, known)
-        _check_size(images, known.size, axes)
-        network = OnnxNetwork(content)
-        difference = require_parity(graph, network.outputs, size=known.size, axes=axes, tolerance=TOLERANCE)
+        made = checked_onnx(model, known, maps=maps)
+        _check_size(images, known.size, made.axes)
         try:
-            quantised = _quantised(content, torch.split(images.detach().cpu(), batch_size))
+            quantised = _quantised(made.content, torch.split(images.detach().cpu(), batch_size))
         except OSError as error:
             raise OSError(
                 f"cannot write temporary files to {tempfile.gettempdir()} ({error.strerror or error}): free space "
                 "there, or set TMPDIR to another folder"
             ) from error
-        return written(file, quantised, difference=difference, axes=axes, outputs=network.names)
+        return written(file, quantised, difference=made.difference, axes=made.axes, outputs=made.outputs)
 
 
 def _check(images: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from saam.export.parity import TOLERANCE, require_parity
 from saam.export.result import Exported, new_file, written
 from saam.models import Preprocessing, require_preprocessing
 
-__all__ = ["OnnxNetwork", "require_onnx", "to_onnx"]
+__all__ = ["OnnxNetwork", "checked_onnx", "require_onnx", "to_onnx"]
 
 
 def to_onnx(
@@ -53,21 +53,46 @@ def to_onnx(
     """
     with new_file(path) as file:
         known = require_preprocessing(model, preprocessing)
-        graph = Graph(model, maps=maps, sharpness=sharpness)
-        require_logits(graph, known)
-        content, axes = onnx_bytes(graph, known)
-        network = OnnxNetwork(content)
-        difference = require_parity(graph, network.outputs, size=known.size, axes=axes, tolerance=tolerance)
-        return written(file, content, difference=difference, axes=axes, outputs=network.names)
+        made = checked_onnx(model, known, maps=maps, sharpness=sharpness, tolerance=tolerance)
+        return written(file, made.content, difference=made.difference, axes=made.axes, outputs=made.outputs)
 
 
-def onnx_bytes(graph: Graph, preprocessing: Preprocessing) -> tuple[bytes, dict[int, str]]:
-    """Return the content of an ONNX file, and the axes of the images that may have any length.
+class CheckedOnnx(NamedTuple):
+    """An ONNX file in memory that computes what PyTorch computes."""
+
+    content: bytes
+    axes: dict[int, str]
+    """The axes of the images that may have any length."""
+    outputs: tuple[str, ...]
+    """Names of the outputs: the logits, then the sites of score maps."""
+    difference: float
+    """Largest absolute difference of the logits from PyTorch's."""
+
+
+def checked_onnx(
+    model: nn.Module,
+    preprocessing: Preprocessing,
+    *,
+    maps: bool = False,
+    sharpness: bool = False,
+    tolerance: float = TOLERANCE,
+) -> CheckedOnnx:
+    """Convert a network to ONNX, and check that ONNX Runtime computes what PyTorch computes; see :func:`to_onnx`.
 
     Raises:
-        ValueError: If the network cannot be exported.
-        ModuleNotFoundError: If a package is missing.
+        ValueError: If the network has no score squeeze for maps or sharpness, it cannot be exported, or its outputs
+            differ from PyTorch's.
+        ModuleNotFoundError: If onnx, onnxscript or onnxruntime is missing.
     """
+    graph = Graph(model, maps=maps, sharpness=sharpness)
+    require_logits(graph, preprocessing)
+    content, axes = _converted(graph, preprocessing)
+    network = OnnxNetwork(content)
+    difference = require_parity(graph, network.outputs, size=preprocessing.size, axes=axes, tolerance=tolerance)
+    return CheckedOnnx(content, axes, network.names, difference)
+
+
+def _converted(graph: Graph, preprocessing: Preprocessing) -> tuple[bytes, dict[int, str]]:
     require_onnx()
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass, NameFixPass
 

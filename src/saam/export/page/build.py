@@ -11,10 +11,8 @@ from torch import Tensor, nn
 from saam._version import __version__
 from saam.explain.overlay import as_png
 from saam.explain.score_maps import has_scores
-from saam.export.graph import Graph, require_logits
-from saam.export.onnx import OnnxNetwork, onnx_bytes
+from saam.export.onnx import checked_onnx
 from saam.export.page.runtime import VERSION, runtime_files
-from saam.export.parity import require_parity
 from saam.export.result import save
 from saam.models import Preprocessing, require_preprocessing
 from saam.training import writable
@@ -73,21 +71,17 @@ def write_page(
         raise FileExistsError(f"{folder} is not an empty folder: choose another one, or remove it")
     known = require_preprocessing(model, preprocessing)
     scored = has_scores(model)
-    graph = Graph(model, maps=scored, sharpness=scored)
-    require_logits(graph, known)
-    content, axes = onnx_bytes(graph, known)
-    network = OnnxNetwork(content)
-    difference = require_parity(graph, network.outputs, size=known.size, axes=axes)
+    made = checked_onnx(model, known, maps=scored, sharpness=scored)
     described = {
         "title": title,
         "preprocessing": known.to_json(),
-        "sites": list(network.names[1:]),
+        "sites": list(made.outputs[1:]),
         "samples": [{"file": f"samples/{index}.png", "label": each.label} for index, each in enumerate(samples)],
         "runtime": VERSION,
         "saam": __version__,
     }
     files = {
-        "model.onnx": content,
+        "model.onnx": made.content,
         "page.json": (json.dumps(described, indent=1, ensure_ascii=False) + "\n").encode(),
         **{entry.name: entry.read_bytes() for entry in (resources.files(__package__) / "static").iterdir()},
         **{f"samples/{index}.png": as_png(each.image) for index, each in enumerate(samples)},
@@ -97,4 +91,4 @@ def write_page(
         save({folder / name: each for name, each in files.items()})
     sizes = {name: len(each) for name, each in files.items()}
     extra = sum(size for name, size in sizes.items() if "webgpu" in name or "asyncify" in name)
-    return Page(folder, sum(sizes.values()), sum(sizes.values()) - extra, difference)
+    return Page(folder, sum(sizes.values()), sum(sizes.values()) - extra, made.difference)
