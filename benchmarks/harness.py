@@ -40,7 +40,8 @@ from torch import Tensor, nn
 import saam
 from saam._core.machine import processor
 from saam.comparison import Job, Plan
-from saam.comparison.job import build_model, work
+from saam.comparison.job import work
+from saam.comparison.network import build_model
 from saam.data import Batches, Images, Splits, load_data, train_batches
 from saam.executors import Processes
 from saam.models import create_model

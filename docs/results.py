@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from saam.comparison import Comparison, RunRecord
-from saam.comparison.study import study_results
+from saam.comparison.study_run import study_results
 from saam.report.formats import formatted
 from saam.report.overview import overview
 from saam.report.words import duration

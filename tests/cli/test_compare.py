@@ -15,7 +15,7 @@ from saam._core.devices import best_device
 from saam.cli.compare import _default_out
 from saam.cli.main import main
 from saam.cli.screen import _news
-from saam.comparison import Comparison, Plan, driver, job
+from saam.comparison import Comparison, Plan, driver, job, plan_data
 from saam.comparison.records import FailureRecord
 from saam.training import create_recipe
 
@@ -86,7 +86,7 @@ def damage_the_weights(place, copy):
     ],
 )
 def test_what_the_pictures_need_may_be_lost(place, copy, capsys, command, lose, reason):
-    job._load.cache_clear()
+    plan_data._load.cache_clear()
     (copy / "report.html").unlink()
     lose(place, copy)
     arguments = ["report", copy] if command == "report" else ["compare", "--plan", copy / "plan.json", "--out", copy]

@@ -7,7 +7,7 @@ from torch import nn
 
 from comparison.fakes import scores_of
 from saam.comparison import CostRecord, Plan, RunRecord, costs, driver, job
-from saam.comparison.job import Run
+from saam.comparison.plan_run import Run
 from saam.training import Recipe
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from saam.comparison import Arm, Plan, compare
-from saam.comparison.job import build_model
+from saam.comparison.network import build_model
 from saam.comparison.plan import check_plan
 from saam.training import Recipe
 

@@ -11,7 +11,7 @@ import torch
 from saam import create_model
 from saam.comparison import compare, controls, load_comparison, load_model
 from saam.comparison.controls import with_controls
-from saam.comparison.store import load_plan
+from saam.comparison.plan_file import load_plan
 from saam.report.command import command
 
 DATA = {"classes": 10, "image_size": (32, 32), "images": 120}

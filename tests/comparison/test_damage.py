@@ -14,9 +14,11 @@ from safetensors.torch import save as to_bytes
 
 from mutations import mutate
 from saam.comparison import ACCURACY, LOSS, Comparison, Plan, load_comparison, load_model
-from saam.comparison.job import Finished, build_model
+from saam.comparison.job import Finished
+from saam.comparison.network import build_model
+from saam.comparison.plan_file import write_plan
 from saam.comparison.records import CostRecord
-from saam.comparison.store import read_values, write_costs, write_plan, write_run
+from saam.comparison.store import read_values, write_costs, write_run
 from saam.report import table, verdicts
 from saam.report.charts import _by_epoch, charts
 from saam.report.command import command

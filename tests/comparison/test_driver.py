@@ -11,7 +11,7 @@ from torch import nn
 from comparison.fakes import scores_of
 from saam.comparison import PLAIN, compare, costs, driver, job, load_comparison, load_model
 from saam.comparison.driver import drive
-from saam.comparison.job import Run
+from saam.comparison.plan_run import Run
 from saam.comparison.records import RunRecord
 from saam.comparison.store import read_values
 from saam.executors import processes

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from saam.comparison import Metric, Plan, TaskPlan, compare, driver, job, load_comparison
+from saam.comparison import Metric, Plan, TaskPlan, compare, dispatch, driver, job, load_comparison
 from saam.comparison.store import state_file
 from saam.training import Recipe
 
@@ -54,7 +54,7 @@ SCORE = (Metric("score", "higher", spread=1.0, delta=1.0),)
 @pytest.fixture
 def at_once(monkeypatch):
     """Look at other drivers' work twenty times a second."""
-    monkeypatch.setattr(driver, "_GLANCE", 0.05)
+    monkeypatch.setattr(dispatch, "GLANCE", 0.05)
 
 
 def fail_at(monkeypatch, *runs, error=None):

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from saam.comparison import compare, load_comparison
-from saam.comparison.store import load_plan
+from saam.comparison.plan_file import load_plan
 
 KILLS = 6
 COMMAND = (

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from saam.comparison import precision as module
+from saam.comparison.comparison import load_comparison
 from saam.comparison.driver import drive
+from saam.comparison.plan_file import kept_precision
 from saam.comparison.precision import resolve_precision
-from saam.comparison.store import kept_precision, load_comparison
 from saam.models import create_model
 from saam.training import Recipe
 

@@ -12,8 +12,11 @@ import torch
 from safetensors.torch import save
 
 from saam.comparison import Plan, RunRecord, load_comparison, load_model
-from saam.comparison.job import Finished, build_model, load_splits
-from saam.comparison.store import load_plan, write_plan, write_run
+from saam.comparison.job import Finished
+from saam.comparison.network import build_model
+from saam.comparison.plan_data import load_kept_splits
+from saam.comparison.plan_file import load_plan, write_plan
+from saam.comparison.store import write_run
 from saam.data import cache_folder, load_kept_data
 from saam.report.examples import comparison_strip
 
@@ -110,14 +113,14 @@ def test_data_of_a_plan_are_not_fetched(folder: Path, data: str, options: dict[s
     place = tmp_path / "place"
     changed(folder, data=data, data_options={key: value.format(place=place) for key, value in options.items()})
     with pytest.raises((FileNotFoundError, ConnectionError), match=r"cannot get the data set|does not make saam"):
-        load_splits(load_comparison(folder).plan)
+        load_kept_splits(load_comparison(folder).plan)
     assert not place.exists()
 
 
 def test_generated_data_go_to_the_cache_of_the_user(folder: Path, tmp_path: Path) -> None:
     options = {"train": 20, "validation": 10, "test": 10, "root": str(tmp_path / "place")}
     changed(folder, data_options=options)
-    load_splits(load_comparison(folder).plan)
+    load_kept_splits(load_comparison(folder).plan)
     assert not (tmp_path / "place").exists()
     assert list(cache_folder().glob("photo-digits-*.npz"))
 

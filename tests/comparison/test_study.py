@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 import saam
-from saam.comparison import study as studies
-from saam.comparison.study import Study, check_networks, list_studies, load_study, run_study, study_results
+from saam.comparison import study_run
+from saam.comparison.study import Study, list_studies, load_study
+from saam.comparison.study_run import check_networks, run_study, study_results
 
 WHOLE = """
 title = "A title"
@@ -294,12 +295,12 @@ def test_a_grid_that_is_refused_writes_no_study(grid, tmp_path):
 
 def test_seeds_are_added_only_until_told_and_the_budget_is_of_the_whole_study(monkeypatch, tmp_path):
     given, clock = [], iter([0.0, 10.0, 50.0, 10.0, 50.0])
-    monkeypatch.setattr(studies, "drive", lambda plan, out, **settings: given.append(settings))
-    monkeypatch.setattr(studies.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(study_run, "drive", lambda plan, out, **settings: given.append(settings))
+    monkeypatch.setattr(study_run.time, "monotonic", lambda: next(clock))
     run_study(small(models=("resnet8", "resnet14"), until_told=True, max_seeds=5), tmp_path, budget=60.0)
     assert [(settings["max_seeds"], settings["budget"]) for settings in given] == [(5, 50.0), (5, 10.0)]
     given.clear()
-    monkeypatch.setattr(studies.time, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(study_run.time, "monotonic", lambda: 0.0)
     run_study(small(), tmp_path)
     assert "max_seeds" not in given[0]
 

@@ -7,8 +7,8 @@ from types import ModuleType
 import pytest
 
 from saam.comparison import compare, tracking
+from saam.comparison.comparison import Comparison
 from saam.comparison.records import FailureRecord, ProgressRecord
-from saam.comparison.store import Comparison
 from saam.comparison.tracking import tracked
 from saam.training.tracking import TrackedRun
 

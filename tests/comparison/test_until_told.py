@@ -9,7 +9,7 @@ from torch import nn
 
 from comparison.fakes import scores_of
 from saam.comparison import compare, driver, job, load_comparison
-from saam.comparison.job import Run
+from saam.comparison.plan_run import Run
 from saam.report.overview import overview
 from saam.report.terminal import table
 

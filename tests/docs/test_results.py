@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from saam.comparison.study import Study, run_study
+from saam.comparison.study import Study
+from saam.comparison.study_run import run_study
 
 DOCS = Path(__file__).parents[2] / "docs"
 

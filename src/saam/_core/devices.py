@@ -1,11 +1,13 @@
-"""Devices and threads: find the default device and check what a caller requests."""
+"""Devices and threads: find the default device, check what a caller requests, set the number of threads."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 
 import torch
 from torch import nn
 
-__all__ = ["Device", "best_device", "device_of", "require_device", "require_threads"]
+__all__ = ["Device", "best_device", "device_of", "require_device", "require_threads", "threads_set"]
 
 Device = torch.device | str | None
 
@@ -47,3 +49,15 @@ def require_threads(threads: int) -> None:
     """
     if not 1 <= threads <= _MOST_THREADS:
         raise ValueError(f"threads={threads}: expected 1 to {_MOST_THREADS}, and no more than there are processors")
+
+
+@contextmanager
+def threads_set(threads: int | None) -> Iterator[None]:
+    """Set the number of torch threads, and restore it at the end."""
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

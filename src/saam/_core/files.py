@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-__all__ = ["read_bytes", "read_json", "require_file", "write_atomically"]
+__all__ = ["json_bytes", "read_bytes", "read_json", "require_file", "write_atomically"]
 
 _LARGEST_JSON = 2**28  # bytes
 _DEEPEST = 32
@@ -40,6 +40,16 @@ def write_atomically(contents: Mapping[Path, bytes | Iterable[bytes | memoryview
     finally:
         for written in temporary.values():
             written.unlink(missing_ok=True)
+
+
+def json_bytes(values: object) -> bytes:
+    """Return the content of a JSON file for people to read.
+
+    Raises:
+        TypeError: If JSON cannot represent a value.
+        ValueError: If a number is not finite.
+    """
+    return (json.dumps(values, indent=1, allow_nan=False) + "\n").encode()
 
 
 def read_bytes(path: Path, *, largest: int | None = None) -> bytes:

@@ -15,8 +15,8 @@ from saam.cli.report import conclude
 from saam.cli.screen import AsJson, print_json, screen, show_data, shown
 from saam.comparison import ACCURACY, LOSS, Plan, compare
 from saam.comparison.forecast import forecast
+from saam.comparison.plan_file import load_plan
 from saam.comparison.schedule import MOST_SEEDS
-from saam.comparison.store import load_plan
 from saam.report.document import document
 
 __all__ = ["command"]

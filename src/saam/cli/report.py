@@ -11,7 +11,8 @@ from saam._core.errors import printable
 from saam.cli.outputs import newest
 from saam.cli.screen import AsJson, print_json, screen
 from saam.comparison import Comparison, load_comparison
-from saam.comparison.study import Study, study_results
+from saam.comparison.study import Study
+from saam.comparison.study_run import study_results
 from saam.report import table, verdicts, write_report
 from saam.report.answers import answers
 from saam.report.by_image import ByImage, by_image

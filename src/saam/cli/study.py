@@ -14,7 +14,8 @@ from saam.cli.report import conclude, conclude_study
 from saam.cli.screen import AsJson, print_json, screen, show_data, shown
 from saam.comparison import Comparison, Plan
 from saam.comparison.forecast import forecast
-from saam.comparison.study import check_networks, load_study, run_study
+from saam.comparison.study import load_study
+from saam.comparison.study_run import check_networks, run_study
 from saam.report.document import study_document
 
 __all__ = ["command"]

@@ -10,12 +10,13 @@ import torch
 from cyclopts import Parameter
 from torch import nn
 
+from saam._core.devices import threads_set
 from saam._core.options import parse_options
 from saam.cli.numbers import Count, Seed
 from saam.cli.outputs import default_out
 from saam.cli.screen import screen, show_data
 from saam.comparison import Arm
-from saam.comparison.job import coloured, preprocessing_for, threads_set
+from saam.comparison.plan_data import coloured, preprocessing_for
 from saam.comparison.precision import resolve_precision
 from saam.data import Splits, load_data, resolve_name
 from saam.explain import observe

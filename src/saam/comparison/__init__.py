@@ -4,14 +4,16 @@ The verdicts are in `saam.comparison.statistics`, the only module that needs sci
 """
 
 from saam.comparison.arm import PLAIN, Arm
+from saam.comparison.comparison import Comparison, load_comparison, load_model
 from saam.comparison.costs import measure_costs
 from saam.comparison.entry import compare
-from saam.comparison.job import Job, run
+from saam.comparison.job import Job
 from saam.comparison.metrics import ACCURACY, LOSS, Metric
 from saam.comparison.plan import Plan
+from saam.comparison.plan_run import run
 from saam.comparison.records import CostRecord, FailureRecord, RunRecord
 from saam.comparison.saved import SavedRun, open_run, open_seeds
-from saam.comparison.store import Comparison, load_comparison, load_model, read_values
+from saam.comparison.store import read_values
 from saam.comparison.task import Context, Outcome, TaskPlan
 
 __all__ = [

@@ -15,7 +15,7 @@ from torch import nn
 from saam._core.devices import Device
 from saam.comparison.arm import PLAIN, WIDER, WIDER_TIME
 from saam.comparison.costs import measure_costs
-from saam.comparison.job import build_model
+from saam.comparison.network import build_model
 from saam.comparison.plan import Plan
 from saam.measure import count_parameters
 

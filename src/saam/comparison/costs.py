@@ -10,11 +10,11 @@ from typing import Any
 
 from torch import nn
 
-from saam._core.devices import Device, require_device, require_threads
+from saam._core.devices import Device, require_device, require_threads, threads_set
 from saam._core.errors import unknown
 from saam._core.random import generators_kept
 from saam.comparison.arm import PLAIN
-from saam.comparison.job import build_model, threads_set
+from saam.comparison.network import build_model
 from saam.comparison.plan import Plan
 from saam.comparison.records import CostRecord
 from saam.comparison.trial import Trial

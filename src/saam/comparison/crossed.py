@@ -54,6 +54,13 @@ class CrossedInterval:
     rest_variance: float
     degrees: float
 
+    @property
+    def image_share(self) -> float:
+        """Share of the variance of the mean that comes from the images; NaN if there is no variance."""
+        images = self.image_variance / self.images
+        whole = images + self.seed_variance / self.seeds + self.rest_variance / (self.seeds * self.images)
+        return images / whole if whole else math.nan
+
 
 def crossed_interval(differences: Mapping[int, ArrayLike], *, level: float = 0.95) -> CrossedInterval:
     """Return the mean difference and its interval over seeds x images.

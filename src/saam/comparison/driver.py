@@ -12,9 +12,8 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,56 +22,28 @@ import torch
 from saam._core.devices import best_device, require_device, require_threads
 from saam._core.objects import resolve
 from saam.comparison.arm import WIDER, WIDER_TIME
+from saam.comparison.comparison import Comparison
+from saam.comparison.contents import Contents, Setting
 from saam.comparison.controls import with_controls
 from saam.comparison.costs import arm_costs
-from saam.comparison.job import Finished, Job, build_model, coloured, environment, failure, preprocessing_for, work
+from saam.comparison.dispatch import GLANCE, results
+from saam.comparison.environment import environment
+from saam.comparison.job import Finished
 from saam.comparison.leases import Leases
+from saam.comparison.network import build_model
 from saam.comparison.plan import Plan
+from saam.comparison.plan_data import coloured, preprocessing_for
+from saam.comparison.plan_file import check_setting, kept_aliases, kept_costs, kept_precision
 from saam.comparison.precision import with_precision
-from saam.comparison.records import FailureRecord, RunRecord
+from saam.comparison.records import RunRecord
 from saam.comparison.schedule import MOST_SEEDS
-from saam.comparison.statistics import undecided
-from saam.comparison.store import (
-    Comparison,
-    check_metrics,
-    check_setting,
-    forget_failure,
-    kept_aliases,
-    kept_costs,
-    kept_precision,
-    make_states,
-    read_costs,
-    read_failures,
-    read_progress,
-    read_records,
-    state_file,
-    tidy_states,
-    write_costs,
-    write_failure,
-    write_plan,
-    write_run,
-)
+from saam.comparison.store import read_costs, write_costs
 from saam.comparison.task import TaskPlan
 from saam.data import Splits, load_data, train_batches
 from saam.executors import Processes
-from saam.models import Preprocessing
 from saam.training import check_writable, require_precision
 
 __all__ = ["default_workers", "drive"]
-
-_GLANCE = 1.0  # seconds between two looks at how far the runs are
-_LIVES = 3  # a run whose worker died so often failed
-
-
-@dataclass(frozen=True)
-class _Setting:
-    """What a comparison needs to know of its data."""
-
-    fingerprint: str = ""
-    classes: int = 0
-    image_size: tuple[int, int] = (0, 0)
-    images: int = 0
-    preprocessing: Preprocessing | None = None
 
 
 def drive(
@@ -155,7 +126,7 @@ def drive(
     if isinstance(plan, Plan):
         costs_id = _costs_id(plan, setting, threads, place) if costs else kept_costs(out, plan)
     with _written(out):
-        folder = _Folder(out, plan, setting, costs_id, retry=retry)
+        folder = Contents(out, plan, setting, costs_id, retry=retry)
     tell(folder.comparison())
     if not folder.missing() and max_seeds is None and not (costs and folder.unpriced()):
         return folder.comparison()
@@ -167,7 +138,7 @@ def drive(
 
     with Processes(count) if executor is None else nullcontext(executor) as pool, _written(out):
         while True:
-            for finished in _results(pool, folder, devices, room, threads, tell):
+            for finished in results(pool, folder, devices, room, threads, tell):
                 folder.add(finished)
                 if isinstance(finished, Finished) and on_record is not None:
                     on_record(finished.record)
@@ -181,11 +152,11 @@ def drive(
     return folder.comparison()
 
 
-def _price(pool: Executor, folder: "_Folder", plan: Plan, *, threads: int, device: str | None) -> None:
+def _price(pool: Executor, folder: "Contents", plan: Plan, *, threads: int, device: str | None) -> None:
     """Measure the costs that are not known, while no other driver does."""
     with Leases(folder.out / "leases") as leases:
         while folder.unpriced() and not leases.take("costs"):
-            time.sleep(_GLANCE)
+            time.sleep(GLANCE)
             folder.costs = read_costs(folder.out, folder.costs_id)
         folder.costs = read_costs(folder.out, folder.costs_id)  # another driver may just have measured
         if not (unpriced := folder.unpriced()):
@@ -203,187 +174,6 @@ def _price(pool: Executor, folder: "_Folder", plan: Plan, *, threads: int, devic
             device=device,
         )
         write_costs(folder.out, folder.costs, folder.costs_id)
-
-
-class _Folder:
-    """The contents of a comparison's folder, kept up to date."""
-
-    def __init__(self, out: Path, plan: Plan | TaskPlan, setting: _Setting, costs_id: str, *, retry: bool) -> None:
-        self.out, self.setting, self.costs_id, self.retry = out, setting, costs_id, retry
-        self.tried: set[str] = set()  # runs that failed here, and are not tried again
-        self.costs = read_costs(out, costs_id)
-        self.records: dict[str, RunRecord] = {}
-        self.failures: dict[str, FailureRecord] = {}
-        self.under_way: list[str] = []
-        self._follow(plan)
-
-    def _follow(self, plan: Plan | TaskPlan) -> None:
-        self.plan = plan
-        fingerprint = self.setting.fingerprint
-        self.ids = {(arm, seed): plan.run_id(arm, seed, fingerprint=fingerprint) for arm, seed in plan.schedule()}
-        self.read()
-        for run_id in self.failures.keys() - self.tried if self.retry else ():
-            forget_failure(self.out, run_id)
-            del self.failures[run_id]
-        check_metrics(self.out, plan, self.records.values())
-        write_plan(
-            self.out,
-            plan,
-            classes=self.setting.classes,
-            runs=list(self.ids.values()),
-            costs=self.costs_id,
-            preprocessing=self.setting.preprocessing,
-        )
-
-    def add_seed(self, most: int) -> bool:
-        """Add a seed for the undecided arms. Return False if all are decided, or there are enough seeds."""
-        plan = self.plan
-        failed = {failure.arm for failure in self.failures.values()}
-        if len(plan.seeds) >= most or plan.reference in failed:
-            return False
-        untold = {*undecided(self.records.values(), plan.reference, plan.metrics[:1])} - failed
-        if not untold:
-            return False
-        untold.add(plan.reference)
-        stopped = {arm: plan.stopped.get(arm, len(plan.seeds)) for arm in plan.arms if arm not in untold}
-        self._follow(replace(plan, seeds=(*plan.seeds, max(plan.seeds) + 1), stopped=stopped))
-        return True
-
-    def unpriced(self) -> list[str]:
-        """Return the arms without costs; empty for the user's own tasks."""
-        if isinstance(self.plan, TaskPlan):
-            return []
-        return [arm for arm in self.plan.arms if arm not in {cost.arm for cost in self.costs}]
-
-    def read(self) -> None:
-        """Read new records and failures, of this driver and of others."""
-        open_runs = {run: run_id for run, run_id in self.ids.items() if run_id not in self.records}
-        self.records |= read_records(self.out, open_runs)
-        self.failures = read_failures(self.out, open_runs, self.records)
-
-    def missing(self) -> dict[str, tuple[str, int]]:
-        """Return (arm, seed) of the runs that have neither finished nor failed, by id."""
-        done = self.records.keys() | self.failures.keys()
-        return {run_id: run for run, run_id in self.ids.items() if run_id not in done}
-
-    def add(self, result: Finished | FailureRecord) -> None:
-        """Store the result of a job.
-
-        Raises:
-            RuntimeError: If it was computed with other data or versions.
-        """
-        if isinstance(result, FailureRecord):
-            write_failure(self.out, result)
-            self.tried.add(result.id)
-            self.failures[result.id] = result
-            return
-        record = result.record
-        if record.id != self.ids[record.arm, record.seed]:
-            raise RuntimeError(
-                f"the run of arm {record.arm!r} with seed {record.seed} had other data or other versions than this "
-                "process; give the workers the same and start again"
-            )
-        write_run(self.out, result)
-        self.records[record.id] = record
-
-    def comparison(self) -> Comparison:
-        """Return the comparison so far."""
-        in_order = self.ids.values()
-        return Comparison(
-            self.plan,
-            tuple(self.records[run_id] for run_id in in_order if run_id in self.records),
-            self.costs,
-            self.setting.classes,
-            tuple(self.failures[run_id] for run_id in in_order if run_id in self.failures),
-            read_progress(self.out, self.under_way),
-            () if self.setting.preprocessing is None else self.setting.preprocessing.classes,
-        )
-
-
-def _results(
-    pool: Executor,
-    folder: _Folder,
-    devices: Sequence[str | None],
-    room: Callable[[], int],
-    threads: int,
-    tell: Callable[[Comparison], object],
-) -> Iterator[Finished | FailureRecord]:
-    """Yield the result of each missing run as it finishes, and wait for the runs of other drivers."""
-    deaths = dict.fromkeys(folder.ids.values(), 0)
-    pending: dict[Future[Finished | FailureRecord], Job] = {}
-    alive = False
-    try:
-        with Leases(folder.out / "leases") as leases:
-            while missing := folder.missing():
-                slots = room()
-                for run_id, (arm, seed) in missing.items():
-                    if len(pending) < slots and run_id not in folder.under_way and leases.take(run_id):
-                        folder.read()  # what another driver has finished meanwhile
-                        if run_id not in folder.missing():
-                            leases.release(run_id)
-                            continue
-                        make_states(folder.out)  # another driver that ended may have removed it
-                        state = state_file(folder.out.absolute(), run_id)  # workers may run in another folder
-                        busy = [job.device for job in pending.values()]
-                        job = Job(folder.plan, arm, seed, run_id, threads, min(devices, key=busy.count), state)
-                        pending[pool.submit(work, job)] = job
-                        folder.under_way.append(run_id)
-                if not pending:
-                    time.sleep(_GLANCE)
-                    folder.read()
-                done, _ = wait(pending, timeout=_GLANCE, return_when=FIRST_COMPLETED)
-                for future in [future for future in pending if future in done]:
-                    job = pending.pop(future)
-                    folder.under_way.remove(job.id)
-                    result = _result(future, job, deaths, pool, alive=alive)
-                    alive = alive or result is not None
-                    if not leases.holds(job.id):  # suspended for long: another driver took over, and may be done
-                        folder.read()
-                    if result is not None and job.id in folder.missing():
-                        yield result
-                    leases.release(job.id)
-                if not done:
-                    tell(folder.comparison())
-    finally:
-        for future in pending:
-            future.cancel()
-        tidy_states(folder.out)
-
-
-def _result(
-    future: Future[Finished | FailureRecord], job: Job, deaths: dict[str, int], pool: Executor, *, alive: bool
-) -> Finished | FailureRecord | None:
-    """Return the result of a job, or None if its worker died and the run should be tried again.
-
-    Raises:
-        OSError: If the state of the run could not be written.
-        RuntimeError: If workers die before any has returned a result, or cannot import what this process can.
-    """
-    error = future.exception()
-    if error is None:
-        return future.result()
-    if isinstance(error, OSError):
-        raise error
-    if isinstance(error, ImportError):
-        raise RuntimeError(f"a worker lacks code that this process has: {error}") from error
-    deaths[job.id] += 1
-    if deaths[job.id] < _LIVES:
-        return None
-    reason = f"its worker died {_LIVES} times ({type(error).__name__}: {error}); is the memory full?"
-    if not alive and not _works(pool):
-        raise RuntimeError(
-            f"the run of arm {job.arm!r} with seed {job.seed} failed: {reason} Take fewer workers or a smaller batch. "
-            "Does a script lack 'if __name__ == \"__main__\":'?"
-        ) from error
-    return failure(job, reason)
-
-
-def _works(pool: Executor) -> bool:
-    """Return whether the executor can run a trivial job."""
-    try:
-        return pool.submit(int, 1).result() == 1
-    except Exception:  # whatever an executor raises
-        return False
 
 
 @contextmanager
@@ -410,12 +200,12 @@ def _here(device: str | None) -> torch.device:
         return torch.device("cpu")
 
 
-def _checked(plan: Plan | TaskPlan, on_data: Callable[[Splits], object] | None) -> _Setting:
+def _checked(plan: Plan | TaskPlan, on_data: Callable[[Splits], object] | None) -> Setting:
     """Load the data, which fills the cache for the workers, and build every network, so that errors show now."""
     if isinstance(plan, TaskPlan):
         for name in plan.code():
             resolve(name)
-        return _Setting()
+        return Setting()
     recipe = plan.recipe
     splits = load_data(plan.data, **plan.data_options)
     train_batches(splits, batch_size=recipe.batch_size, seed=0, augmentation=recipe.augmentation, mixup=recipe.mixup)
@@ -426,7 +216,7 @@ def _checked(plan: Plan | TaskPlan, on_data: Callable[[Splits], object] | None) 
         on_data(splits)
     splits = coloured(splits, plan.model, pretrained=plan.pretrained)
     shape, images = splits.train.shape, len(splits.train)
-    return _Setting(splits.fingerprint, len(splits.classes), shape, images, preprocessing_for(splits))
+    return Setting(splits.fingerprint, len(splits.classes), shape, images, preprocessing_for(splits))
 
 
 def _size(executor: Executor) -> int | None:
@@ -442,7 +232,7 @@ def default_workers(threads: int, device: torch.device) -> int:
     return max(1, processors // threads)
 
 
-def _costs_id(plan: Plan, setting: _Setting, threads: int, device: torch.device) -> str:
+def _costs_id(plan: Plan, setting: Setting, threads: int, device: torch.device) -> str:
     """Return a hash of everything that the costs depend on, including this machine."""
     content = {
         "environment": {**environment(device), "threads": threads},

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from saam.comparison.comparison import Comparison
 from saam.comparison.driver import drive
 from saam.comparison.metrics import Metric
 from saam.comparison.plan import Plan
-from saam.comparison.store import Comparison
 from saam.comparison.task import TaskPlan
 from saam.comparison.tracking import tracked
 from saam.training import Recipe

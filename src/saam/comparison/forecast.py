@@ -8,17 +8,18 @@ from statistics import median
 
 import torch
 
-from saam._core.devices import best_device, require_device
+from saam._core.devices import best_device, require_device, threads_set
 from saam._core.modes import mode
 from saam._core.random import generators_kept
 from saam.comparison.arm import PLAIN
+from saam.comparison.comparison import load_comparison
 from saam.comparison.driver import default_workers
-from saam.comparison.job import build_model, threads_set
+from saam.comparison.network import build_model
 from saam.comparison.plan import Plan
+from saam.comparison.plan_file import check_setting, kept_precision
 from saam.comparison.precision import resolve_precision
 from saam.comparison.signflip import detectable
 from saam.comparison.statistics import seeds_needed
-from saam.comparison.store import check_setting, kept_precision, load_comparison
 from saam.data import load_data
 from saam.measure import peak_memory, take_turns
 from saam.training import Group, Stepper

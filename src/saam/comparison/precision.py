@@ -10,10 +10,10 @@ from statistics import median
 
 from torch import nn
 
-from saam._core.devices import Device, require_device
+from saam._core.devices import Device, require_device, threads_set
 from saam._core.random import generators_kept
 from saam.comparison.arm import PLAIN
-from saam.comparison.job import build_model, threads_set
+from saam.comparison.network import build_model
 from saam.comparison.plan import Plan
 from saam.comparison.trial import Trial
 from saam.measure import take_turns

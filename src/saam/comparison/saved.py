@@ -12,10 +12,10 @@ from torch import nn
 from saam._core.errors import unknown
 from saam._core.options import parse_options
 from saam._version import __version__
-from saam.comparison.job import load_splits, preprocessing_for
+from saam.comparison.comparison import Comparison, load_comparison, load_model
 from saam.comparison.plan import Plan
+from saam.comparison.plan_data import load_kept_splits, preprocessing_for
 from saam.comparison.records import RunRecord
-from saam.comparison.store import Comparison, load_comparison, load_model
 from saam.comparison.task import TaskPlan
 from saam.data import Splits, load_data, load_kept_data
 from saam.models import Preprocessing, load, preprocessing_of
@@ -62,7 +62,7 @@ class SavedRun:
         if self.data is not None:
             return self._replacement(*self.data)
         if self.plan is not None:
-            return load_splits(self.plan)
+            return load_kept_splits(self.plan)
         try:
             kept = _config(self.folder)["data"]
             name, options = str(kept["name"]), dict(kept["options"])

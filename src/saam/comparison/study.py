@@ -8,44 +8,30 @@ seeds = 8
 recipe = "cifar-short,epochs=10"
 """
 
-import json
 import re
-import time
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
 from itertools import product
-from math import inf
 from pathlib import Path
 from typing import Any, Self, get_args
 
-import torch
-
 import saam
 from saam._core.errors import hinted, printable, unknown
-from saam._core.files import write_atomically
 from saam._core.options import parse_options
 from saam.comparison.arm import Arm
-from saam.comparison.driver import drive
-from saam.comparison.job import build_model
 from saam.comparison.metrics import ACCURACY, LOSS, Metric
 from saam.comparison.plan import Plan
-from saam.comparison.records import read_json
 from saam.comparison.schedule import MOST_SEEDS
-from saam.comparison.store import Comparison, load_comparison
-from saam.comparison.tracking import tracked
 from saam.surgery.attach import Start
 from saam.training import create_recipe
-from saam.training.tracking import require_trackers
 
-__all__ = ["Study", "check_networks", "list_studies", "load_study", "run_study", "study_results"]
+__all__ = ["Study", "StudyError", "list_studies", "load_study"]
 
 _METRICS = {metric.name: metric for metric in (ACCURACY, LOSS)}
-_FILE = "study.json"  # what a folder of results holds of its study
 
 
-class _MistakeError(ValueError):
+class StudyError(ValueError):
     """What is wrong with a field of a study, or with one entry of it."""
 
     def __init__(self, message: str, field: str, entry: int | None = None) -> None:
@@ -161,14 +147,14 @@ class Study:
         try:
             for key in values:
                 if key not in known:
-                    raise _MistakeError(str(unknown("field", key, known)), key)
+                    raise StudyError(str(unknown("field", key, known)), key)
             if missing := [key for key, required in known.items() if required and key not in values]:
                 needed = ", ".join(key for key, required in known.items() if required)
                 raise ValueError(f"{name}: {missing[0]} is missing; a study needs {needed}")
             for key, value in values.items():
                 _check_type(key, value)
             study = cls(**values)
-        except _MistakeError as error:
+        except StudyError as error:
             raise ValueError(f"{name}, line {_line(text, error.field, error.entry)}: {error}") from None
         try:
             study.cells()
@@ -204,107 +190,6 @@ def load_study(name: str | Path) -> Study:
     return Study.from_toml(text, name=printable(path.name))
 
 
-def check_networks(study: Study) -> None:
-    """Build every network of a study, without memory and without published weights: what is wrong shows here.
-
-    Raises:
-        ValueError: No such model or placement, or an option out of its range.
-        TypeError: An option that a model or an attention does not have.
-    """
-    for plan in {plan.model + repr(plan.model_options): plan for plan in study.cells().values()}.values():
-        options = {name: value for name, value in plan.model_options.items() if name != "pretrained"}
-        for arm in plan.arms:
-            if not arm.startswith("wider"):
-                with torch.device("meta"):
-                    build_model(replace(plan, model_options=options), arm, seed=0, classes=10)
-
-
-def run_study(
-    study: Study,
-    out: str | Path,
-    *,
-    places: Mapping[str, str] | None = None,
-    on_cell: Callable[[str, Plan], AbstractContextManager[Callable[[Comparison], object]]] | None = None,
-    budget: float = inf,
-    track: str | Sequence[str] = (),
-    **settings: Any,
-) -> dict[str, Comparison]:
-    """Run the comparisons of a study, one after the other, each in a folder of its own.
-
-    Args:
-        study: The grid.
-        out: Folder of the results.
-        places: As `Study.cells` takes it.
-        on_cell: Called with name and plan for each comparison. It returns a context manager around that comparison,
-            whose value is called with the comparison so far, as ``on_progress`` of `saam.compare`.
-        budget: Seconds of the whole study after which no seed is added any more.
-        track: As `saam.compare` takes it.
-        settings: Of `saam.comparison.driver.drive`.
-
-    Returns:
-        The comparisons by name.
-
-    Raises:
-        TypeError: As for `saam.compare`.
-        ValueError: As for `saam.compare`.
-        OSError: The folder cannot be written.
-    """
-    out, begun = Path(out), time.monotonic()
-    if study.until_told:
-        settings = {"max_seeds": study.max_seeds, **settings}
-    require_trackers([track] if isinstance(track, str) else track)
-    check_networks(study)
-    results = {}
-    for name, plan in study.cells(places).items():
-        around = nullcontext(settings.get("on_progress")) if on_cell is None else on_cell(name, plan)
-        with around as on_progress:
-            tell = _keeping(study, out, on_progress)
-            cell = {**settings, "on_progress": tell, "budget": budget - (time.monotonic() - begun)}
-            with tracked(track, out / name, cell) as chosen:
-                results[name] = drive(plan, out / name, **chosen)
-    return results
-
-
-def _keeping(
-    study: Study, out: Path, on_progress: Callable[[Comparison], object] | None
-) -> Callable[[Comparison], object]:
-    """Return an ``on_progress`` that first writes the study: when a comparison has begun, and so was not refused."""
-    written = False
-
-    def tell(comparison: Comparison) -> None:
-        nonlocal written
-        if not written:
-            write_atomically({out / _FILE: json.dumps(asdict(study), indent=1).encode()})
-            written = True
-        if on_progress is not None:
-            on_progress(comparison)
-
-    return tell
-
-
-def study_results(out: str | Path) -> tuple[Study, dict[str, Comparison]]:
-    """Return the study whose results a folder holds, and its comparisons by name, as far as they have got.
-
-    Raises:
-        FileNotFoundError: It holds none.
-        ValueError: A file is damaged; the error names it.
-    """
-    file = Path(out) / _FILE
-    if not file.is_file():
-        raise FileNotFoundError(f"{out} holds no study: expected {_FILE} in it; run saam study first")
-    try:
-        study = Study(**read_json(file))
-    except TypeError as error:
-        raise ValueError(f"{file} does not hold a study ({error}); delete it and run the study again") from None
-    except _MistakeError as error:
-        raise ValueError(f"{file} does not hold a study: {error}; delete it and run the study again") from None
-    folders = {name: file.parent / name for name in study.cells()}
-    begun = {name: load_comparison(path) for name, path in folders.items() if (path / "plan.json").is_file()}
-    if not begun:
-        raise FileNotFoundError(f"{out} holds a study, but none of its comparisons: run the study again")
-    return study, begun
-
-
 def _words(texts: Sequence[str]) -> dict[str, str]:
     """Return a word for a folder's name for each text: as little of it as tells it from the others."""
     spelled = ([Path(parse_options(text)[0]).name, parse_options(text)[0], text] for text in texts)
@@ -332,9 +217,9 @@ def _check_type(field: str, value: Any) -> None:
         ValueError: It has not.
     """
 
-    def must(be: str, *, entry: int | None = None) -> _MistakeError:
+    def must(be: str, *, entry: int | None = None) -> StudyError:
         got = value if entry is None else value[entry]
-        return _MistakeError(f"{field} must be {be}, got {got!r:.80}", field, entry)
+        return StudyError(f"{field} must be {be}, got {got!r:.80}", field, entry)
 
     if field in ("models", "data", "arms"):
         if not isinstance(value, list | tuple) or not value:
@@ -343,7 +228,7 @@ def _check_type(field: str, value: Any) -> None:
             if not isinstance(entry, str) or not entry.strip():
                 raise must("a list of texts", entry=place)
             if entry in value[:place]:
-                raise _MistakeError(f"{field} has {entry!r} twice: give each once", field, place)
+                raise StudyError(f"{field} has {entry!r} twice: give each once", field, place)
     elif field in ("seeds", "max_seeds"):
         if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MOST_SEEDS:
             raise must(f"a whole number, 1 to {MOST_SEEDS:,}")
@@ -370,28 +255,28 @@ def _check_values(study: Study) -> None:
             try:
                 name = Arm(text).label if field == "arms" else parse_options(text)[0]
             except (TypeError, ValueError) as error:
-                raise _MistakeError(str(error), field, place) from None
+                raise StudyError(str(error), field, place) from None
             if not name:
-                raise _MistakeError(f"expected a name before the options, got {text!r:.80}", field, place)
+                raise StudyError(f"expected a name before the options, got {text!r:.80}", field, place)
             if field == "arms" and name in labels:
-                raise _MistakeError(f"arms has {name!r} twice: give each once", field, place)
+                raise StudyError(f"arms has {name!r} twice: give each once", field, place)
             labels += [name] if field == "arms" else []
     try:
         recipe, changes = parse_options(study.recipe)
         create_recipe(recipe, **changes)
     except (TypeError, ValueError) as error:
-        raise _MistakeError(str(error), "recipe") from None
+        raise StudyError(str(error), "recipe") from None
     known = {"metric": list(_METRICS), "start": list(get_args(Start))}
     for field, names in known.items():
         if getattr(study, field) not in names:
-            raise _MistakeError(str(unknown(field, getattr(study, field), names)), field)
+            raise StudyError(str(unknown(field, getattr(study, field), names)), field)
     for field in ("reference", "focus"):
         label = getattr(study, field)
         own = any(Arm(text).own for text in study.arms)  # which may go by a shorter name
         if label and not own and label not in labels and label.replace(" ", "") not in labels:
-            raise _MistakeError(str(unknown(f"{field} arm", label, labels)), field)
+            raise StudyError(str(unknown(f"{field} arm", label, labels)), field)
     if study.until_told and study.max_seeds < study.seeds:
-        raise _MistakeError(f"max_seeds must be at least the {study.seeds} seeds, got {study.max_seeds}", "max_seeds")
+        raise StudyError(f"max_seeds must be at least the {study.seeds} seeds, got {study.max_seeds}", "max_seeds")
 
 
 def _line(text: str, key: str, entry: int | None) -> int:

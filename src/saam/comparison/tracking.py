@@ -6,9 +6,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from saam.comparison.comparison import Comparison
 from saam.comparison.plan import Plan
 from saam.comparison.records import RunRecord
-from saam.comparison.store import Comparison
 from saam.comparison.task import TaskPlan
 from saam.training.tracking import TrackedRun, require_trackers
 

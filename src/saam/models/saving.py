@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from saam._core.errors import one_line
-from saam._core.files import read_bytes, read_json, write_atomically
+from saam._core.files import json_bytes, read_bytes, read_json, write_atomically
 from saam._core.random import generators_kept
 from saam._core.weights import stored
 from saam._version import __version__
@@ -142,10 +142,10 @@ def save(model: nn.Module, folder: str | Path) -> Path:
     for name, what in (("curves.json", "a training"), ("plan.json", "a comparison")):
         if (folder / name).exists():
             raise ValueError(f"{folder} holds {what} ({name}), which saving would damage: choose another folder")
-    description = json.dumps(describe(model), indent=2) + "\n"
+    description = json_bytes(describe(model))
     weights = to_bytes(stored(model.state_dict()), metadata={"format": "pt"})
     folder.mkdir(parents=True, exist_ok=True)
-    contents = {_WEIGHTS: weights, _CONFIG: description.encode()}
+    contents = {_WEIGHTS: weights, _CONFIG: description}
     write_atomically({folder / name: content for name, content in contents.items()})
     return folder
 

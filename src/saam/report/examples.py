@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from saam.comparison import Comparison, TaskPlan, load_comparison, load_model
-from saam.comparison.job import load_splits
+from saam.comparison.plan_data import load_kept_splits
 from saam.data import Images, Splits, first_test_images, normalise
 from saam.explain.localisation import relative_mass
 from saam.explain.overlay import ScoreMapStrip, strip
@@ -39,7 +39,7 @@ def comparison_strip(out: str | Path, *, images: int = 10) -> ScoreMapStrip | No
     if arm is None or isinstance(plan, TaskPlan):
         return None
     seed = min(record.seed for record in comparison.records if record.arm == arm)
-    return data_strip(load_model(out, arm, seed), load_splits(plan), images=images, title=f"{arm}, seed {seed}")
+    return data_strip(load_model(out, arm, seed), load_kept_splits(plan), images=images, title=f"{arm}, seed {seed}")
 
 
 def data_strip(model: nn.Module, splits: Splits, *, images: int = 10, title: str = "") -> ScoreMapStrip:

@@ -5,7 +5,6 @@ config.json         whatever the caller needs to build the model
 curves.json         one record an epoch
 """
 
-import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from saam._core.files import write_atomically
+from saam._core.files import json_bytes, write_atomically
 from saam._core.weights import stored
 from saam.training.records import EpochRecord
 
@@ -42,8 +41,8 @@ def save_checkpoint(
     folder = Path(folder)
     contents = {
         _WEIGHTS: save(stored(model.state_dict()), metadata={"format": "pt"}),
-        _CONFIG: _json(config),
-        _CURVES: _json([asdict(record) for record in curve]),
+        _CONFIG: json_bytes(config),
+        _CURVES: json_bytes([asdict(record) for record in curve]),
     }
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically({folder / name: content for name, content in contents.items()})
@@ -75,7 +74,3 @@ def writable(folder: str | Path) -> Iterator[None]:
         with suppress(OSError):  # keep folders that are not empty
             for path in made:
                 path.rmdir()
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
