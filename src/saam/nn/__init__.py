@@ -1,5 +1,6 @@
 """Modules: squeezes, excitations and gates, the attention modules made of them, and their registry."""
 
+from saam.nn.attention_record import AttentionRecord
 from saam.nn.attentions.saam import SAAM
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import (
@@ -15,14 +16,7 @@ from saam.nn.excitation import (
     SharedMLP,
 )
 from saam.nn.gate import Add, Doubled, OnePlusSigmoid, OnePlusTanh
-from saam.nn.registry import (
-    AttentionRecord,
-    attention_record,
-    create_attention,
-    list_attentions,
-    parse_attention,
-    register,
-)
+from saam.nn.registry import attention_record, create_attention, list_attentions, parse_attention, register
 from saam.nn.score_pool import MeanScore, ScorePool, ScorePool2d
 from saam.nn.squeeze import (
     DCT,

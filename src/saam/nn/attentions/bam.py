@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from saam._core.devices import Device
 from saam.functional._check import without_autocast
 from saam.nn._check import require_channels
+from saam.nn.attention_record import AttentionRecord
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import BottleneckMLP
 from saam.nn.gate import OnePlusSigmoid
-from saam.nn.registry import AttentionRecord
 from saam.nn.squeeze import Squeeze, create_squeeze, statistics_of
 from saam.nn.width import reduced
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from saam._core.devices import Device
 from saam.nn._check import require_channels
+from saam.nn.attention_record import AttentionRecord
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import SharedMLP
-from saam.nn.registry import AttentionRecord
 from saam.nn.spatial_gate import SpatialGate
 from saam.nn.squeeze import Squeeze, create_squeeze, statistics_of
 from saam.nn.width import reduced

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from saam._core.devices import Device
 from saam.functional._check import accumulator, without_autocast
 from saam.nn._check import require_channels
-from saam.nn.registry import AttentionRecord
+from saam.nn.attention_record import AttentionRecord
 
 __all__ = ["RECORDS", "CoordAttention"]
 

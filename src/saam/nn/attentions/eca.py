@@ -8,9 +8,9 @@ from torch import nn
 
 from saam._core.devices import Device
 from saam.nn._check import require_channels
+from saam.nn.attention_record import AttentionRecord
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import ChannelConv1d
-from saam.nn.registry import AttentionRecord
 from saam.nn.squeeze import Squeeze, create_squeeze, statistics_of
 
 __all__ = ["RECORDS", "eca", "eca_kernel_size", "eca_of_stage"]

@@ -5,9 +5,9 @@ from torch import nn
 
 from saam._core.devices import Device
 from saam._core.options import given
+from saam.nn.attention_record import AttentionRecord
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import BottleneckMLP
-from saam.nn.registry import AttentionRecord
 from saam.nn.squeeze import DCT, MapSize, Squeeze, create_squeeze, statistics_of
 from saam.nn.width import reduced
 

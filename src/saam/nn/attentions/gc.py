@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from saam._core.devices import Device
+from saam.nn.attention_record import AttentionRecord
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import BottleneckMLP
 from saam.nn.gate import Add
-from saam.nn.registry import AttentionRecord
 from saam.nn.score_pool import ScorePool2d
 from saam.nn.squeeze import Squeeze, create_squeeze, statistics_of
 from saam.nn.width import reduced

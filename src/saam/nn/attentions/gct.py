@@ -4,10 +4,10 @@ import torch
 
 from saam._core.devices import Device
 from saam.nn._check import require_channels
+from saam.nn.attention_record import AttentionRecord
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import ChannelNormalization
 from saam.nn.gate import OnePlusTanh
-from saam.nn.registry import AttentionRecord
 from saam.nn.squeeze import Squeeze, create_squeeze, statistics_of
 
 __all__ = ["RECORDS", "gct"]

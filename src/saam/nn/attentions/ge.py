@@ -5,9 +5,9 @@ from torch import nn
 
 from saam._core.devices import Device
 from saam.nn._check import require_channels
+from saam.nn.attention_record import AttentionRecord
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import NoExcitation, NormedMLP, PerChannelNorm
-from saam.nn.registry import AttentionRecord
 from saam.nn.squeeze import MapSize, Squeeze, create_squeeze, statistics_of
 from saam.nn.width import reduced
 

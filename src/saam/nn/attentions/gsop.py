@@ -5,10 +5,10 @@ from torch import nn
 
 from saam._core.devices import Device
 from saam.nn._check import require_channels
+from saam.nn.attention_record import AttentionRecord
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import RowTransform
 from saam.nn.protocol import width_of
-from saam.nn.registry import AttentionRecord
 from saam.nn.squeeze import Covariance, Squeeze, create_squeeze, statistics_of
 
 __all__ = ["RECORDS", "gsop"]

@@ -6,9 +6,9 @@ import torch
 
 from saam._core.devices import Device
 from saam._core.options import given
+from saam.nn.attention_record import AttentionRecord
 from saam.nn.attentions.se import se
 from saam.nn.channel_attention import ChannelAttention
-from saam.nn.registry import AttentionRecord
 from saam.nn.score_pool import ScorePool2d, Scorer
 from saam.nn.squeeze import Squeeze
 

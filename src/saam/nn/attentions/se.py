@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from saam._core.devices import Device
+from saam.nn.attention_record import AttentionRecord
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import BottleneckMLP
-from saam.nn.registry import AttentionRecord
 from saam.nn.squeeze import Squeeze, create_squeeze, statistics_of
 from saam.nn.width import reduced
 

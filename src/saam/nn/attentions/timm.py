@@ -11,7 +11,7 @@ from torch import nn
 
 from saam._core.errors import unknown
 from saam.nn._check import require_channels
-from saam.nn.registry import AttentionRecord, list_attentions
+from saam.nn.attention_record import AttentionRecord
 
 __all__ = ["timm_record"]
 
@@ -104,9 +104,9 @@ def timm_record(name: str) -> AttentionRecord:
     try:
         record.parameters(64)
     except TypeError as error:
-        own = f", or saam's own {short!r}" if short in list_attentions() else ""
         raise RuntimeError(
-            f"timm {timm.__version__} knows {short!r} and fails to build it ({error}); use another version of timm{own}"
+            f"timm {timm.__version__} knows {short!r} and fails to build it ({error}): use another version of timm, "
+            "or one of saam.list_attentions()"
         ) from error
     return record
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from saam._core.devices import Device
 from saam.nn._check import require_channels
-from saam.nn.registry import AttentionRecord
+from saam.nn.attention_record import AttentionRecord
 from saam.nn.spatial_gate import SpatialGate
 
 __all__ = ["RECORDS", "Triplet"]
