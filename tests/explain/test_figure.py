@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from saam.explain import explain
+from saam.explain.drawing import percent
 from saam.explain.page import fragment
-from saam.explain.rows import gate_rows, map_rows, percent, said
 from saam.models import Preprocessing, create_model
 from saam.nn import ScorePool2d
 
@@ -32,24 +32,26 @@ def found():
 
 def test_rows_follow_sites_and_heads(found):
     sites = list(found.scores)
-    assert [row.name for row in map_rows(found)] == [*sites, "Grad-CAM", "integrated gradients"]
-    heads = map_rows(found, sites=sites[:1], heads=True)
+    assert [row.name for row in found.drawing().maps] == [*sites, "Grad-CAM", "integrated gradients"]
+    heads = found.drawing(sites=sites[:1], heads=True).maps
     assert [row.name for row in heads[:2]] == [f"{sites[0]}, head 1", f"{sites[0]}, head 2"]
     assert torch.equal(heads[1].maps, found.scores[sites[0]][:, 1])
-    assert torch.equal(map_rows(found)[0].maps, found.scores[sites[0]].mean(1))
+    assert torch.equal(found.drawing().maps[0].maps, found.scores[sites[0]].mean(1))
     with pytest.raises(ValueError, match=r"unknown site 'layer9': .*known: layer1"):
-        map_rows(found, sites=["layer9"])
+        found.drawing(sites=["layer9"])
 
 
 def test_gates_are_sorted_by_their_mean(found):
-    row = gate_rows(found)[0]
+    row = found.drawing().gates[0]
     assert (row.factors.mean(0).diff() <= 1e-6).all()
     assert sorted(row.factors[1].tolist()) == pytest.approx(sorted(found.gates[row.site][1].tolist()))
 
 
 def test_wrong_predictions_name_the_truth(found):
-    for (name, text, wrong), truth, (guess, p) in zip(said(found), found.truths, found.predictions, strict=True):
-        assert name in found.names
+    drawing = found.drawing()
+    assert drawing.names == found.names
+    rows = zip(drawing.predictions, drawing.wrong, found.truths, found.predictions, strict=True)
+    for text, wrong, truth, (guess, p) in rows:
         assert text == f"{guess}, {percent(p)}" + (f" (true: {truth})" if truth != guess else "")
         assert wrong == (truth != guess)
 
@@ -81,5 +83,5 @@ def test_the_page_needs_nothing_else_and_escapes_names(found):
     assert page.count("<h2>") == 3
     assert all(source.startswith("data:image/png;base64,") for source in re.findall(r'src="([^"]{22})', page))
     assert '<meta name="generator" content="saam explain">' in page
-    assert "<html" not in fragment(found)
-    assert fragment(found) in page
+    assert "<html" not in fragment(found.drawing())
+    assert fragment(found.drawing()) in page

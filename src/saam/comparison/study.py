@@ -16,7 +16,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Self, get_args
 
-import saam
 from saam._core.errors import hinted, printable, unknown
 from saam._core.options import parse_options
 from saam.comparison.arm import Arm
@@ -205,7 +204,7 @@ def _tame(text: str) -> str:
 
 
 def _shipped() -> Path:
-    package = Path(saam.__file__).parent
+    package = Path(__file__).parents[1]
     inside = package / "studies"  # of an installed package; a checkout has them beside src
     return inside if inside.is_dir() else package.parents[1] / "studies"
 

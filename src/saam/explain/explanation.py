@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from saam._core.devices import device_of
-from saam._core.errors import printable
+from saam._core.errors import hinted, printable
 from saam._core.modes import mode
 from saam.explain.attribution import WHY_NO_GRAD_CAM, methods_for
+from saam.explain.drawing import Drawing, attribution_rows, gate_rows, percent, score_rows, selected
 from saam.explain.gate_use import attentions_of, gate_factors
 from saam.explain.photographs import pixels_of, read_photograph
 from saam.explain.score_maps import has_scores, score_maps
@@ -26,6 +27,7 @@ __all__ = ["Explanation", "explain"]
 
 _SHOWN = 256  # pixels along the shorter side of a shown image, about
 _LONGEST = 2048  # pixels along its longer side, unless the input has more
+_LISTED = 3  # the most probable classes of an image
 _WHY_NO_MAPS = (
     "There are no score maps: the network has no score squeeze. A squeeze such as the mean gives every pixel the same "
     "weight. saam.upgrade(network) replaces the mean by the learned squeeze, which must then be trained."
@@ -72,6 +74,39 @@ class Explanation:
             (self.classes[index], p) for index, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         )
 
+    def drawing(self, *, sites: Sequence[str] = (), heads: bool = False) -> Drawing:
+        """Return what a picture or a page shows; the arguments are those of :meth:`to_png`.
+
+        Raises:
+            ValueError: If a site is unknown.
+        """
+        known = self.scores | self.gates
+        for site in sites:
+            if site not in known:
+                raise ValueError(hinted(f"unknown site {site!r}", site, known))
+        guesses = [guess for guess, _ in self.predictions]
+        wrong = [truth is not None and truth != guess for truth, guess in zip(self.truths, guesses, strict=True)]
+        scores = score_rows(selected(self.scores, sites), heads=heads)
+        return Drawing(
+            title=self.title,
+            names=self.names,
+            images=self.images,
+            predictions=tuple(
+                f"{guess}, {percent(p)}" + (f" (true: {truth})" if is_wrong else "")
+                for (guess, p), truth, is_wrong in zip(self.predictions, self.truths, wrong, strict=True)
+            ),
+            wrong=tuple(wrong),
+            likely=tuple(map(self._likely, self.probabilities)),
+            maps=(*scores, *attribution_rows(self.attributions)),
+            gates=tuple(gate_rows(selected(self.gates, sites))),
+            notes=self.notes,
+        )
+
+    def _likely(self, row: Tensor) -> tuple[str, ...]:
+        best = row.topk(min(_LISTED, len(row)))
+        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return tuple(f"{self.classes[place]}: {percent(p)}" for place, p in pairs)
+
     def to_png(self, *, sites: Sequence[str] = (), heads: bool = False) -> bytes:
         """Return one picture with all images and their maps.
 
@@ -85,7 +120,7 @@ class Explanation:
         """
         from saam.explain.figure import draw
 
-        return draw(self, sites=sites, heads=heads)
+        return draw(self.drawing(sites=sites, heads=heads))
 
     def to_html(self, *, sites: Sequence[str] = (), heads: bool = False) -> str:
         """Return a page that needs no other file; the arguments are those of :meth:`to_png`.
@@ -96,7 +131,7 @@ class Explanation:
         """
         from saam.explain.page import page
 
-        return page(self, sites=sites, heads=heads)
+        return page(self.drawing(sites=sites, heads=heads))
 
     def __repr__(self) -> str:
         """Return what there is, without the values."""
@@ -109,7 +144,7 @@ class Explanation:
     def _repr_html_(self) -> str:
         from saam.explain.page import fragment
 
-        return fragment(self)
+        return fragment(self.drawing())
 
 
 def explain(

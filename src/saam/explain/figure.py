@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from saam.explain.explanation import Explanation
+from saam.explain.drawing import Drawing, GateRow, MapRow
 from saam.explain.overlay import overlay
-from saam.explain.rows import GateRow, MapRow, gate_rows, map_rows, said
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,20 +33,13 @@ _OPACITY = 0.6
 _FINEST = 96  # pixels: smaller images are enlarged before a map is drawn over them
 
 
-def draw(explanation: Explanation, *, sites: Sequence[str] = (), heads: bool = False) -> bytes:
+def draw(drawing: Drawing) -> bytes:
     """Return the picture as PNG, at 200 dots per inch.
-
-    Args:
-        explanation: What is drawn.
-        sites: Sites whose maps and gates are drawn. By default up to four, evenly spaced from first to last.
-        heads: Draw each head of a site in its own row, not their mean.
 
     Raises:
         ModuleNotFoundError: If matplotlib is not installed.
-        ValueError: If a site is unknown.
     """
-    maps, gates = map_rows(explanation, sites=sites, heads=heads), gate_rows(explanation, sites=sites)
-    count = len(explanation.names)
+    maps, gates, count = drawing.maps, drawing.gates, len(drawing.names)
     heights = [1.0] * (1 + len(maps)) + [_GATES] * len(gates)
     figure = _figure((_CELL * (count + 0.3), _CELL * sum(heights)))
     grid = figure.add_gridspec(
@@ -59,7 +51,8 @@ def draw(explanation: Explanation, *, sites: Sequence[str] = (), heads: bool = F
         hspace=0.09,
         **_WHOLE,
     )
-    for column, (image, (name, text, wrong)) in enumerate(zip(explanation.images, said(explanation), strict=True)):
+    titles = zip(drawing.images, drawing.names, drawing.predictions, drawing.wrong, strict=True)
+    for column, (image, name, text, wrong) in enumerate(titles):
         axes = _picture(figure.add_subplot(grid[0, column]), image)
         axes.set_title(
             f"{_wrapped(name)}\n{_wrapped(text)}", **{**_TEXT, "color": "#b3261e" if wrong else _TEXT["color"]}
@@ -67,7 +60,7 @@ def draw(explanation: Explanation, *, sites: Sequence[str] = (), heads: bool = F
         if column == 0:
             _label(axes, "image and prediction")
     for place, row in enumerate(maps, 1):
-        for column, image in enumerate(explanation.images):
+        for column, image in enumerate(drawing.images):
             axes = _picture(figure.add_subplot(grid[place, column]), map_picture(image, row, column))
             if column == 0:
                 _label(axes, f"{row.name}\n{'nearly the mean' if row.flat else row.kind}")
@@ -77,7 +70,7 @@ def draw(explanation: Explanation, *, sites: Sequence[str] = (), heads: bool = F
         axes = figure.add_subplot(grid[place, :count])
         _gates(figure, axes, figure.add_subplot(grid[place, count]), gate)
         _label(axes, _of_gate(gate))
-    lines = [*filter(None, [explanation.title]), *explanation.notes]
+    lines = [*filter(None, [drawing.title]), *drawing.notes]
     if lines:
         text = fill(" — ".join(lines), max(40, 14 * (count + 1)))
         figure.text(0, -0.12 / sum(heights), text, va="top", **_TEXT)

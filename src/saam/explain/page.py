@@ -2,45 +2,35 @@
 
 import base64
 import functools
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from saam._version import __version__
-from saam.explain.explanation import Explanation
+from saam.explain.drawing import Drawing
 from saam.explain.figure import GENERATOR, gate_picture, map_picture
 from saam.explain.overlay import as_png
-from saam.explain.rows import gate_rows, map_rows, percent, said
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 __all__ = ["environment", "fragment", "page"]
 
-_CLASSES = 3  # the most probable ones are listed
 
-
-def page(explanation: Explanation, *, sites: Sequence[str] = (), heads: bool = False) -> str:
+def page(drawing: Drawing) -> str:
     """Return the page; a content security policy keeps it from loading anything.
-
-    Args:
-        explanation: What is shown.
-        sites: Sites whose maps and gates are shown. By default up to four, evenly spaced from first to last.
-        heads: Show each head of a site, not their mean.
 
     Raises:
         ModuleNotFoundError: If jinja2 or matplotlib is not installed.
-        ValueError: If a site is unknown.
     """
-    return _render("explanation.html.j2", explanation, sites, heads)
+    return _render("explanation.html.j2", drawing)
 
 
-def fragment(explanation: Explanation) -> str:
+def fragment(drawing: Drawing) -> str:
     """Return the part of the page that a notebook shows.
 
     Raises:
         ModuleNotFoundError: If jinja2 or matplotlib is not installed.
     """
-    return _render("explanation_body.html.j2", explanation, (), False)
+    return _render("explanation_body.html.j2", drawing)
 
 
 @functools.cache
@@ -63,41 +53,24 @@ def environment() -> "Environment":
     )
 
 
-def _render(template: str, explanation: Explanation, sites: Sequence[str], heads: bool) -> str:
-    rows = map_rows(explanation, sites=sites, heads=heads)
-    lines = said(explanation)
+def _render(template: str, drawing: Drawing) -> str:
     images = [
         {
-            "name": name,
-            "said": text,
-            "wrong": wrong,
-            "others": _likely(explanation, index),
-            "picture": _inline(as_png(explanation.images[index])),
-            "maps": [
-                {"row": row, "picture": _inline(as_png(map_picture(explanation.images[index], row, index)))}
-                for row in rows
-            ],
+            "name": drawing.names[index],
+            "said": drawing.predictions[index],
+            "wrong": drawing.wrong[index],
+            "others": drawing.likely[index],
+            "picture": _inline(as_png(image)),
+            "maps": [{"row": row, "picture": _inline(as_png(map_picture(image, row, index)))} for row in drawing.maps],
         }
-        for index, (name, text, wrong) in enumerate(lines)
+        for index, image in enumerate(drawing.images)
     ]
-    gates = [
-        {"row": row, "picture": _inline(gate_picture(row, explanation.names))}
-        for row in gate_rows(explanation, sites=sites)
-    ]
+    gates = [{"row": row, "picture": _inline(gate_picture(row, drawing.names))} for row in drawing.gates]
     return (
         environment()
         .get_template(template)
-        .render(explanation=explanation, gates=gates, generator=GENERATOR, images=images, version=__version__)
+        .render(drawing=drawing, gates=gates, generator=GENERATOR, images=images, version=__version__)
     )
-
-
-def _likely(explanation: Explanation, index: int) -> list[str]:
-    row = explanation.probabilities[index]
-    best = row.topk(min(_CLASSES, len(row)))
-    return [
-        f"{explanation.classes[place]}: {percent(p)}"
-        for place, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    ]
 
 
 def _inline(png: bytes) -> str:
