@@ -171,7 +171,7 @@ def test_the_studies_of_an_installed_package_are_inside_it(tmp_path, monkeypatch
     package = tmp_path / "site-packages" / "saam"
     (package / "studies").mkdir(parents=True)
     (package / "studies" / "mine.toml").write_text(WHOLE)
-    monkeypatch.setattr(saam, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr("saam.comparison.study._PACKAGE", package)
     assert list_studies() == ["mine"]
     assert load_study("mine").title == "A title"
 

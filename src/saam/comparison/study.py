@@ -27,6 +27,7 @@ from saam.training import create_recipe
 
 __all__ = ["Study", "StudyError", "list_studies", "load_study"]
 
+_PACKAGE = Path(__file__).parents[1]
 _METRICS = {metric.name: metric for metric in (ACCURACY, LOSS)}
 
 
@@ -204,9 +205,8 @@ def _tame(text: str) -> str:
 
 
 def _shipped() -> Path:
-    package = Path(__file__).parents[1]
-    inside = package / "studies"  # of an installed package; a checkout has them beside src
-    return inside if inside.is_dir() else package.parents[1] / "studies"
+    inside = _PACKAGE / "studies"  # of an installed package; a checkout has them beside src
+    return inside if inside.is_dir() else _PACKAGE.parents[1] / "studies"
 
 
 def _check_type(field: str, value: Any) -> None:
