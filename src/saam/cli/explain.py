@@ -92,7 +92,7 @@ def command(
     with writable(target.parent):
         write_atomically({target: content})
     console = screen()
-    weight = weight_on_object(opened.network, opened.splits) if count and made.scores else ""
+    weight = weight_on_object([opened.network], opened.splits) if count and made.scores else ""
     guesses = [
         f"{name}: {label}, {100 * probability:.0f} %"
         for name, (label, probability) in zip(made.names, made.predictions, strict=True)

@@ -1,13 +1,13 @@
 """Pictures of the score maps of a finished comparison, for its report."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
 import torch
 from torch import nn
 
-from saam.comparison import Comparison, TaskPlan, load_comparison, load_model
-from saam.comparison.plan_data import load_kept_splits
+from saam.comparison import Comparison, TaskPlan, load_comparison, open_seeds
 from saam.data import Images, Splits, first_test_images, normalise
 from saam.explain.localisation import relative_mass
 from saam.explain.overlay import ScoreMapStrip, strip
@@ -21,7 +21,8 @@ def comparison_strip(out: str | Path, *, images: int = 10) -> ScoreMapStrip | No
     """Draw test images with the score maps of a comparison's best score-based arm.
 
     The arm is the one with the highest mean test accuracy among those with a score squeeze, the network is from its
-    first finished seed, and the images are the first of each class. Nothing is selected by its appearance.
+    first finished seed, and the images are the first of each class. Nothing is selected by its appearance. The weight
+    on the object is that of all finished seeds, because it differs between them.
 
     Args:
         out: Folder of the comparison.
@@ -31,23 +32,25 @@ def comparison_strip(out: str | Path, *, images: int = 10) -> ScoreMapStrip | No
         The strip; None if no arm has a score squeeze or none has finished a run.
 
     Raises:
-        FileNotFoundError: If the folder holds no comparison or does not hold the network, or the data are gone.
+        FileNotFoundError: If the folder holds no comparison or does not hold the networks, or the data are gone.
         ValueError: If a file is damaged, or ``images`` is below 1.
     """
     comparison = load_comparison(out)
     plan, arm = comparison.plan, _best_arm(comparison)
     if arm is None or isinstance(plan, TaskPlan):
         return None
-    seed = min(record.seed for record in comparison.records if record.arm == arm)
-    return data_strip(load_model(out, arm, seed), load_kept_splits(plan), images=images, title=f"{arm}, seed {seed}")
+    opened = open_seeds(out, arm=arm)
+    title = f"{arm}, seed {next(iter(opened.networks))}"
+    return data_strip([*opened.networks.values()], opened.splits, images=images, title=title)
 
 
-def data_strip(model: nn.Module, splits: Splits, *, images: int = 10, title: str = "") -> ScoreMapStrip:
+def data_strip(models: Sequence[nn.Module], splits: Splits, *, images: int = 10, title: str = "") -> ScoreMapStrip:
     """Draw test images, the first of each class in turn, with the score maps of a network.
 
     Args:
-        model: A network with score squeezes.
-        splits: Its data. If they have masks, the title compares the weight on the object with that of mean pooling.
+        models: The network, with score squeezes, and others that differ from it in the seed only.
+        splits: Its data. If they have masks, the title compares the weight on the object with that of mean pooling, for
+            all networks.
         images: Number of images.
         title: The caption: whose maps these are.
 
@@ -55,7 +58,7 @@ def data_strip(model: nn.Module, splits: Splits, *, images: int = 10, title: str
         ValueError: If the network has no score squeeze, or ``images`` is below 1.
     """
     chosen = first_test_images(splits, images)
-    x = normalise(chosen.pixels, splits.mean, splits.std)
+    x, model = normalise(chosen.pixels, splits.mean, splits.std), models[0]
     maps = score_maps(model, x)
     with torch.inference_mode():
         predicted = model.eval()(x).argmax(1)
@@ -63,34 +66,40 @@ def data_strip(model: nn.Module, splits: Splits, *, images: int = 10, title: str
         truth if truth == guess else f"{truth}, taken for {guess}"
         for truth, guess in zip(chosen.truths, map(splits.classes.__getitem__, predicted.tolist()), strict=True)
     ]
-    found = weight_on_object(model, splits)
+    found = weight_on_object(models, splits)
     return strip(chosen.pixels, maps, labels=labels, title=f"{title}; {found}" if found else title)
 
 
-def weight_on_object(model: nn.Module, splits: Splits) -> str:
+def weight_on_object(models: Sequence[nn.Module], splits: Splits) -> str:
     """Describe the weight on the object relative to mean pooling, at the first and the last site.
 
     Args:
-        model: A network with score squeezes.
-        splits: Its data; the first thousand test images are used.
+        models: Networks with score squeezes that differ in the seed only.
+        splits: Their data; the first thousand test images are used.
 
     Returns:
-        A phrase; empty if the data have no masks.
+        A phrase, with mean and range over several networks; empty if the data have no masks.
 
     Raises:
-        ValueError: If the network has no score squeeze.
+        ValueError: If a network has no score squeeze.
     """
     test = splits.test.select(torch.arange(min(1000, len(splits.test))))
     if not isinstance(test, Images) or test.masks is None:
         return ""
     visible = test.masks.flatten(1).any(1)
-    maps = score_maps(model, normalise(test.images[visible], splits.mean, splits.std))
-    sites = list(maps)
-    shares = ", ".join(
-        f"{float(relative_mass(maps[site], test.masks[visible]).mean()):.2f} at {site}"
-        for site in dict.fromkeys((sites[0], sites[-1]))
+    x, masks = normalise(test.images[visible], splits.mean, splits.std), test.masks[visible]
+    found: dict[str, list[float]] = {}
+    for model in models:
+        maps = score_maps(model, x)
+        sites = list(maps)
+        for site in dict.fromkeys((sites[0], sites[-1])):
+            found.setdefault(site, []).append(float(relative_mass(maps[site], masks).mean()))
+    several = f", mean and range over {len(models)} seeds" if len(models) > 1 else ""
+    weights = ", ".join(
+        f"{fmean(values):.2f}{f' ({min(values):.2f} to {max(values):.2f})' if several else ''} at {site}"
+        for site, values in found.items()
     )
-    return f"weight on the object, in times that of mean pooling, over {int(visible.sum())} test images: {shares}"
+    return f"weight on the object, in times that of mean pooling, over {len(x):,} test images{several}: {weights}"
 
 
 def _best_arm(comparison: Comparison) -> str | None:
