@@ -31,6 +31,7 @@ def test_components_are_those_of_the_analysis_of_variance():
     half = stats.t.ppf(0.975, found.degrees) * math.sqrt(variance)
     assert (found.low, found.high) == pytest.approx((mean - half, mean + half))
     assert (found.seeds, found.images) == (4, 7)
+    assert found.image_share == pytest.approx(found.image_variance / 7 / variance)
 
 
 def test_without_variance_of_images_it_is_the_interval_over_seeds():

@@ -14,10 +14,9 @@ from safetensors.torch import save as to_bytes
 
 from mutations import mutate
 from saam.comparison import ACCURACY, LOSS, Comparison, Plan, load_comparison, load_model
-from saam.comparison.job import Finished
 from saam.comparison.network import build_model
 from saam.comparison.plan_file import write_plan
-from saam.comparison.records import CostRecord
+from saam.comparison.records import CostRecord, Finished
 from saam.comparison.store import read_values, write_costs, write_run
 from saam.report import table, verdicts
 from saam.report.charts import _by_epoch, charts

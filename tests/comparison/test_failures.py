@@ -54,7 +54,7 @@ SCORE = (Metric("score", "higher", spread=1.0, delta=1.0),)
 @pytest.fixture
 def at_once(monkeypatch):
     """Look at other drivers' work twenty times a second."""
-    monkeypatch.setattr(dispatch, "GLANCE", 0.05)
+    monkeypatch.setattr(dispatch, "_GLANCE", 0.05)
 
 
 def fail_at(monkeypatch, *runs, error=None):

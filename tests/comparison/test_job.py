@@ -6,9 +6,10 @@ import torch
 from safetensors.torch import load
 
 from saam.comparison import job
-from saam.comparison.job import Finished, Job, work
+from saam.comparison.job import Job, work
 from saam.comparison.plan_data import load_kept_splits
 from saam.comparison.plan_run import run
+from saam.comparison.records import Finished
 from saam.comparison.store import read_progress
 
 

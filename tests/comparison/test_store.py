@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save
 
 from saam.comparison import RunRecord, compare, load_comparison
-from saam.comparison.job import Finished
 from saam.comparison.metrics import ACCURACY, LOSS
+from saam.comparison.records import Finished
 from saam.comparison.store import make_states, read_values, tidy_states, write_costs, write_run
 
 

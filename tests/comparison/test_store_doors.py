@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import save
 
 from saam.comparison import Plan, RunRecord, load_comparison, load_model
-from saam.comparison.job import Finished
 from saam.comparison.network import build_model
 from saam.comparison.plan_data import load_kept_splits
 from saam.comparison.plan_file import load_plan, write_plan
+from saam.comparison.records import Finished
 from saam.comparison.store import write_run
 from saam.data import cache_folder, load_kept_data
 from saam.report.examples import comparison_strip

@@ -1,5 +1,6 @@
 """The picture and the page of an explanation."""
 
+import html
 import io
 import re
 
@@ -54,6 +55,18 @@ def test_wrong_predictions_name_the_truth(found):
     for text, wrong, truth, (guess, p) in rows:
         assert text == f"{guess}, {percent(p)}" + (f" (true: {truth})" if truth != guess else "")
         assert wrong == (truth != guess)
+
+
+def test_the_most_probable_classes_are_listed(found):
+    drawing = found.drawing()
+    for listed, row in zip(drawing.likely, found.probabilities, strict=True):
+        best = row.sort(descending=True)
+        expected = [
+            f"{found.classes[i]}: {percent(p)}" for i, p in zip(best.indices, best.values.tolist(), strict=True)
+        ]
+        assert list(listed) == expected[:3]
+    assert drawing.notes == found.notes
+    assert f"Most probable: {html.escape(', '.join(drawing.likely[0]))}" in found.to_html()
 
 
 def test_small_probabilities_have_a_decimal():

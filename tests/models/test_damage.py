@@ -1,6 +1,7 @@
 """A saved network's files, damaged by a few hundred mutations: one clear line each, at once."""
 
 import json
+import os
 import random
 import time
 from pathlib import Path
@@ -41,4 +42,14 @@ def test_what_is_something_else(name: str, content: bytes, tmp_path: Path) -> No
     save(create_model("resnet8", width=2), tmp_path)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match="damaged"):
+        load(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes there")
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_pipe_does_not_block(name: str, tmp_path: Path) -> None:
+    save(create_model("resnet8", width=2), tmp_path)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ValueError, match="is not a regular file"):
         load(tmp_path)

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from saam.training import EpochRecord, check_writable, save_checkpoint, writable
+from saam.training import EpochRecord, save_checkpoint
 
 CONFIG = {"model": "resnet8", "classes": ["a", "b"], "width": 16}
 CURVE = (EpochRecord(1, 0.1, 2.25, 20.0, 2.0, 25.5, 1.5), EpochRecord(2, 0.05, 1.5, 50.0, 1.25, 55.0, 1.25))
@@ -71,33 +71,3 @@ def test_what_is_not_json_spoils_nothing(tmp_path, config, error):
     with pytest.raises(error, match="JSON"):
         save_checkpoint(tmp_path, build(1), config)
     assert contents(tmp_path) == old
-
-
-def test_check_writable(tmp_path):
-    check_writable(tmp_path / "new" / "folder")
-    assert list((tmp_path / "new" / "folder").iterdir()) == []
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OSError, match=r"cannot write to .*file/run \(Not a directory\): choose another folder"):
-        check_writable(tmp_path / "file" / "run")
-    with pytest.raises(OSError, match=r"cannot write to .*file \(File exists\): choose another folder"):
-        check_writable(tmp_path / "file")
-    with pytest.raises(OSError, match=r"cannot write to /proc/self .*: choose another folder"):
-        check_writable("/proc/self")
-
-
-def test_folders_that_stay_empty_are_taken_away_again(tmp_path):
-    def fail(folder):
-        with writable(folder):
-            assert folder.is_dir()
-            raise KeyboardInterrupt
-
-    (tmp_path / "old").mkdir()
-    for folder in (tmp_path / "new" / "folder", tmp_path / "old", tmp_path / "old" / "new"):
-        with pytest.raises(KeyboardInterrupt):
-            fail(folder)
-    assert [path.name for path in tmp_path.rglob("*")] == ["old"]
-    with writable(tmp_path / "new" / "folder"):
-        (tmp_path / "new" / "folder" / "file").touch()
-    assert (tmp_path / "new" / "folder" / "file").is_file()
-    with pytest.raises(OSError, match="cannot write to"), writable(tmp_path / "new" / "folder" / "file"):
-        pass

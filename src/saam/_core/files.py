@@ -1,15 +1,17 @@
-"""Write files atomically, and read files after checking that they are regular files."""
+"""Write files atomically, in folders that can be written, and read files after checking that they are regular files."""
 
 import json
 import math
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-__all__ = ["json_bytes", "read_bytes", "read_json", "require_file", "write_atomically"]
+__all__ = ["check_writable", "json_bytes", "read_bytes", "read_json", "require_file", "writable", "write_atomically"]
 
 _LARGEST_JSON = 2**28  # bytes
 _DEEPEST = 32
@@ -40,6 +42,33 @@ def write_atomically(contents: Mapping[Path, bytes | Iterable[bytes | memoryview
     finally:
         for written in temporary.values():
             written.unlink(missing_ok=True)
+
+
+def check_writable(folder: str | Path) -> None:
+    """Create the folder if necessary and test that files can be written there, before training starts.
+
+    Raises:
+        OSError: If the files cannot be written.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(f"cannot write to {folder} ({error.strerror}): choose another folder or free this one") from error
+
+
+@contextmanager
+def writable(folder: str | Path) -> Iterator[None]:
+    """Check a folder as `check_writable` does, and remove it at the end if it was created here and is empty."""
+    made = [path for path in (Path(folder), *Path(folder).parents) if not path.exists()]
+    try:
+        check_writable(folder)
+        yield
+    finally:
+        with suppress(OSError):  # keep folders that are not empty
+            for path in made:
+                path.rmdir()
 
 
 def json_bytes(values: object) -> bytes:

@@ -8,7 +8,7 @@ from cyclopts import Parameter, validators
 from torch import Tensor
 
 from saam._core.errors import printable
-from saam._core.files import write_atomically
+from saam._core.files import writable, write_atomically
 from saam.cli.numbers import Count, Seed
 from saam.cli.outputs import newest
 from saam.cli.screen import screen
@@ -18,7 +18,6 @@ from saam.data import first_test_images
 from saam.explain import Explanation, explain
 from saam.explain.photographs import read_photographs
 from saam.report.examples import weight_on_object
-from saam.training import writable
 
 __all__ = ["command"]
 

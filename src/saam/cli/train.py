@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from torch import nn
 
 from saam._core.devices import threads_set
+from saam._core.files import writable
 from saam._core.options import parse_options
 from saam.cli.numbers import Count, Seed
 from saam.cli.outputs import default_out
@@ -32,7 +33,6 @@ from saam.training import (
     save_checkpoint,
     saved_run,
     together,
-    writable,
 )
 from saam.training.tracking import TrackedRun, require_trackers
 

@@ -7,13 +7,12 @@ from rich.console import Console
 from rich.table import Table
 
 from saam._core.errors import printable
-from saam._core.files import write_atomically
+from saam._core.files import writable, write_atomically
 from saam.cli.screen import screen
 from saam.explain.attribution import WHY_NO_GRAD_CAM
 from saam.explain.figure import GENERATOR
 from saam.explain.trust import MEASURES
 from saam.report.trust import measure_run, trust_text
-from saam.training import writable
 
 __all__ = ["measure_trust", "require_own"]
 

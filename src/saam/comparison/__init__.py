@@ -4,7 +4,7 @@ The verdicts are in `saam.comparison.statistics`, the only module that needs sci
 """
 
 from saam.comparison.arm import PLAIN, Arm
-from saam.comparison.comparison import Comparison, load_comparison, load_model
+from saam.comparison.comparison import Comparison, load_comparison
 from saam.comparison.costs import measure_costs
 from saam.comparison.entry import compare
 from saam.comparison.job import Job
@@ -15,6 +15,7 @@ from saam.comparison.records import CostRecord, FailureRecord, RunRecord
 from saam.comparison.saved import SavedRun, open_run, open_seeds
 from saam.comparison.store import read_values
 from saam.comparison.task import Context, Outcome, TaskPlan
+from saam.comparison.trained import load_model
 
 __all__ = [
     "ACCURACY",

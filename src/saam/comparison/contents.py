@@ -1,13 +1,13 @@
 """The contents of a comparison's folder while it is run: what has finished, what failed, what is missing."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from saam.comparison.comparison import Comparison
-from saam.comparison.job import Finished
 from saam.comparison.plan import Plan
+from saam.comparison.plan_data import DataSummary
 from saam.comparison.plan_file import check_metrics, write_plan
-from saam.comparison.records import FailureRecord, RunRecord
+from saam.comparison.records import FailureRecord, Finished, RunRecord
 from saam.comparison.statistics import undecided
 from saam.comparison.store import (
     forget_failure,
@@ -19,27 +19,15 @@ from saam.comparison.store import (
     write_run,
 )
 from saam.comparison.task import TaskPlan
-from saam.models import Preprocessing
 
-__all__ = ["Contents", "Setting"]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a comparison needs to know of its data."""
-
-    fingerprint: str = ""
-    classes: int = 0
-    image_size: tuple[int, int] = (0, 0)
-    images: int = 0
-    preprocessing: Preprocessing | None = None
+__all__ = ["Contents"]
 
 
 class Contents:
     """The contents of a comparison's folder, kept up to date."""
 
-    def __init__(self, out: Path, plan: Plan | TaskPlan, setting: Setting, costs_id: str, *, retry: bool) -> None:
-        self.out, self.setting, self.costs_id, self.retry = out, setting, costs_id, retry
+    def __init__(self, out: Path, plan: Plan | TaskPlan, data: DataSummary, costs_id: str, *, retry: bool) -> None:
+        self.out, self.data, self.costs_id, self.retry = out, data, costs_id, retry
         self.tried: set[str] = set()  # runs that failed here, and are not tried again
         self.costs = read_costs(out, costs_id)
         self.records: dict[str, RunRecord] = {}
@@ -49,7 +37,7 @@ class Contents:
 
     def _follow(self, plan: Plan | TaskPlan) -> None:
         self.plan = plan
-        fingerprint = self.setting.fingerprint
+        fingerprint = self.data.fingerprint
         self.ids = {(arm, seed): plan.run_id(arm, seed, fingerprint=fingerprint) for arm, seed in plan.schedule()}
         self.read()
         for run_id in self.failures.keys() - self.tried if self.retry else ():
@@ -59,10 +47,10 @@ class Contents:
         write_plan(
             self.out,
             plan,
-            classes=self.setting.classes,
+            classes=self.data.classes,
             runs=list(self.ids.values()),
             costs=self.costs_id,
-            preprocessing=self.setting.preprocessing,
+            preprocessing=self.data.preprocessing,
         )
 
     def add_seed(self, most: int) -> bool:
@@ -123,8 +111,8 @@ class Contents:
             self.plan,
             tuple(self.records[run_id] for run_id in in_order if run_id in self.records),
             self.costs,
-            self.setting.classes,
+            self.data.classes,
             tuple(self.failures[run_id] for run_id in in_order if run_id in self.failures),
             read_progress(self.out, self.under_way),
-            () if self.setting.preprocessing is None else self.setting.preprocessing.classes,
+            () if self.data.preprocessing is None else self.data.preprocessing.classes,
         )

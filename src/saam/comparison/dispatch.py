@@ -1,4 +1,4 @@
-"""Hand the missing runs to an executor, share them with other drivers, and take the results as they come."""
+"""Hand what is missing to an executor, runs and costs, and share it with other drivers."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -6,65 +6,91 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 
 from saam.comparison.comparison import Comparison
 from saam.comparison.contents import Contents
-from saam.comparison.job import Finished, Job, failure, work
+from saam.comparison.costs import arm_costs
+from saam.comparison.job import Job, failure, work
 from saam.comparison.leases import Leases
-from saam.comparison.records import FailureRecord
-from saam.comparison.store import make_states, state_file, tidy_states
+from saam.comparison.plan import Plan
+from saam.comparison.records import FailureRecord, Finished
+from saam.comparison.store import make_states, read_costs, state_file, tidy_states, write_costs
 
-__all__ = ["GLANCE", "results"]
+__all__ = ["price", "results"]
 
-GLANCE = 1.0  # seconds between two looks at how far the runs are
+_GLANCE = 1.0  # seconds between two looks at how far the runs are
 _LIVES = 3  # a run whose worker died so often failed
 
 
 def results(
     pool: Executor,
-    folder: Contents,
+    contents: Contents,
     devices: Sequence[str | None],
     room: Callable[[], int],
     threads: int,
     tell: Callable[[Comparison], object],
 ) -> Iterator[Finished | FailureRecord]:
     """Yield the result of each missing run as it finishes, and wait for the runs of other drivers."""
-    deaths = dict.fromkeys(folder.ids.values(), 0)
+    deaths = dict.fromkeys(contents.ids.values(), 0)
     pending: dict[Future[Finished | FailureRecord], Job] = {}
     alive = False
     try:
-        with Leases(folder.out / "leases") as leases:
-            while missing := folder.missing():
+        with Leases(contents.out / "leases") as leases:
+            while missing := contents.missing():
                 slots = room()
                 for run_id, (arm, seed) in missing.items():
-                    if len(pending) < slots and run_id not in folder.under_way and leases.take(run_id):
-                        folder.read()  # what another driver has finished meanwhile
-                        if run_id not in folder.missing():
+                    if len(pending) < slots and run_id not in contents.under_way and leases.take(run_id):
+                        contents.read()  # what another driver has finished meanwhile
+                        if run_id not in contents.missing():
                             leases.release(run_id)
                             continue
-                        make_states(folder.out)  # another driver that ended may have removed it
-                        state = state_file(folder.out.absolute(), run_id)  # workers may run in another folder
+                        make_states(contents.out)  # another driver that ended may have removed it
+                        state = state_file(contents.out.absolute(), run_id)  # workers may run in another folder
                         busy = [job.device for job in pending.values()]
-                        job = Job(folder.plan, arm, seed, run_id, threads, min(devices, key=busy.count), state)
+                        job = Job(contents.plan, arm, seed, run_id, threads, min(devices, key=busy.count), state)
                         pending[pool.submit(work, job)] = job
-                        folder.under_way.append(run_id)
+                        contents.under_way.append(run_id)
                 if not pending:
-                    time.sleep(GLANCE)
-                    folder.read()
-                done, _ = wait(pending, timeout=GLANCE, return_when=FIRST_COMPLETED)
+                    time.sleep(_GLANCE)
+                    contents.read()
+                done, _ = wait(pending, timeout=_GLANCE, return_when=FIRST_COMPLETED)
                 for future in [future for future in pending if future in done]:
                     job = pending.pop(future)
-                    folder.under_way.remove(job.id)
+                    contents.under_way.remove(job.id)
                     result = _result(future, job, deaths, pool, alive=alive)
                     alive = alive or result is not None
                     if not leases.holds(job.id):  # suspended for long: another driver took over, and may be done
-                        folder.read()
-                    if result is not None and job.id in folder.missing():
+                        contents.read()
+                    if result is not None and job.id in contents.missing():
                         yield result
                     leases.release(job.id)
                 if not done:
-                    tell(folder.comparison())
+                    tell(contents.comparison())
     finally:
         for future in pending:
             future.cancel()
-        tidy_states(folder.out)
+        tidy_states(contents.out)
+
+
+def price(pool: Executor, contents: Contents, plan: Plan, *, threads: int, device: str | None) -> None:
+    """Measure the costs that are not known, while no other driver does."""
+    with Leases(contents.out / "leases") as leases:
+        while contents.unpriced() and not leases.take("costs"):
+            time.sleep(_GLANCE)
+            contents.costs = read_costs(contents.out, contents.costs_id)
+        contents.costs = read_costs(contents.out, contents.costs_id)  # another driver may just have measured
+        if not (unpriced := contents.unpriced()):
+            return
+        data = contents.data
+        contents.costs += arm_costs(
+            pool,
+            plan,
+            unpriced,
+            contents.costs,
+            classes=data.classes,
+            image_size=data.image_size,
+            images=data.images,
+            threads=threads,
+            device=device,
+        )
+        write_costs(contents.out, contents.costs, contents.costs_id)
 
 
 def _result(

@@ -20,28 +20,25 @@ from typing import Any
 import torch
 
 from saam._core.devices import best_device, require_device, require_threads
+from saam._core.files import check_writable
 from saam._core.objects import resolve
 from saam.comparison.arm import WIDER, WIDER_TIME
 from saam.comparison.comparison import Comparison
-from saam.comparison.contents import Contents, Setting
+from saam.comparison.contents import Contents
 from saam.comparison.controls import with_controls
-from saam.comparison.costs import arm_costs
-from saam.comparison.dispatch import GLANCE, results
+from saam.comparison.dispatch import price, results
 from saam.comparison.environment import environment
-from saam.comparison.job import Finished
-from saam.comparison.leases import Leases
 from saam.comparison.network import build_model
 from saam.comparison.plan import Plan
-from saam.comparison.plan_data import coloured, preprocessing_for
+from saam.comparison.plan_data import DataSummary, coloured, summary_of
 from saam.comparison.plan_file import check_setting, kept_aliases, kept_costs, kept_precision
 from saam.comparison.precision import with_precision
-from saam.comparison.records import RunRecord
+from saam.comparison.records import Finished, RunRecord
 from saam.comparison.schedule import MOST_SEEDS
-from saam.comparison.store import read_costs, write_costs
 from saam.comparison.task import TaskPlan
 from saam.data import Splits, load_data, train_batches
 from saam.executors import Processes
-from saam.training import check_writable, require_precision
+from saam.training import require_precision
 
 __all__ = ["default_workers", "drive"]
 
@@ -108,72 +105,48 @@ def drive(
     place = best_device(devices[0]) if executor is None else _here(devices[0])
     if isinstance(plan, Plan) and (executor is None or devices[0] is not None):
         require_precision(plan.recipe, place)
-    setting = _checked(plan, on_data)
+    data = _checked(plan, on_data)
     tell = on_progress or (lambda comparison: None)
     if isinstance(plan, Plan):
         trial: dict[str, Any] = {
-            "classes": setting.classes,
-            "image_size": setting.image_size,
-            "images": setting.images,
+            "classes": data.classes,
+            "image_size": data.image_size,
+            "images": data.images,
             "threads": threads,
             "device": place,
         }
         plan = with_precision(plan, known=kept_precision(out), **trial)
         plan = with_controls(plan, known=kept_aliases(out, plan.arm(plan.focus).label), **trial)
-    check_setting(out, plan, setting.fingerprint)
+    check_setting(out, plan, data.fingerprint)
     check_writable(out)
     costs_id = ""
     if isinstance(plan, Plan):
-        costs_id = _costs_id(plan, setting, threads, place) if costs else kept_costs(out, plan)
+        costs_id = _costs_id(plan, data, threads, place) if costs else kept_costs(out, plan)
     with _written(out):
-        folder = Contents(out, plan, setting, costs_id, retry=retry)
-    tell(folder.comparison())
-    if not folder.missing() and max_seeds is None and not (costs and folder.unpriced()):
-        return folder.comparison()
+        contents = Contents(out, plan, data, costs_id, retry=retry)
+    tell(contents.comparison())
+    if not contents.missing() and max_seeds is None and not (costs and contents.unpriced()):
+        return contents.comparison()
     count = workers or (len(devices) if len(devices) > 1 else default_workers(threads, place))
-    count = count if max_seeds else min(count, max(1, len(folder.missing())))
+    count = count if max_seeds else min(count, max(1, len(contents.missing())))
 
     def room() -> int:  # it changes where machines join a cluster or leave it
-        return count if executor is None else workers or _size(executor) or len(folder.ids)
+        return count if executor is None else workers or _size(executor) or len(contents.ids)
 
     with Processes(count) if executor is None else nullcontext(executor) as pool, _written(out):
         while True:
-            for finished in results(pool, folder, devices, room, threads, tell):
-                folder.add(finished)
+            for finished in results(pool, contents, devices, room, threads, tell):
+                contents.add(finished)
                 if isinstance(finished, Finished) and on_record is not None:
                     on_record(finished.record)
-                tell(folder.comparison())
-            if max_seeds is None or time.monotonic() - begun > budget or not folder.add_seed(max_seeds):
+                tell(contents.comparison())
+            if max_seeds is None or time.monotonic() - begun > budget or not contents.add_seed(max_seeds):
                 break
-            tell(folder.comparison())
-        if costs and not isinstance(plan, TaskPlan) and folder.unpriced():
-            _price(pool, folder, plan, threads=threads, device=devices[0])
-            tell(folder.comparison())
-    return folder.comparison()
-
-
-def _price(pool: Executor, folder: "Contents", plan: Plan, *, threads: int, device: str | None) -> None:
-    """Measure the costs that are not known, while no other driver does."""
-    with Leases(folder.out / "leases") as leases:
-        while folder.unpriced() and not leases.take("costs"):
-            time.sleep(GLANCE)
-            folder.costs = read_costs(folder.out, folder.costs_id)
-        folder.costs = read_costs(folder.out, folder.costs_id)  # another driver may just have measured
-        if not (unpriced := folder.unpriced()):
-            return
-        setting = folder.setting
-        folder.costs += arm_costs(
-            pool,
-            plan,
-            unpriced,
-            folder.costs,
-            classes=setting.classes,
-            image_size=setting.image_size,
-            images=setting.images,
-            threads=threads,
-            device=device,
-        )
-        write_costs(folder.out, folder.costs, folder.costs_id)
+            tell(contents.comparison())
+        if costs and not isinstance(plan, TaskPlan) and contents.unpriced():
+            price(pool, contents, plan, threads=threads, device=devices[0])
+            tell(contents.comparison())
+    return contents.comparison()
 
 
 @contextmanager
@@ -200,12 +173,12 @@ def _here(device: str | None) -> torch.device:
         return torch.device("cpu")
 
 
-def _checked(plan: Plan | TaskPlan, on_data: Callable[[Splits], object] | None) -> Setting:
+def _checked(plan: Plan | TaskPlan, on_data: Callable[[Splits], object] | None) -> DataSummary:
     """Load the data, which fills the cache for the workers, and build every network, so that errors show now."""
     if isinstance(plan, TaskPlan):
         for name in plan.code():
             resolve(name)
-        return Setting()
+        return DataSummary()
     recipe = plan.recipe
     splits = load_data(plan.data, **plan.data_options)
     train_batches(splits, batch_size=recipe.batch_size, seed=0, augmentation=recipe.augmentation, mixup=recipe.mixup)
@@ -214,9 +187,7 @@ def _checked(plan: Plan | TaskPlan, on_data: Callable[[Splits], object] | None) 
             build_model(plan, arm, seed=0, classes=len(splits.classes))
     if on_data is not None:
         on_data(splits)
-    splits = coloured(splits, plan.model, pretrained=plan.pretrained)
-    shape, images = splits.train.shape, len(splits.train)
-    return Setting(splits.fingerprint, len(splits.classes), shape, images, preprocessing_for(splits))
+    return summary_of(coloured(splits, plan.model, pretrained=plan.pretrained))
 
 
 def _size(executor: Executor) -> int | None:
@@ -232,11 +203,11 @@ def default_workers(threads: int, device: torch.device) -> int:
     return max(1, processors // threads)
 
 
-def _costs_id(plan: Plan, setting: Setting, threads: int, device: torch.device) -> str:
+def _costs_id(plan: Plan, data: DataSummary, threads: int, device: torch.device) -> str:
     """Return a hash of everything that the costs depend on, including this machine."""
     content = {
         "environment": {**environment(device), "threads": threads},
-        "model": [plan.model, plan.model_options, setting.classes, plan.where, plan.start, plan.aliases],
-        "batch": [setting.image_size, setting.images, plan.recipe.to_dict()],
+        "model": [plan.model, plan.model_options, data.classes, plan.where, plan.start, plan.aliases],
+        "batch": [data.image_size, data.images, plan.recipe.to_dict()],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

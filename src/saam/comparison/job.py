@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +21,12 @@ from saam._core.weights import stored
 from saam.comparison.environment import environment, now
 from saam.comparison.plan import Plan
 from saam.comparison.plan_run import run
-from saam.comparison.records import FailureRecord, ProgressRecord, RunRecord
+from saam.comparison.records import FailureRecord, Finished, ProgressRecord, Tell
 from saam.comparison.task import TaskPlan
-from saam.comparison.task_run import Tell, run_task
+from saam.comparison.task_run import run_task
 from saam.training import EpochRecord, ImageScores
 
-__all__ = ["Finished", "Job", "failure", "work"]
+__all__ = ["Job", "failure", "work"]
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _NO_RIGHT = (errno.EACCES, errno.EPERM)
@@ -55,14 +55,6 @@ class Job:
     threads: int | None = None
     device: str | None = None
     state: Path | None = None
-
-
-class Finished(NamedTuple):
-    """The result of a job: the record, and in safetensors' format the weights and the scores by image."""
-
-    record: RunRecord
-    weights: bytes
-    scores: bytes
 
 
 def work(job: Job) -> Finished | FailureRecord:

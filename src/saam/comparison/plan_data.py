@@ -1,7 +1,7 @@
 """The images of a plan, as its networks see them."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from saam.comparison.plan import Plan
@@ -9,14 +9,14 @@ from saam.data import Splits, kept_options, load_data
 from saam.data.cache import no_downloads
 from saam.models import Preprocessing, published_colours
 
-__all__ = ["coloured", "load_kept_splits", "load_splits", "preprocessing_for"]
+__all__ = ["DataSummary", "coloured", "load_kept_splits", "load_splits", "preprocessing_for", "summary_of"]
 
 
 def load_splits(plan: Plan) -> Splits:
     """Load the data of a plan. Those loaded last stay in memory, for other runs in the same process.
 
     Raises:
-        ValueError: As in :func:`saam.data.load_data`.
+        ValueError, TypeError, FileNotFoundError, ModuleNotFoundError: As in :func:`saam.data.load_data`.
     """
     splits = _load(plan.data, json.dumps(plan.data_options, sort_keys=True))
     return coloured(splits, plan.model, pretrained=plan.pretrained)
@@ -49,6 +49,23 @@ def coloured(splits: Splits, model: str, *, pretrained: bool) -> Splits:
         return splits
     mean, std = colours
     return replace(splits, mean=mean, std=std)
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """What a comparison must know of its data; all of it is empty for a task of the user's own."""
+
+    fingerprint: str = ""
+    classes: int = 0
+    image_size: tuple[int, int] = (0, 0)
+    images: int = 0
+    preprocessing: Preprocessing | None = None
+
+
+def summary_of(splits: Splits) -> DataSummary:
+    """Return what a comparison must know of a data set."""
+    shape, images = splits.train.shape, len(splits.train)
+    return DataSummary(splits.fingerprint, len(splits.classes), shape, images, preprocessing_for(splits))
 
 
 def preprocessing_for(splits: Splits) -> Preprocessing:

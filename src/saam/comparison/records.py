@@ -1,15 +1,18 @@
 """The records of a comparison: one small JSON file for each run or failure, and one for all costs."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Self, get_origin, get_type_hints
+from typing import Any, NamedTuple, Self, get_origin, get_type_hints
 
 from saam._core import files
 from saam._core.errors import printable
 
-__all__ = ["CostRecord", "FailureRecord", "ProgressRecord", "RunRecord", "read_json"]
+__all__ = ["CostRecord", "FailureRecord", "Finished", "ProgressRecord", "RunRecord", "Tell", "read_json"]
+
+Tell = Callable[[int, int, dict[str, float], dict[str, float]], object]
+"""A function of epoch, epochs, the numbers to show, and all numbers of that epoch."""
 
 _LARGEST = 1e18
 _ROUNDING = 1e-3  # rounding can put a mean of logarithms slightly below 0
@@ -76,6 +79,14 @@ class RunRecord:
             if not isinstance(value, str | int | float | None):
                 raise ValueError(f"field 'environment' must hold texts and numbers, got {name!r:.80}: {value!r:.80}")
         return cls(**record)
+
+
+class Finished(NamedTuple):
+    """The result of a job: the record, and in safetensors' format the weights and the scores by image."""
+
+    record: RunRecord
+    weights: bytes
+    scores: bytes
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ from torch import nn
 from saam._core.errors import unknown
 from saam._core.options import parse_options
 from saam._version import __version__
-from saam.comparison.comparison import Comparison, load_comparison, load_model
+from saam.comparison.comparison import Comparison, load_comparison
 from saam.comparison.plan import Plan
 from saam.comparison.plan_data import load_kept_splits, preprocessing_for
 from saam.comparison.records import RunRecord
 from saam.comparison.task import TaskPlan
+from saam.comparison.trained import load_model
 from saam.data import Splits, load_data, load_kept_data
 from saam.models import Preprocessing, load, preprocessing_of
 

@@ -21,12 +21,12 @@ from shutil import rmtree
 from torch import Tensor
 
 from saam._core.files import json_bytes, read_bytes, write_atomically
-from saam.comparison.job import Finished
 from saam.comparison.plan_file import read_plan
-from saam.comparison.records import CostRecord, FailureRecord, ProgressRecord, RunRecord, read_json
+from saam.comparison.records import CostRecord, FailureRecord, Finished, ProgressRecord, RunRecord, read_json
 
 __all__ = [
     "forget_failure",
+    "forget_state",
     "make_states",
     "read_costs",
     "read_failures",

@@ -32,7 +32,12 @@ _METRICS = {metric.name: metric for metric in (ACCURACY, LOSS)}
 
 
 class StudyError(ValueError):
-    """What is wrong with a field of a study, or with one entry of it."""
+    """What is wrong with a field of a study, or with one entry of its list.
+
+    Attributes:
+        field: Name of the field.
+        entry: Place of the entry in the list, from 0; None for the field itself.
+    """
 
     def __init__(self, message: str, field: str, entry: int | None = None) -> None:
         super().__init__(message)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,11 @@ from saam._core.files import write_atomically
 from saam._core.objects import resolve
 from saam._core.random import all_seeded
 from saam.comparison.environment import environment, now
-from saam.comparison.records import RunRecord
+from saam.comparison.records import RunRecord, Tell
 from saam.comparison.task import Context, Outcome, TaskPlan
 from saam.measure import count_parameters
 
-__all__ = ["Tell", "run_task"]
-
-
-Tell = Callable[[int, int, dict[str, float], dict[str, float]], object]
-"""A function of epoch, epochs, the numbers to show, and all numbers of that epoch."""
+__all__ = ["run_task"]
 
 
 def run_task(
@@ -66,10 +62,10 @@ def run_task(
     folder = None if state is None else state.with_suffix("")
     if folder is not None:
         folder.mkdir(exist_ok=True)
-    place = require_device(device)
-    context = Context(plan.arm(arm), seed, place, folder, plan.options, on_report)
+    chosen = require_device(device)
+    context = Context(plan.arm(arm), seed, chosen, folder, plan.options, on_report)
     task = resolve(plan.task)
-    with all_seeded(seed, place):
+    with all_seeded(seed, chosen):
         returned = task(arm, seed, context)
     outcome = returned if isinstance(returned, Outcome) else Outcome(returned)
     record = RunRecord(
@@ -88,7 +84,7 @@ def run_task(
         curve=tuple(curve),
         parameters=0 if outcome.model is None else count_parameters(outcome.model),
         seconds=seconds + time.perf_counter() - start,
-        environment=environment(place),
+        environment=environment(chosen),
         finished=now(),
     )
     return RunRecord.from_json(json.loads(json.dumps(record.to_json()))), outcome

@@ -49,7 +49,7 @@ class GateRow:
     between_images: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Drawing:
     """All that a picture or a page shows, in words and rows.
 
@@ -81,7 +81,7 @@ def score_rows(scores: Mapping[str, Tensor], *, heads: bool = False) -> Iterator
 
     Args:
         scores: Site -> (B, G, h, w).
-        heads: Return each head as a row, not their mean.
+        heads: Yield each head as a row, not their mean.
     """
     for site, maps in scores.items():
         if heads and maps.shape[1] > 1:

@@ -13,7 +13,9 @@ from saam._core.errors import hinted, printable
 from saam._core.modes import mode
 from saam.explain.attribution import WHY_NO_GRAD_CAM, methods_for
 from saam.explain.drawing import Drawing, attribution_rows, gate_rows, percent, score_rows, selected
+from saam.explain.figure import draw
 from saam.explain.gate_use import attentions_of, gate_factors
+from saam.explain.page import fragment, page
 from saam.explain.photographs import pixels_of, read_photograph
 from saam.explain.score_maps import has_scores, score_maps
 from saam.models import Preprocessing, require_preprocessing
@@ -118,8 +120,6 @@ class Explanation:
             ModuleNotFoundError: If matplotlib is not installed.
             ValueError: If a site is unknown.
         """
-        from saam.explain.figure import draw
-
         return draw(self.drawing(sites=sites, heads=heads))
 
     def to_html(self, *, sites: Sequence[str] = (), heads: bool = False) -> str:
@@ -129,8 +129,6 @@ class Explanation:
             ModuleNotFoundError: If jinja2 or matplotlib is not installed.
             ValueError: If a site is unknown.
         """
-        from saam.explain.page import page
-
         return page(self.drawing(sites=sites, heads=heads))
 
     def __repr__(self) -> str:
@@ -142,8 +140,6 @@ class Explanation:
         return self.to_png()
 
     def _repr_html_(self) -> str:
-        from saam.explain.page import fragment
-
         return fragment(self.drawing())
 
 

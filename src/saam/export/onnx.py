@@ -14,7 +14,7 @@ from saam.export.parity import TOLERANCE, require_parity
 from saam.export.result import Exported, new_file, written
 from saam.models import Preprocessing, require_preprocessing
 
-__all__ = ["OnnxNetwork", "checked_onnx", "require_onnx", "to_onnx"]
+__all__ = ["CheckedOnnx", "OnnxNetwork", "checked_onnx", "require_onnx", "to_onnx"]
 
 
 def to_onnx(

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from saam._core.files import write_atomically
-from saam.training import writable
+from saam._core.files import writable, write_atomically
 
 __all__ = ["Exported", "new_file", "save", "written"]
 

@@ -1,13 +1,16 @@
 """Pictures of the score maps of a finished comparison, for its report."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from statistics import fmean
 
 import torch
 from torch import nn
 
-from saam.comparison import Comparison, TaskPlan, load_comparison, open_seeds
+from saam.comparison import Comparison, TaskPlan, load_comparison, load_model
+from saam.comparison.plan_data import load_kept_splits
 from saam.data import Images, Splits, first_test_images, normalise
 from saam.explain.localisation import relative_mass
 from saam.explain.overlay import ScoreMapStrip, strip
@@ -22,7 +25,7 @@ def comparison_strip(out: str | Path, *, images: int = 10) -> ScoreMapStrip | No
 
     The arm is the one with the highest mean test accuracy among those with a score squeeze, the network is from its
     first finished seed, and the images are the first of each class. Nothing is selected by its appearance. The weight
-    on the object is that of all finished seeds, because it differs between them.
+    on the object is told for all seeds whose network is in the folder, because it differs widely between them.
 
     Args:
         out: Folder of the comparison.
@@ -32,25 +35,39 @@ def comparison_strip(out: str | Path, *, images: int = 10) -> ScoreMapStrip | No
         The strip; None if no arm has a score squeeze or none has finished a run.
 
     Raises:
-        FileNotFoundError: If the folder holds no comparison or does not hold the networks, or the data are gone.
+        FileNotFoundError: If the folder holds no comparison or does not hold the network, or the data are gone.
         ValueError: If a file is damaged, or ``images`` is below 1.
     """
     comparison = load_comparison(out)
     plan, arm = comparison.plan, _best_arm(comparison)
     if arm is None or isinstance(plan, TaskPlan):
         return None
-    opened = open_seeds(out, arm=arm)
-    title = f"{arm}, seed {next(iter(opened.networks))}"
-    return data_strip([*opened.networks.values()], opened.splits, images=images, title=title)
+    first, *others = sorted(record.seed for record in comparison.records if record.arm == arm)
+    splits, model = load_kept_splits(plan), load_model(out, arm, first)
+    return data_strip(model, splits, others=_networks(out, arm, others), images=images, title=f"{arm}, seed {first}")
 
 
-def data_strip(models: Sequence[nn.Module], splits: Splits, *, images: int = 10, title: str = "") -> ScoreMapStrip:
+def _networks(out: str | Path, arm: str, seeds: Iterable[int]) -> Iterator[nn.Module]:
+    """Yield the networks of these seeds that are still in the folder."""
+    for seed in seeds:
+        with suppress(FileNotFoundError):
+            yield load_model(out, arm, seed)
+
+
+def data_strip(
+    model: nn.Module,
+    splits: Splits,
+    *,
+    others: Iterable[nn.Module] = (),
+    images: int = 10,
+    title: str = "",
+) -> ScoreMapStrip:
     """Draw test images, the first of each class in turn, with the score maps of a network.
 
     Args:
-        models: The network, with score squeezes, and others that differ from it in the seed only.
-        splits: Its data. If they have masks, the title compares the weight on the object with that of mean pooling, for
-            all networks.
+        model: A network with score squeezes.
+        splits: Its data. If they have masks, the title compares the weight on the object with that of mean pooling.
+        others: Networks that differ in the seed only. The weight on the object is told for them too.
         images: Number of images.
         title: The caption: whose maps these are.
 
@@ -58,7 +75,7 @@ def data_strip(models: Sequence[nn.Module], splits: Splits, *, images: int = 10,
         ValueError: If the network has no score squeeze, or ``images`` is below 1.
     """
     chosen = first_test_images(splits, images)
-    x, model = normalise(chosen.pixels, splits.mean, splits.std), models[0]
+    x = normalise(chosen.pixels, splits.mean, splits.std)
     maps = score_maps(model, x)
     with torch.inference_mode():
         predicted = model.eval()(x).argmax(1)
@@ -66,11 +83,11 @@ def data_strip(models: Sequence[nn.Module], splits: Splits, *, images: int = 10,
         truth if truth == guess else f"{truth}, taken for {guess}"
         for truth, guess in zip(chosen.truths, map(splits.classes.__getitem__, predicted.tolist()), strict=True)
     ]
-    found = weight_on_object(models, splits)
+    found = weight_on_object(chain([model], others), splits)
     return strip(chosen.pixels, maps, labels=labels, title=f"{title}; {found}" if found else title)
 
 
-def weight_on_object(models: Sequence[nn.Module], splits: Splits) -> str:
+def weight_on_object(models: Iterable[nn.Module], splits: Splits) -> str:
     """Describe the weight on the object relative to mean pooling, at the first and the last site.
 
     Args:
@@ -88,13 +105,14 @@ def weight_on_object(models: Sequence[nn.Module], splits: Splits) -> str:
         return ""
     visible = test.masks.flatten(1).any(1)
     x, masks = normalise(test.images[visible], splits.mean, splits.std), test.masks[visible]
-    found: dict[str, list[float]] = {}
+    found: dict[str, list[float]] = {}  # site -> weight, one for each network
     for model in models:
         maps = score_maps(model, x)
         sites = list(maps)
         for site in dict.fromkeys((sites[0], sites[-1])):
             found.setdefault(site, []).append(float(relative_mass(maps[site], masks).mean()))
-    several = f", mean and range over {len(models)} seeds" if len(models) > 1 else ""
+    count = max(map(len, found.values()))
+    several = f", mean and range over {count} seeds" if count > 1 else ""
     weights = ", ".join(
         f"{fmean(values):.2f}{f' ({min(values):.2f} to {max(values):.2f})' if several else ''} at {site}"
         for site, values in found.items()

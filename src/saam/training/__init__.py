@@ -1,6 +1,6 @@
 """Train any image classifier by a recipe, score it and save it. This package knows nothing of attention."""
 
-from saam.training.checkpoint import check_writable, save_checkpoint, writable
+from saam.training.checkpoint import save_checkpoint
 from saam.training.distributed import Group, together
 from saam.training.evaluation import Loader, evaluate, score_images
 from saam.training.fit import Fit, fit
@@ -23,7 +23,6 @@ __all__ = [
     "Result",
     "Scores",
     "Stepper",
-    "check_writable",
     "create_recipe",
     "evaluate",
     "fit",
@@ -36,5 +35,4 @@ __all__ = [
     "score_images",
     "together",
     "train",
-    "writable",
 ]

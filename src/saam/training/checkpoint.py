@@ -5,9 +5,7 @@ config.json         whatever the caller needs to build the model
 curves.json         one record an epoch
 """
 
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from saam._core.files import json_bytes, write_atomically
 from saam._core.weights import stored
 from saam.training.records import EpochRecord
 
-__all__ = ["check_writable", "save_checkpoint", "writable"]
+__all__ = ["save_checkpoint"]
 
 _WEIGHTS, _CONFIG, _CURVES = "model.safetensors", "config.json", "curves.json"
 
@@ -47,30 +45,3 @@ def save_checkpoint(
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically({folder / name: content for name, content in contents.items()})
     return folder
-
-
-def check_writable(folder: str | Path) -> None:
-    """Create the folder if necessary and test that files can be written there, before training starts.
-
-    Raises:
-        OSError: If the files cannot be written.
-    """
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OSError(f"cannot write to {folder} ({error.strerror}): choose another folder or free this one") from error
-
-
-@contextmanager
-def writable(folder: str | Path) -> Iterator[None]:
-    """Check a folder as `check_writable` does, and remove it at the end if it was created here and is empty."""
-    made = [path for path in (Path(folder), *Path(folder).parents) if not path.exists()]
-    try:
-        check_writable(folder)
-        yield
-    finally:
-        with suppress(OSError):  # keep folders that are not empty
-            for path in made:
-                path.rmdir()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from saam._core.files import writable
 from saam._version import __version__
 from saam.explain.overlay import as_png
 from saam.explain.score_maps import has_scores
@@ -15,7 +16,6 @@ from saam.export.onnx import checked_onnx
 from saam.export.page.runtime import VERSION, runtime_files
 from saam.export.result import save
 from saam.models import Preprocessing, require_preprocessing
-from saam.training import writable
 
 __all__ = ["Page", "Sample", "write_page"]
 

@@ -9,11 +9,10 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
 
-from saam._core.files import read_bytes
+from saam._core.files import read_bytes, writable
 from saam.data import cache_folder
 from saam.export.page.registry import registry
 from saam.export.result import save
-from saam.training import writable
 
 __all__ = ["VERSION", "package_file", "runtime_files"]
 
