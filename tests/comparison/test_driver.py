@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from comparison.fakes import scores_of
-from saam.comparison import PLAIN, compare, costs, driver, job, load_comparison, load_model
+from saam.comparison import PLAIN, compare, costs, dispatch, driver, job, load_comparison, load_model
 from saam.comparison.driver import drive
 from saam.comparison.plan_run import Run
 from saam.comparison.records import RunRecord
@@ -468,14 +468,14 @@ def test_a_second_driver_waits_for_the_costs_that_the_first_one_measures(
     compare(make_plan(), tmp_path, executor=executor, costs=False)
     ran.clear()
     measured, going_on = threading.Event(), threading.Event()
-    real = driver.arm_costs
+    real = dispatch.arm_costs
 
     def slow(*args, **settings):
         measured.set()
         assert going_on.wait(60)
         return real(*args, **settings)
 
-    monkeypatch.setattr(driver, "arm_costs", slow)
+    monkeypatch.setattr(dispatch, "arm_costs", slow)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(compare, make_plan(), tmp_path, executor=executor)
         assert measured.wait(60)
