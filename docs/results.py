@@ -71,7 +71,9 @@ def take(folder: Path, name: str) -> None:
     goal.mkdir()
     shutil.copy(folder / "study.json", goal)
     named = {cell: plan.data for cell, plan in study.cells().items()}
-    for cell in results:
+    for cell, comparison in results.items():
+        if not comparison.records:  # just begun
+            continue
         (goal / cell / "runs").mkdir(parents=True)
         content = json.loads((folder / cell / "plan.json").read_text())
         content["plan"]["data"] = named[cell]
