@@ -8,6 +8,7 @@ import pytest
 from report.fakes import comparison, first, plan, record
 from saam.comparison import Comparison
 from saam.report.formats import formatted
+from saam.report.overview import overview
 
 
 def rows_of(text: str) -> list[list[str]]:
@@ -22,6 +23,20 @@ def test_markdown_has_the_figures_of_the_table() -> None:
     assert rows[0][-1] == "reference"
     assert all(re.fullmatch(r"\d\d\.\d\d \(\d\d\.\d\d to \d\d\.\d\d\)", row[2]) for row in rows)
     assert len({len(row) for row in rows}) == 1
+
+
+def test_a_verdict_has_its_confidence_sequence_or_how_many_seeds_it_needs() -> None:
+    planned = plan(arms=("none", "se", "saam"), seeds=12)
+    gains = {"none": 0.0, "se": 0.01, "saam": 2.0}
+    runs = [record(arm, seed, 80.0 + gains[arm] * (1 + 0.1 * (seed % 3 - 1)), 0.5) for arm, seed in planned.schedule()]
+    whole = Comparison(planned, tuple(runs), ())
+    _, _, none, _, saam = rows_of(formatted(whole, "markdown"))
+    assert (none[-1], saam[-1].split(" (")[0]) == ("reference", "better")
+    (found,) = (each for each in overview(whole).to_reference["accuracy"] if each.arm == "saam")
+    assert saam[-1] == f"better ({found.evidence.low:.2f} to {found.evidence.high:.2f})"
+    assert 0 < found.evidence.low < 2.0 < found.evidence.high
+    fewer = replace(whole, records=whole.records[:6])
+    assert re.fullmatch(r"cannot tell yet \(about \d+ more seeds\)", rows_of(formatted(fewer, "markdown"))[-1][-1])
 
 
 def test_latex_compiles_as_a_tabular_and_escapes() -> None:

@@ -103,7 +103,7 @@ def _caption(comparison: Comparison, view: Overview) -> str:
     return (
         f"{setting(comparison).title}: {view.finished} of {view.planned} runs. Means over seeds with 95 % intervals; "
         f"differences to {view.reference} are paired by seed, their intervals and p (Holm) hold for a number of seeds "
-        "that was fixed beforehand, the verdicts at any number."
+        "that was fixed beforehand; the verdicts, and the confidence sequences beside them, at any number."
     )
 
 
@@ -137,7 +137,9 @@ def _cells(row: Row, view: Overview) -> list[str]:
         cells += _costs(row.cost)
     if row.arm == view.reference:
         return [*cells, "reference"]
-    return [*cells, _with(difference.verdict, forecast(difference)) if difference else ""]
+    if difference is None:
+        return [*cells, ""]
+    return [*cells, _with(difference.verdict, forecast(difference) or interval(difference.evidence, first.digits))]
 
 
 def _costs(cost: CostRecord | None) -> list[str]:
