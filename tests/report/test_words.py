@@ -52,8 +52,10 @@ def difference(
         "minimum_detectable": 0.4,
         "ahead": 0.71,
     }
-    evidence = Evidence(3.0, 0.3, *sequence, more if verdict == "cannot tell yet" else 0)
-    return Difference(arm, reference, metric, n, **values | changes, values={}, evidence=evidence, verdict=verdict)
+    evidence = (3.0, 0.3, *sequence, more) if verdict == "cannot tell yet" else (62.9, 0.0477, *sequence, 0)
+    return Difference(
+        arm, reference, metric, n, **values | changes, values={}, evidence=Evidence(*evidence), verdict=verdict
+    )
 
 
 @pytest.mark.parametrize(
@@ -140,8 +142,8 @@ def test_a_verdict_in_one_sentence() -> None:
     )
     better = difference("none", "better", n=20, p_holm=0.0002, ahead=0.999)
     assert verdict_sentence(better) == (
-        "saam vs no attention: better, +0.31 points after 20 seeds (95 % confidence sequence −0.20 to 0.90); ahead on "
-        "a new seed with probability > .99; at a fixed number of seeds interval −0.05 to 0.68, p < .001"
+        "saam vs no attention: better, +0.31 points after 20 seeds (95 % confidence sequence −0.20 to 0.90, p = .048); "
+        "ahead on a new seed with probability > .99; at a fixed number of seeds interval −0.05 to 0.68, p < .001"
     )
     assert verdict_sentence(difference("se", n=0)) == "saam vs se: no seed is finished in both yet"
     few = {"low": -math.inf, "high": math.inf, "p_holm": 1.0}

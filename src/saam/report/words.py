@@ -180,6 +180,8 @@ def probability(value: float) -> str:
 def verdict_sentence(difference: Difference, others: Sequence[Difference] = ()) -> str:
     """Return one sentence: the verdict, the size of the difference, its certainty, and the verdicts of other metrics.
 
+    First stands what is valid at any number of seeds, with the p-value that decided, then what is for a fixed number.
+
     Args:
         difference: The difference in the primary metric.
         others: The same pair in the other metrics; those with another verdict are mentioned.
@@ -194,12 +196,13 @@ def verdict_sentence(difference: Difference, others: Sequence[Difference] = ()) 
     size = _amount(signed(difference.mean, metric.digits), metric)
     parts = [f"{pair}: {verdict}, {size} after {seeds(difference.n)}"]
     if math.isfinite(difference.evidence.low) and math.isfinite(difference.evidence.high):
-        parts[0] += f" (95 % confidence sequence {interval(difference.evidence, metric.digits)})"
+        p = f", {_p(difference.evidence.p_holm)}" if difference.verdict in ("better", "worse") else ""
+        parts[0] += f" (95 % confidence sequence {interval(difference.evidence, metric.digits)}{p})"
     if more := forecast(difference):
         parts[0] += f", {more}"
     if math.isfinite(difference.ahead) and difference.n >= _ENOUGH:
         parts.append(f"ahead on a new seed with probability {probability(difference.ahead)}")
-    fixed = _p(difference)
+    fixed = _p(difference.p_holm)
     if math.isfinite(difference.low):
         fixed = f"interval {interval(difference, metric.digits)}, {fixed}"
     parts.append(f"at a fixed number of seeds {fixed}")
@@ -333,8 +336,8 @@ def _seeds_of(differences: Sequence[Difference]) -> str:
     return seeds(max(difference.n for difference in differences))
 
 
-def _p(difference: Difference) -> str:
-    text = p_value(difference.p_holm)
+def _p(value: float) -> str:
+    text = p_value(value)
     return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
