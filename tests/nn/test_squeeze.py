@@ -198,6 +198,15 @@ def test_softpool_is_the_score_pool_whose_scores_are_the_map():
 
 
 class TestDCT:
+    def test_frequencies_outlive_the_meta_device(self):
+        x = torch.randn(2, 16, 8, 10)
+        with torch.device("meta"):
+            squeeze = DCT(16)
+        squeeze.to_empty(device="cpu").load_state_dict({})
+        torch.testing.assert_close(squeeze(x), DCT(16)(x))
+        assert DCT(16).half().pairs.dtype == torch.int64
+        assert str(DCT(16).to("meta").pairs.device) == "meta"
+
     def test_first_frequency_is_the_mean(self):
         x = torch.randn(2, 3, 8, 10)
         torch.testing.assert_close(DCT(3, frequencies=1)(x), x.mean((2, 3)) * 80**0.5)

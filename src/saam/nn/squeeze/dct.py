@@ -9,6 +9,7 @@ mean.
 """
 
 import math
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -72,7 +73,17 @@ class DCT(nn.Module):
         self.size = None if size is None else height_and_width(size)
         if self.size is not None and min(self.size) < _GRID:
             raise ValueError(f"size must be {_GRID} or more, where the frequencies still differ, got {size!r}")
-        self.register_buffer("pairs", torch.tensor(_BEST[:frequencies], device=device), persistent=False)
+        self.register_buffer("pairs", self._pairs(device), persistent=False)
+
+    def _pairs(self, device: Device) -> Tensor:
+        """Return (u, v) of each frequency: int64 (frequencies, 2)."""
+        return torch.tensor(_BEST[: self.frequencies], device=device)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """Convert the module; `to_empty` leaves no values in a buffer that no file holds, so it is made again."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.pairs = self._pairs(self.pairs.device)
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         """Squeeze ``x``.
