@@ -1,6 +1,7 @@
 """Fair comparisons: arms x seeds with common random numbers, their costs and their statistics.
 
-The verdicts are in `saam.comparison.statistics`, the only module that needs scipy.
+The verdicts are in `saam.comparison.statistics`. What needs scipy (statistics, cells, crossed) is not imported
+with the package.
 """
 
 from saam.comparison.arm import PLAIN, Arm
