@@ -45,7 +45,7 @@ def write_atomically(contents: Mapping[Path, bytes | Iterable[bytes | memoryview
 
 
 def check_writable(folder: str | Path) -> None:
-    """Create the folder if necessary and test that files can be written there, before training starts.
+    """Create the folder if necessary and test that files can be written there.
 
     Raises:
         OSError: If the files cannot be written.

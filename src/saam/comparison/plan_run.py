@@ -4,7 +4,6 @@ Common random numbers: for one seed the backbone's initial weights, the order of
 are the same in all arms; the attention's weights come from a generator of their own.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -102,4 +101,4 @@ def run(
         environment=environment(device_of(model)),
         finished=now(),
     )
-    return Run(RunRecord.from_json(json.loads(json.dumps(record.to_json()))), model, fitted.test)
+    return Run(record.as_read(), model, fitted.test)

@@ -1,5 +1,6 @@
 """The records of a comparison: one small JSON file for each run or failure, and one for all costs."""
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
@@ -58,6 +59,10 @@ class RunRecord:
     seconds: float
     environment: dict[str, Any]
     finished: str
+
+    def as_read(self) -> Self:
+        """Return the record as it will be read from its file."""
+        return self.from_json(json.loads(json.dumps(self.to_json())))
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON values; numbers that are not finite (a diverged loss) become null."""

@@ -87,7 +87,7 @@ def run_task(
         environment=environment(chosen),
         finished=now(),
     )
-    return RunRecord.from_json(json.loads(json.dumps(record.to_json()))), outcome
+    return record.as_read(), outcome
 
 
 def _test_scores(plan: TaskPlan, outcome: Outcome) -> dict[str, float]:
