@@ -11,22 +11,16 @@ weights are random, those of the scorers too.
 """
 
 import argparse
-import os
-import platform
-import shlex
-import sys
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
-from statistics import quantiles
 
 import torch
 from torch import Tensor, nn
 
 import saam
-from saam._core.machine import processor
+from page import machine, ratios, spread, versions, write_page
 from saam.export import OnnxNetwork, to_int8, to_onnx
 from saam.measure import take_turns
 from saam.models import Preprocessing
@@ -86,19 +80,8 @@ def rows(name: str, side: int, folder: Path, rounds: int) -> list[str]:
             [1000 * time for time in int8_times],
             ratios(int8_times, onnx_times),
         )
-        lines.append(f"| {name}, {side} px | {arm} | {' | '.join(map(summary, found))} | {sizes[arm]} |")
+        lines.append(f"| {name}, {side} px | {arm} | {' | '.join(map(spread, found))} | {sizes[arm]} |")
     return lines
-
-
-def ratios(times: list[float], baseline: list[float]) -> list[float]:
-    """Return the ratios within each round."""
-    return [time / other for time, other in zip(times, baseline, strict=True)]
-
-
-def summary(values: list[float]) -> str:
-    """Return the median and the quartiles."""
-    low, middle, high = quantiles(values, n=4, method="inclusive")
-    return f"{middle:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def table(names: list[str], rounds: int) -> str:
@@ -122,25 +105,14 @@ def main() -> None:
     torch.set_num_threads(1)
     rounds = 3 if options.quick else options.rounds
     measured = table([*NETWORKS][:1] if options.quick else [*NETWORKS], rounds)
-    versions = {name: metadata.version(name) for name in ("torch", "onnxruntime", "onnxscript")}
-    page = "\n\n".join(
-        [
-            "# What an exported network costs",
-            __doc__.split("\n\n")[2].strip(),
-            f"- machine: {processor()}, {os.cpu_count()} processors, 1 thread; {platform.platform()}\n"
-            f"- versions: saam {saam.__version__}, {', '.join(' '.join(pair) for pair in versions.items())}, "
-            f"Python {platform.python_version()}\n"
-            f"- backends: {', '.join(f'{name}: {state}' for name, state in saam.backends().items())}\n"
-            f"- date: {datetime.now(UTC):%Y-%m-%d}; {rounds} rounds; batch 1\n"
-            f"- command: `python {shlex.join([os.path.relpath(sys.argv[0]), *sys.argv[1:]])}`",
-            measured,
-        ]
-    )
-    if options.quick:
-        print(page)
-        return
-    PAGE.write_text(page + "\n")
-    print(f"wrote {PAGE}")
+    facts = {
+        "machine": machine(1),
+        "versions": versions("onnxruntime", "onnxscript"),
+        "backends": ", ".join(f"{name}: {state}" for name, state in saam.backends().items()),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}; {rounds} rounds; batch 1",
+    }
+    out = None if options.quick else PAGE
+    write_page(out, "What an exported network costs", __doc__.split("\n\n")[2], facts, measured)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,6 @@ network is a ResNet-20 with batches of 128 CIFAR images; a step is forward, back
 
 import argparse
 import copy
-import os
-import platform
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -29,13 +26,12 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Literal, NamedTuple
 
-import timm
 import torch
 from timm.layers import SEModule
 from torch import Tensor, nn
 
 import saam
-from saam._core.machine import processor
+from page import machine, versions, write_page
 from saam.measure import take_turns
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks" / "fused.md"
@@ -320,30 +316,22 @@ def main() -> None:
     shapes = [(2, *shape[1:]) for shape in SHAPES[::3]] if options.quick else SHAPES
     settle_allocator()
     rows = module_rows(shapes, rounds, attention)
-    page = "\n\n".join(
-        [
-            "# What the fused operation saves",
-            __doc__.split("\n\n")[2].strip(),
-            f"- machine: {processor()}, {os.cpu_count()} processors, {options.threads} threads; {platform.platform()}\n"
-            f"- versions: saam {saam.__version__}, torch {torch.__version__}, timm {timm.__version__}\n"
-            f"- fused: {saam.backends()['fused']}\n"
-            f"- SAAM: {attention}\n"
-            f"- date: {datetime.now(UTC):%Y-%m-%d}; {rounds} rounds; float32\n"
-            f"- command: `python {shlex.join([os.path.relpath(sys.argv[0]), *sys.argv[1:]])}`",
-            bar_table(rows),
-            module_table(rows),
-            overhead_table(rounds, attention),
-            network_table(8 if options.quick else 128, rounds, attention),
-            memory_table(options.threads, attention),
-        ]
+    tables = (
+        bar_table(rows),
+        module_table(rows),
+        overhead_table(rounds, attention),
+        network_table(8 if options.quick else 128, rounds, attention),
+        memory_table(options.threads, attention),
     )
+    facts = {
+        "machine": machine(options.threads),
+        "versions": versions("timm"),
+        "fused": saam.backends()["fused"],
+        "SAAM": attention,
+        "date": f"{datetime.now(UTC):%Y-%m-%d}; {rounds} rounds; float32",
+    }
     out = options.out or (None if options.quick or options.saam else PAGE)
-    if out is None:
-        print(page)
-    else:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(page + "\n")
-        print(f"wrote {out}")
+    write_page(out, "What the fused operation saves", __doc__.split("\n\n")[2], facts, *tables)
 
 
 if __name__ == "__main__":

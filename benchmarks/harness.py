@@ -21,24 +21,21 @@ is timed by the clock, and beside it stands what their processor times give.
 
 import argparse
 import os
-import platform
 import resource
-import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-import saam
-from saam._core.machine import processor
+from page import command, machine, ratios, spread, versions, write_page
 from saam.comparison import Job, Plan
 from saam.comparison.job import work
 from saam.comparison.network import build_model
@@ -204,17 +201,6 @@ def turns(contenders: dict[str, Callable[[], float]], rounds: int) -> dict[str, 
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             found[name].append(contenders[name]())
     return found
-
-
-def spread(values: list[float], digits: int = 3) -> str:
-    """Return the median and the quartiles."""
-    low, middle, high = quantiles(values, n=4, method="inclusive")
-    return f"{middle:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def ratios(times: list[float], others: list[float]) -> list[float]:
-    """Return the ratio of each round."""
-    return [time / other for time, other in zip(times, others, strict=True)]
 
 
 def line(what: str, values: list[float], bar: float, *, least: bool, unit: str = "", digits: int = 3) -> Line:
@@ -419,28 +405,19 @@ def main() -> None:
             options.data if of_workers else splits, max(1, rounds // 3) if of_workers else rounds
         )
         print(*lines[-4:], sep="\n", file=sys.stderr)
-    command = shlex.join([os.path.relpath(sys.argv[0]), *sys.argv[1:]]).replace(options.data, "DATA")
-    page = "\n\n".join(
-        [
-            "# What training costs beside the network",
-            "\n\n".join(__doc__.split("\n\n")[2:]).strip(),
-            f"- machine: {processor()}, {os.cpu_count()} processors; {platform.platform()}\n"
-            f"- versions: saam {saam.__version__}, torch {torch.__version__}, Python {platform.python_version()}\n"
-            f"- data: {splits.label}, {len(splits.train):,} train images\n"
-            f"- date: {datetime.now(UTC):%Y-%m-%d}; {rounds} rounds, {max(1, rounds // 3)} of workers; load "
-            f"{os.getloadavg()[1]:.1f} at the end\n"
-            f"- command: `python {command}`",
-            "| what | measured | bar | met |\n|---|---:|---:|---|\n"
-            + "\n".join(f"| {' | '.join(each)} |" for each in lines),
-        ]
+    facts = {
+        "machine": machine(1),
+        "versions": versions(),
+        "data": f"{splits.label}, {len(splits.train):,} train images",
+        "date": f"{datetime.now(UTC):%Y-%m-%d}; {rounds} rounds, {max(1, rounds // 3)} of workers; load "
+        f"{os.getloadavg()[1]:.1f} at the end",
+        "command": command().replace(options.data, "DATA"),
+    }
+    table = "| what | measured | bar | met |\n|---|---:|---:|---|\n" + "\n".join(
+        f"| {' | '.join(each)} |" for each in lines
     )
     out = options.out or (None if options.quick else PAGE)
-    if out is None:
-        print(page)
-    else:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(page + "\n")
-        print(f"wrote {out}")
+    write_page(out, "What training costs beside the network", "\n\n".join(__doc__.split("\n\n")[2:]), facts, table)
 
 
 if __name__ == "__main__":

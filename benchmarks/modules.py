@@ -11,23 +11,19 @@ and backward pass allocated at a time, output and gradients included, in multipl
 
 import argparse
 import copy
-import os
-import platform
-import shlex
-import statistics
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 
 import torch
 from torch import Tensor, nn
 
 import saam
-from saam._core.machine import processor
+from page import machine, ratios, spread, versions, write_page
 from saam.measure import peak_memory, take_turns
 from saam.nn import attention_record
 
@@ -132,19 +128,12 @@ def table(names: list[str], images: str, layout: str, rounds: int, batch: int) -
         f"| {images}, {layout} | parameters | " + " | ".join(PASSES) + " | peak memory |",
         "|---|---:|" + "---:|" * (len(PASSES) + 1),
     ]
-    absolute = " | ".join(f"{statistics.median(found):.3g} ms" for found in times[reference])
+    absolute = " | ".join(f"{median(found):.3g} ms" for found in times[reference])
     lines.append(f"| {REFERENCE} itself | | {absolute} | |")
     for contender, found in zip(contenders, times, strict=True):
-        ratios = " | ".join(map(spread, found, times[reference]))
-        lines.append(f"| {contender.name} | {contender.parameters:,} | {ratios} | {contender.peak:.2f} |")
+        relative = " | ".join(map(spread, map(ratios, found, times[reference])))
+        lines.append(f"| {contender.name} | {contender.parameters:,} | {relative} | {contender.peak:.2f} |")
     return "\n".join(lines)
-
-
-def spread(times: list[float], reference: list[float]) -> str:
-    """Return the median of the ratios and their quartiles."""
-    ratios = [mine / other for mine, other in zip(times, reference, strict=True)]
-    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
-    return f"{middle:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def main() -> None:
@@ -172,26 +161,15 @@ def main() -> None:
         for images, stages in STAGES.items()
     )
     backends = ", ".join(f"{name}: {state}" for name, state in saam.backends().items())
-    page = "\n\n".join(
-        [
-            "# What the modules cost",
-            __doc__.split("\n\n")[2].strip(),
-            f"- machine: {processor()}, {os.cpu_count()} processors, {options.threads} threads; {platform.platform()}\n"
-            f"- versions: saam {saam.__version__}, torch {torch.__version__}, Python {platform.python_version()}\n"
-            f"- backends: {backends}\n"
-            f"- date: {datetime.now(UTC):%Y-%m-%d}; {rounds} rounds; batch: {batches}; float32\n"
-            f"- maps: {shapes}\n"
-            f"- command: `python {shlex.join([os.path.relpath(sys.argv[0]), *sys.argv[1:]])}`",
-            *tables,
-        ]
-    )
+    facts = {
+        "machine": machine(options.threads),
+        "versions": versions(),
+        "backends": backends,
+        "date": f"{datetime.now(UTC):%Y-%m-%d}; {rounds} rounds; batch: {batches}; float32",
+        "maps": shapes,
+    }
     out = options.out or (None if options.quick else PAGE)
-    if out is None:
-        print(page)
-    else:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(page + "\n")
-        print(f"wrote {out}")
+    write_page(out, "What the modules cost", __doc__.split("\n\n")[2], facts, *tables)
 
 
 if __name__ == "__main__":

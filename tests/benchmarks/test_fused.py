@@ -2,7 +2,6 @@
 
 import re
 import runpy
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -14,15 +13,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import saam
 
 pytest.importorskip("timm")
-FOLDER = Path(__file__).parents[2] / "benchmarks"
+SCRIPT = str(Path(__file__).parents[2] / "benchmarks" / "fused.py")
 LAYOUTS = ("NCHW", "channels_last")
 WORKS = ("train", "inference")
 
 
 @pytest.fixture
-def benchmark(monkeypatch):
-    monkeypatch.setattr("sys.path", [str(FOLDER), *sys.path])
-    found = runpy.run_path(str(FOLDER / "fused.py"))
+def benchmark():
+    found = runpy.run_path(SCRIPT)
     return found["main"].__globals__  # which its functions read, so that a test can put something in their place
 
 

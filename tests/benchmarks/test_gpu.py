@@ -17,8 +17,7 @@ needs_fused = pytest.mark.skipif(saam.backends()["fused"] != "available", reason
 
 
 @pytest.fixture
-def scope(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+def scope():
     return runpy.run_path(str(SCRIPT))["main"].__globals__
 
 

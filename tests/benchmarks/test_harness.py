@@ -12,8 +12,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "harness.py"
 
 
 @pytest.fixture
-def scope(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+def scope():
     names = runpy.run_path(str(SCRIPT))
     for function in ("loop", "part", "bare_steps", "timm"):
         names[function].__globals__.update({"STEPS": 2, "BATCH": 8})
