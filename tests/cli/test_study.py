@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from math import inf
 from types import ModuleType
 
 import pytest
@@ -122,7 +123,8 @@ def test_settings_reach_the_runs(place, tmp_path, monkeypatch):
         (("demp.toml",), "there is no file demp.toml"),
         (("demo", "--data", "cifar10=x"), "--data cifar10=...: the study has no such data set, only photo-digits"),
         (("demo", "--data", "cifar10"), "expected NAME=PATH for --data, got 'cifar10'"),
-        (("demo", "--budget", "soon"), "expected a time such as 90s, 45m, 2h or 1d, got 'soon'"),
+        (("folder", "--budget", "soon"), "expected a time such as 90s, 45m, 2h or 1d, got 'soon'"),
+        (("demo", "--budget", "2h"), "--budget limits the seeds that are added until told: this study has a fixed"),
         (("demo", "--track", "wanb"), "unknown tracker 'wanb': did you mean 'wandb'"),
         (("wrong.toml",), "wrong.toml, line 5: unknown attention 'sam': did you mean 'saam'"),
     ],
@@ -225,8 +227,17 @@ def test_compare_until_told(monkeypatch, tmp_path):
     assert main([*words, "--until-told", "--track", "tensorboard"]) == 130
     assert (given["max_seeds"], given["budget"], given["track"]) == (9, 7200, ("tensorboard",))
     assert given["plan"].metrics[0].delta == 0.25
-    assert main(words) == 130
-    assert given["max_seeds"] is None
+    assert main(words[:3]) == 130
+    assert (given["max_seeds"], given["budget"]) == (None, inf)
+    assert main([*words[:3], "--until-told"]) == 130
+    assert given["max_seeds"] == 40
+
+
+@pytest.mark.parametrize("words", [["--max-seeds", "9"], ["--budget", "2h"]])
+def test_limits_of_added_seeds_need_until_told(tmp_path, capsys, words):
+    assert main(["compare", "--out", str(tmp_path / "out"), *words]) == 1
+    assert f"saam: {words[0]} limits the seeds that --until-told adds: add --until-told" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_compare_tracks(place, tmp_path, monkeypatch, capsys):

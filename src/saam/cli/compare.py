@@ -37,7 +37,7 @@ def command(
     dry_run: bool = False,
     out: Path | None = None,
     until_told: bool = False,
-    max_seeds: Count = 40,
+    max_seeds: Count | None = None,
     delta: float | None = None,
     running: Running = HERE,
     quiet: bool = False,
@@ -65,16 +65,16 @@ def command(
     recipe
         Training recipe (saam list recipes), with changes as in "cifar,epochs=30".
     where
-        Placement of the attention.
+        Placement of the attention: residual, stage, conv, head, attention, or a pattern of module names.
     start
         "identity": attention changes nothing at first, so all arms of a seed start as the same function. "default":
         attention starts as in the papers, where most gates halve their branch at first.
     reference
         Arm to compare the others with. Default: "none", or else the first.
     focus
-        Arm that the verdicts are about. Default: the first of your own, else the first score-based one, else the last.
+        Arm that the report is about. Default: the first of your own, else the first score-based one, else the last.
     plan
-        plan.json of an earlier comparison. Replaces all options above except the number of seeds, and --delta.
+        plan.json of an earlier comparison. Replaces all options above except --seeds. It also contains --delta.
     dry_run
         Run nothing; print the number of runs that are left, their time, memory and disk space, and the smallest
         difference to detect.
@@ -85,7 +85,7 @@ def command(
         Add seeds for the arms that are still undecided against the reference, until all are decided. The verdict is
         valid whenever this stops.
     max_seeds
-        Largest number of seeds.
+        Largest number of seeds that --until-told may reach. Default: 40.
     delta
         Arms that differ by less than this are equivalent, in points of accuracy. Default: 0.5.
     as_json
@@ -98,6 +98,10 @@ def command(
         raise ValueError(f"a comparison needs seeds: expected a number of 1 or more, got {count}")
     if count > MOST_SEEDS:
         raise ValueError(f"expected at most {MOST_SEEDS:,} seeds, got {count}")
+    if not until_told and (max_seeds or running.budget):
+        limit = "--max-seeds" if max_seeds else "--budget"
+        raise ValueError(f"{limit} limits the seeds that --until-told adds: add --until-told, or leave out {limit}")
+    most = (max_seeds or 40) if until_told else None
     if plan:
         if delta is not None:
             raise ValueError("--delta is part of the plan: leave out --delta, or --plan")
@@ -123,15 +127,14 @@ def command(
     if dry_run:
         measure = partial(forecast, workers=running.workers, threads=running.threads, device=running.devices)
         told = {out.name: measure(chosen, out)}
-        unit, until = chosen.metrics[0].difference_unit, max_seeds if until_told else None
-        show_forecasts(console, told, unit=unit, as_json=as_json, until=until)
+        show_forecasts(console, told, unit=chosen.metrics[0].difference_unit, as_json=as_json, until=most)
         return
 
     with running.started() as settings, shown(console, quiet=quiet, costs=running.costs) as show:
         comparison = compare(
             chosen,
             out,
-            max_seeds=max_seeds if until_told else None,
+            max_seeds=most,
             budget=budget,
             on_data=None if quiet else partial(show_data, console),
             on_progress=show,

@@ -38,7 +38,7 @@ class Running:
     retry: bool = False
     """Repeat runs that failed before."""
     budget: str = ""
-    """Time after which no seed is added, as in "90m" or "2h"."""
+    """Time after which no seed is added, as in "90m" or "2h", to a comparison that adds seeds until told."""
     track: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ()
     """One or several of tensorboard, wandb and mlflow, to log every run there."""
 

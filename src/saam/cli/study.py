@@ -56,6 +56,8 @@ def command(
         raise ValueError(
             f"--data {sorted(unknown)[0]}=...: the study has no such data set, only {', '.join(chosen.data)}"
         )
+    if running.budget and not chosen.until_told:
+        raise ValueError("--budget limits the seeds that are added until told: this study has a fixed number of seeds")
     out = out or Path(f"saam-{Path(study).stem}")
     budget = running.seconds
     console = screen(errors=as_json)

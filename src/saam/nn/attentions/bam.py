@@ -142,8 +142,8 @@ CHANNEL = AttentionRecord(
     formula="2Cp + 3p + C",
     weight_decay="on everything",
     notes="This is only the channel branch. The norm is on the bottleneck, as in the code; the paper's equation has it "
-    "at the end. In training mode the batch size must be 2 or more, because of the batch norm. The module cannot be "
-    "the identity, because the factor is between 1 and 2.",
+    "at the end. In training mode the batch size must be 2 or more, because of the batch norm. The factor is "
+    "between 1 and 2. With ``start=\"identity\"`` the module is faded in by a learned scale that starts at 0.",
 )
 
 _CODE = AttentionRecord(

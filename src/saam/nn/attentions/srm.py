@@ -43,6 +43,6 @@ RECORDS = (
         weight_decay="on none of its parameters",
         notes="A new module halves its input, because the weights start at zero. In training mode the batch size must "
         "be 2 or more, because of the batch norm. For a map of one pixel the authors' code returns NaN; here the "
-        "deviation is 0.",
+        "deviation is sqrt(1e-5).",
     ),
 )
