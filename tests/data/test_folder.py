@@ -106,7 +106,7 @@ def test_a_folder_that_is_not_there_or_has_no_classes(make_folder: MakeFolder, t
 def test_a_class_with_no_image_is_named(make_folder: MakeFolder) -> None:
     path = make_folder({"a": 4, "b": 4})
     (path / "c").mkdir()
-    with pytest.raises(ValueError, match=r"the class folder .*/c has no image; expected one of .bmp"):
+    with pytest.raises(ValueError, match=r"the class folder .*/c has no image; expected files such as .jpg"):
         load_data(str(path))
 
 
@@ -133,6 +133,9 @@ def test_results_that_lie_among_the_images_are_no_class(
         "other": ("plan.json", "runs/1.json", "maps.png"),
         "saam-training": ("state.pt",),
         "trained": ("model.safetensors", "config.json", "curves.json"),
+        "begun": ("pets-resnet20/plan.json", "pets-vgg11/plan.json"),
+        "study": ("study.json", "report.html", "pets-resnet20/plan.json"),
+        "page": ("page.json", "model.onnx", "samples/0.png"),
     }.items():
         Path(folder).mkdir()
         for file in files:
@@ -141,6 +144,13 @@ def test_results_that_lie_among_the_images_are_no_class(
         found = load_data(".")
         assert found.classes == ("cat", "dog")
         assert found.fingerprint == before.fingerprint
+
+
+def test_a_class_stays_one_with_results_beside_its_images(make_folder: MakeFolder) -> None:
+    path = make_folder({"cat": 20, "dog": 20})
+    (path / "cat" / "results").mkdir()
+    (path / "cat" / "results" / "plan.json").write_text("{}")
+    assert load_data(str(path)).classes == ("cat", "dog")
 
 
 @pytest.mark.parametrize(

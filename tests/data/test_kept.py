@@ -9,7 +9,7 @@ import torch
 from pyarrow import parquet as files
 from torch import Tensor
 
-from saam.data import Images, Splits, build_splits, encoded, load_data, parquet, splits
+from saam.data import Images, Splits, build_splits, encoded, load_data, parquet, pixel_cache, splits
 from saam.data.kept import key_of, read_kept, write_kept
 
 
@@ -142,3 +142,35 @@ def test_the_hash_of_images_in_the_cache_is_found_once(own_cache: Path, monkeypa
     assert len(list(own_cache.glob("digest-*"))) == 5
     monkeypatch.setattr(Images, "_digest", None)
     assert [kept.digest(), kept.select(chosen).digest()] == digests
+
+
+@pytest.mark.parametrize("side", [8, 70])
+def test_what_was_kept_while_transparency_was_ignored_is_not_used(
+    side: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import io
+
+    from PIL import Image
+
+    def hidden(seed: int) -> bytes:
+        buffer = io.BytesIO()
+        pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 4), dtype=np.uint8)
+        pixels[..., 3] = 0
+        Image.fromarray(pixels).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    monkeypatch.setattr(splits, "_MANY", 1)
+    monkeypatch.setattr(encoded, "_WORTH_KEEPING", 1)
+    table = pyarrow.table({"image": [hidden(i) for i in range(20)], "label": [0, 1] * 10})
+    files.write_table(table, tmp_path / "train-0.parquet")
+    with monkeypatch.context() as earlier:
+        for module in (parquet, pixel_cache, splits):
+            earlier.setattr(module, "_VERSION", 1)
+        earlier.setattr(
+            encoded, "pixels_of", lambda image, size: torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+        )
+        assert max(load_data(str(tmp_path)).mean) < 0.6
+    found = load_data(str(tmp_path))
+    assert found.mean == (1.0, 1.0, 1.0)
+    (pixels,) = found.test.read([torch.tensor([0, 1])])
+    assert (pixels == 255).all()

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saam.data import Images, Pools, Splits, build_splits, first_of_each_class, split_indices
+from saam.data import Images, Pools, Splits, build_splits, first_of_each_class, split_indices, splits
 from saam.data.splits import complete_splits, draw_splits
 
 
@@ -139,6 +139,23 @@ def test_the_fingerprint_knows_every_pixel_label_and_class() -> None:
         changed[i].labels[4] = (changed[i].labels[4] + 1) % 3
         found.add(build(*changed).fingerprint)
     assert len(found) == 8
+
+
+def test_classes_without_a_test_image_are_noted() -> None:
+    parts = [pool(30, seed=seed) for seed in range(3)]
+    assert build(*parts).notes == ()
+    parts[2] = parts[2].select((parts[2].labels != 1).nonzero().squeeze(1))
+    assert build(*parts).notes == ("no test image of 1 class: b",)
+    named = build(*parts, classes=["a", "b", "c", *"defg"])
+    assert named.notes == ("no test image of 5 classes: b, d, e, f, g",)
+    assert build(*parts, classes=list("abcdefgh")).notes == ("no test image of 6 classes: b, d, e, f, g, ...",)
+
+
+def test_the_note_on_classes_names_those_of_the_data_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splits, "_MANY", 1)  # notes that depend on the images alone are kept
+    parts = [pool(30, classes=2, seed=seed) for seed in range(3)]
+    for classes in (["a", "b", "c"], ["cat", "dog", "eel"]):
+        assert build(*parts, classes=classes).notes == (f"no test image of 1 class: {classes[2]}",)
 
 
 def test_a_label_that_is_no_class_is_refused() -> None:

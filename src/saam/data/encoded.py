@@ -1,19 +1,17 @@
 """Encoded images (JPEG, PNG...): small ones are decoded into memory, large ones when a batch needs them."""
 
 import hashlib
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from saam._core.files import read_bytes
+from saam.data.image_files import open_image, pixels_of, require_8_bits, upright_shape
 from saam.data.images import Images
 from saam.data.pixel_cache import pixels_key, read_pixels, write_pixels
 
@@ -24,7 +22,7 @@ IN_MEMORY = 64
 
 _WORTH_KEEPING = 2**20  # bytes of encoded images; fewer decode quickly and are not cached
 _LARGEST = 4096  # largest side of the square images in pixels
-_LONGEST = 16  # times the shorter side; the rest is cut off before resizing
+_TURNED_PNG = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")  # a PNG without these has no orientation
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,41 +88,24 @@ class _Decoded(Dataset[Tensor]):
 
 
 def decode(source: Path | bytes, name: str, size: int | None = None) -> Tensor:
-    """Decode an image.
+    """Decode an image: upright, and on white where it is transparent.
 
     Args:
         source: A file or its content.
         name: Name for error messages.
-        size: Resize the shorter side to this many pixels (bilinear, antialiased) and crop the central square; None
-            keeps the image as it is.
+        size: Argument of :func:`saam.data.image_files.pixels_of`.
 
     Returns:
         uint8 (3, H, W).
 
     Raises:
-        ValueError: If the image is incomplete, or has more than 8 bits per colour.
+        ValueError: If the image is incomplete, or has more than 8 bits a colour.
     """
     try:
-        with _open(source) as image:
-            if image.mode[0] in "IF":
-                raise ValueError(f"{image.mode} pixels are more than 8 bits deep, convert it to 8 bits")
-            rgb = image.convert("RGB")
+        with open_image(source) as image:
+            return pixels_of(image, size)
     except Exception as error:  # its readers of many formats fail in many ways
         raise _not_whole(name, error) from error
-    if size is not None:
-        rgb = _middle_square(rgb, size)
-    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
-
-
-def _middle_square(rgb: Image.Image, size: int) -> Image.Image:
-    longest = _LONGEST * min(rgb.size)
-    if max(rgb.size) > longest:
-        left, top = max(0, rgb.width - longest) // 2, max(0, rgb.height - longest) // 2
-        rgb = rgb.crop((left, top, min(rgb.width, left + longest), min(rgb.height, top + longest)))
-    scale = size / min(rgb.size)
-    width, height = max(size, round(rgb.width * scale)), max(size, round(rgb.height * scale))
-    left, top = (width - size) // 2, (height - size) // 2
-    return rgb.resize((width, height), Image.Resampling.BILINEAR).crop((left, top, left + size, top + size))
 
 
 def load_encoded(
@@ -136,7 +117,7 @@ def load_encoded(
     skip_corrupt: bool = False,
     workers: int = 0,
 ) -> tuple[Images | EncodedImages, list[int]]:
-    """Decode small images into memory. Large images are only checked for completeness and decoded when read.
+    """Decode small images into memory. Large images are only checked and decoded when read.
 
     Small images are decoded once. After that they come from the cache folder, as long as their contents do not change.
 
@@ -216,7 +197,7 @@ def _contents(sources: Sequence[Path | bytes], size: int | None) -> list[bytes]:
     hashes, total = list[bytes](), 0
     try:
         if size is None and sources:
-            with _open(sources[0]) as first:
+            with open_image(sources[0]) as first:
                 size = max(first.size)
         if size is None or size > IN_MEMORY:
             return []
@@ -229,10 +210,6 @@ def _contents(sources: Sequence[Path | bytes], size: int | None) -> list[bytes]:
     return hashes if total >= _WORTH_KEEPING else []
 
 
-def _open(source: Path | bytes) -> Image.Image:
-    return Image.open(io.BytesIO(source if isinstance(source, bytes) else read_bytes(source)))
-
-
 def _content(file: Path, name: str) -> bytes:
     try:
         return read_bytes(file)
@@ -241,19 +218,19 @@ def _content(file: Path, name: str) -> bytes:
 
 
 def _shape(content: bytes, name: str) -> tuple[int, int]:
-    """Return height and width from an image's header, after checking that the rest of the image is complete."""
+    """Return height and width of the upright image, after checking its depth and that it is complete."""
     try:
-        with _open(content) as image:
-            shape = image.height, image.width
-            kind = image.format
-        with _open(content) as image:
-            if kind == "PNG":
+        with open_image(content) as image:
+            require_8_bits(image)
+            if image.format == "PNG" and not any(mark in content for mark in _TURNED_PNG):
+                shape = image.height, image.width
                 image.verify()  # all checksums, without decoding
-            elif kind != "JPEG" or b"\xff\xd9" not in content[-1024:]:
+                return shape
+            if image.format != "JPEG" or b"\xff\xd9" not in content[-1024:]:
                 image.load()
+            return upright_shape(image)
     except Exception as error:  # its readers of many formats fail in many ways
         raise _not_whole(name, error) from error
-    return shape
 
 
 def _not_whole(name: str, error: Exception) -> ValueError:

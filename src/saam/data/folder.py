@@ -11,16 +11,17 @@ this. Further options are size, seed, skip_corrupt, workers and label, as in
 from pathlib import Path
 
 from saam.data.encoded import load_encoded
+from saam.data.image_files import find_images
 from saam.data.splits import Pools
 
 __all__ = ["load_folder"]
 
-_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _LIKE_SPLITS = {
     *("train", "training", "trainset", "train_set", "trn", "test", "testing", "testset", "test_set", "tst"),
     *("val", "valid", "validation", "validate", "dev", "eval", "evaluation", "holdout", "unlabeled", "unlabelled"),
 }
-_OWN = ("plan.json", "model.safetensors", "state.pt", "curves.json")  # files that saam compare and saam train write
+_PLAN = "plan.json"  # file of a comparison
+_OWN = (_PLAN, "study.json", "page.json", "model.safetensors", "state.pt", "curves.json")  # files in result folders
 _OUTPUT = "saam-"  # prefix of the default result folders
 _PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 
@@ -74,14 +75,10 @@ def load_folder(
                 raise ValueError(
                     f"{folder} has the class {name!r}, which {folders['train']} does not have; rename or remove it"
                 )
-            found = sorted(
-                file
-                for file in (folder / name).rglob("*")
-                if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
-            )
+            found = find_images((folder / name).rglob("*"))
             if not found:
                 raise ValueError(
-                    f"the class folder {folder / name} has no image; expected one of {', '.join(sorted(_SUFFIXES))}"
+                    f"the class folder {folder / name} has no image; expected files such as .jpg or .png in it"
                 )
             files += found
             labels += [classes.index(name)] * len(found)
@@ -113,6 +110,9 @@ def _subfolders(path: Path) -> list[str]:
 
 def _is_output(folder: Path) -> bool:
     """Return whether saam wrote this folder, since result folders among the images are not classes."""
-    return any((folder / name).exists() for name in _OWN) or (
-        folder.name.startswith(_OUTPUT) and not any(file.suffix.lower() in _SUFFIXES for file in folder.iterdir())
-    )
+    if any((folder / name).exists() for name in _OWN):
+        return True
+    inside = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    if inside and all((entry / _PLAN).exists() for entry in inside):
+        return True  # a study that has just begun
+    return folder.name.startswith(_OUTPUT) and not find_images(inside)

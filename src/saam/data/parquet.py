@@ -21,7 +21,7 @@ from saam.data.splits import Pools
 
 __all__ = ["load_hub", "load_parquet"]
 
-_VERSION, _KIND = 1, "parquet"  # of what is kept of files that were read
+_VERSION, _KIND = 2, "parquet"  # of what is kept of files that were read
 _PARTS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 
 

@@ -20,7 +20,7 @@ from saam.data.cache import cache_folder
 
 __all__ = ["pixels_key", "read_pixels", "write_pixels"]
 
-_VERSION = 1  # of decoding and of the file's layout: increase it when either changes
+_VERSION = 2  # of decoding and of the file's layout: increase it when either changes
 _SHAPE, _CHECK = 16, 32  # bytes
 
 

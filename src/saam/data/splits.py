@@ -26,8 +26,9 @@ Parts = tuple[ImageSource, ImageSource, ImageSource]  # train, validation, test
 _Colour = tuple[float, float, float]
 _Notes = tuple[str, ...]
 
-_VERSION = 1  # of what is kept of many images: raise it when colours or notes are found otherwise
+_VERSION = 2  # of what is kept of many images: raise it when colours or notes are found otherwise
 _MANY = 5_000  # train images
+_NAMED = 5  # most classes in a note
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -119,6 +120,7 @@ def build_splits(
     digests = "".join(images.digest() for images in (train, validation, test))
     fingerprint = hashlib.sha256(f"{digests}{list(classes)}".encode()).hexdigest()[:16]
     mean, std, notes = _facts(train, validation, test, key_of(_VERSION, digests))
+    notes += _untested(test.labels, classes)
     return Splits(name, label, tuple(classes), train, validation, test, mean, std, augmentation, fingerprint, notes)
 
 
@@ -146,6 +148,16 @@ def _repeated(train: ImageSource, validation: ImageSource, test: ImageSource) ->
                 "images; remove the copies, or keep all copies of an image in one split"
             )
     return tuple(notes)
+
+
+def _untested(labels: Tensor, classes: Sequence[str]) -> _Notes:
+    """Report the classes without a test image."""
+    counts = labels.bincount(minlength=len(classes)).tolist()
+    missing = [name for name, count in zip(classes, counts, strict=True) if not count]
+    if not missing:
+        return ()
+    names = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
+    return (f"no test image of {len(missing):,} class{'' if len(missing) == 1 else 'es'}: {names}",)
 
 
 def split_indices(
