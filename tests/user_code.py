@@ -69,7 +69,8 @@ def task(arm, seed, context):
             mark.write_text(str(os.getpid()))
             os._exit(9)
     model.eval()
-    values = torch.stack([(model(torch.full((1, 1, 8, 8), i / 10)) - 1).square().mean() for i in range(6)])
+    with torch.no_grad():
+        values = torch.stack([(model(torch.full((1, 1, 8, 8), i / 10)) - 1).square().mean() for i in range(6)])
     return Outcome({"loss": float(values.mean()), "iou": 100 - values.mean()}, values={"loss": values}, model=model)
 
 

@@ -193,12 +193,12 @@ def test_a_run_that_failed_is_told_and_retried(place, copy, monkeypatch, capsys)
     monkeypatch.setattr(job, "run", run)
     monkeypatch.setattr(driver, "Processes", ThreadPoolExecutor)
     command = ["compare", "--data", "pets", *SETTINGS, *ARMS, "--seeds", "2", "--no-costs", "--out", str(copy)]
-    assert main(command) == 0
+    assert main(command) == 1
     printed = capsys.readouterr().out
     assert "saam, seed 1: failed, FloatingPointError: the training loss became nan" in printed
     assert len(list((copy / "failures").iterdir())) == 1
     monkeypatch.setattr(job, "run", genuine)
-    assert main(command) == 0
+    assert main(command) == 1
     assert len(list((copy / "runs").iterdir())) == 3
     assert main([*command, "--retry"]) == 0
     assert len(list((copy / "runs").iterdir())) == 4

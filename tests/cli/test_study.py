@@ -143,7 +143,7 @@ def test_mistakes_are_one_line(place, tmp_path, monkeypatch, capsys, words, mess
 def test_failures_are_shown(tmp_path, monkeypatch, capsys):
     (tmp_path / "bad.toml").write_text(FILE.replace("batch_size=30", "batch_size=30,learning_rate=1e30"))
     monkeypatch.chdir(tmp_path)
-    assert main(["study", "bad.toml", "--workers", "1", "--no-costs"]) == 0
+    assert main(["study", "bad.toml", "--workers", "1", "--no-costs"]) == 1
     printed = capsys.readouterr().out
     assert "none, seed 0: failed, FloatingPointError" in printed
     page = (tmp_path / "saam-bad" / "report.html").read_text()

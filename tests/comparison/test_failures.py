@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from saam.comparison import Metric, Plan, TaskPlan, compare, dispatch, driver, job, load_comparison
+from saam.comparison import Metric, Plan, TaskPlan, compare, dispatch, driver, job, load_comparison, store
+from saam.comparison.records import FailureRecord
 from saam.comparison.store import state_file
 from saam.training import Recipe
 
@@ -106,6 +107,42 @@ def test_retry_repeats_nothing_that_is_finished_and_may_fail_again(make_plan, ra
     assert compare(make_plan(), tmp_path, executor=executor, retry=True).records == first.records
     assert ran == []
     assert len(load_comparison(tmp_path).failures) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"), [("RuntimeError: CUDA out of memory", True), ("FloatingPointError: nan", False)]
+)
+def test_retry_goes_on_after_the_last_epoch_unless_that_would_fail_again(tmp_path, error, kept):
+    failed = FailureRecord("0" * 16, "se", 0, error, "", {}, "")
+    store.make_states(tmp_path)
+    state = store.state_file(tmp_path, failed.id)
+    state.touch()
+    store.write_failure(tmp_path, failed)
+    store.forget_failure(tmp_path, failed)
+    assert state.exists() is kept
+    assert not list((tmp_path / "failures").iterdir())
+
+
+def test_drivers_that_start_together_settle_on_one_precision(make_plan, ran, tmp_path, monkeypatch, at_once):
+    measured = iter(["no", "bf16"])
+
+    def slowly(plan, *, known, **_):
+        precision = known or next(measured)
+        time.sleep(0.2)
+        return dataclasses.replace(plan, recipe=plan.recipe.replace(precision=precision))
+
+    monkeypatch.setattr(driver, "with_precision", slowly)
+    plan = make_plan(recipe=make_plan().recipe.replace(precision="auto"))
+
+    def drive(_):
+        with ThreadPoolExecutor(1) as own:
+            return compare(plan, tmp_path, executor=own, costs=False)
+
+    with ThreadPoolExecutor(2) as both:
+        first, second = both.map(drive, range(2))
+    assert first.plan == second.plan
+    assert sorted(ran) == sorted(set(plan.schedule()))
+    assert not (tmp_path / "leases").exists()
 
 
 def test_a_damaged_state_fails_its_run_and_is_named(make_plan, executor, tmp_path):

@@ -16,6 +16,11 @@ def test_accuracy_and_loss_have_their_units_and_bounds() -> None:
     assert (ACCURACY.title, LOSS.title) == ("Accuracy", "Log-loss")
 
 
+def test_a_score_has_no_limits_unless_they_are_declared() -> None:
+    metric = Metric("r2", "higher", spread=0.02, delta=0.02)
+    assert (metric.low, metric.high) == (-math.inf, math.inf)
+
+
 def test_a_name_is_its_own_label() -> None:
     metric = Metric("iou", "higher", spread=0.4, delta=0.5)
     assert (metric.label, metric.title, metric.unit) == ("iou", "Iou", "")
@@ -30,7 +35,9 @@ def test_a_name_is_its_own_label() -> None:
         ({"spread": 0.0}, "the spread of metric 'iou' must be a number above 0, 1e-09 to 1e+09, got 0.0"),
         ({"spread": math.nan}, "the spread of metric 'iou' must be"),
         ({"delta": -1.0}, "the delta of metric 'iou' must be a number above 0, 1e-09 to 1e+09, got -1.0"),
-        ({"digits": -1}, "the digits of metric 'iou' must be 0 or more, 12 at most, got -1"),
+        ({"digits": -1}, "the digits of metric 'iou' must be a whole number, 0 to 12, got -1"),
+        ({"digits": 2.5}, "the digits of metric 'iou' must be a whole number, 0 to 12, got 2.5"),
+        ({"name": 3}, "a metric needs a name, got 3"),
         ({"low": 1.0, "high": 1.0}, "metric 'iou' must have low < high, got 1.0 and 1.0"),
     ],
 )

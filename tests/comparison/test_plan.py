@@ -5,6 +5,7 @@ import pickle
 import pytest
 import torch
 
+from saam.comparison import Metric
 from saam.comparison import plan as plan_module
 from saam.comparison.plan import Arm, Plan
 from saam.training import Recipe
@@ -67,6 +68,10 @@ def test_an_unknown_attention_is_refused_with_the_nearest():
         ({"arms": ("se", "eca")}, "se", "eca"),
         ({"arms": ("se", "eca,squeeze=score", "none", "saam")}, "none", "eca,squeeze=score"),
         ({"arms": ("se",)}, "se", "se"),
+        ({"arms": ("none", "se", "wider")}, "none", "se"),  # no control
+        ({"arms": ("se", "none")}, "none", "se"),  # not the reference
+        ({"arms": ("none", "se", "none,head=gem")}, "none", "none,head=gem"),
+        ({"arms": ("none", "wider")}, "none", "wider"),
         ({"reference": "se", "focus": "none"}, "se", "none"),
         ({"arms": ("none", "saam, heads=2"), "focus": "saam ,heads=2"}, "none", "saam,heads=2"),
     ],
@@ -89,6 +94,11 @@ def test_reference_and_focus_are_found_where_they_are_not_given(changes, referen
         ({"arms": ("se", "bogus")}, ValueError, "unknown attention 'bogus'"),
         ({"reference": "eca"}, ValueError, "unknown reference arm 'eca'.*none, se, saam"),
         ({"focus": "gc"}, ValueError, "unknown focus arm 'gc'"),
+        (
+            {"metrics": (Metric("f1", "higher", spread=1.0, delta=1.0),)},
+            ValueError,
+            "unknown metric 'f1': .*calibration",
+        ),
         ({"model_options": {"width": torch.ones(1)}}, TypeError, "model_options must hold plain values"),
         ({"data_options": {"size": {1, 2}}}, TypeError, "data_options must hold plain values"),
     ],

@@ -2,7 +2,9 @@
 
 import dataclasses
 import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +20,7 @@ from saam.report.overview import overview
 
 LOSS = saam.Metric("loss", "lower", spread=0.1, delta=0.05)
 IOU = saam.Metric("iou", "higher", spread=1.0, delta=0.5, unit="%", digits=1, high=100.0)
+DRAW = saam.Metric("torch", "higher", spread=1.0, delta=0.1)
 ARMS = ("none", "se", user_code.Mine)
 
 
@@ -169,7 +172,7 @@ def test_a_task_that_reports_training_alone_has_no_validation_curve(whole):
     assert titles == {"Loss", "Iou"}
 
 
-@pytest.mark.parametrize("metrics", [[IOU, saam.Metric("dice", "higher", spread=1.0, delta=0.5)]])
+@pytest.mark.parametrize("metrics", [[LOSS, IOU, saam.Metric("dice", "higher", spread=1.0, delta=0.5)]])
 def test_metrics_that_the_runs_do_not_have_are_refused(whole, metrics):
     message = (
         "plan.json compares 'dice', and the runs have iou, loss alone: choose metrics among these, or another --out"
@@ -177,8 +180,49 @@ def test_metrics_that_the_runs_do_not_have_are_refused(whole, metrics):
     with pytest.raises(ValueError, match=re.escape(message)):
         saam.compare(user_code.task, arms=ARMS, seeds=3, metrics=metrics, out=whole[1])
     assert load_comparison(whole[1]) == whole[0]
-    fewer = saam.compare(user_code.task, arms=ARMS, seeds=3, metrics=[IOU, LOSS], out=whole[1])
-    assert timeless(fewer) == timeless(whole[0])
+    for changed in ([IOU, LOSS], [LOSS]):
+        with pytest.raises(
+            ValueError, match=r"runs of a comparison of loss, iou, of which the first decides, as fixed"
+        ):
+            saam.compare(user_code.task, arms=ARMS, seeds=3, metrics=changed, out=whole[1])
+    assert load_comparison(whole[1]) == whole[0]
+
+
+def test_new_seeds_follow_those_that_were_looked_at(whole, tmp_path):
+    out = Path(shutil.copytree(whole[1], tmp_path / "copy"))
+    settings = {"metrics": [LOSS, IOU], "out": out, "workers": 1}
+    fewer = saam.compare(user_code.task, arms=ARMS[:2], seeds=(0, 2), **settings)
+    assert fewer.others == 5
+    assert load_comparison(out) == fewer
+    note = "5 more finished runs in the folder are not shown, of other arms or seeds than this plan has"
+    assert note in overview(fewer).notes
+    with pytest.raises(ValueError, match=r"has the seeds up to 2, and a verdict .* add seeds above 2"):
+        saam.compare(user_code.task, arms=ARMS, seeds=(0, 1, 2), **settings)
+
+
+def test_arms_that_a_task_cannot_build_fail_and_are_no_default(here, tmp_path):
+    arms = ("none", "wider", "none,width=64", "none,head=score", "se,head=score")
+    comparison = saam.compare(user_code.task, arms=arms, seeds=1, metrics=[LOSS], out=tmp_path / "all", executor=here)
+    assert [record.arm for record in comparison.records] == ["none"]
+    for failure in comparison.failures:
+        assert "context.build puts attention into a network of your own, which has no arm" in failure.error
+        assert repr(failure.arm) in failure.error
+    default = saam.compare(user_code.draws, seeds=1, metrics=[DRAW], out=tmp_path / "default", executor=here)
+    assert default.plan.arms == ("none", "se", "saam")
+
+
+def test_scores_outside_their_limits_are_refused(here, tmp_path):
+    below = dataclasses.replace(IOU, high=1.0)
+    comparison = saam.compare(user_code.task, arms=["se"], seeds=1, metrics=[below], out=tmp_path, executor=here)
+    (failure,) = comparison.failures
+    assert re.search(
+        r"the task task returned iou [\d.]+, and the metric was declared with low=-inf and high=1", failure.error
+    )
+
+
+def test_a_worker_names_its_run_by_its_own_code():
+    plan = TaskPlan(task=user_code.draws, metrics=(DRAW,), arms=("none",), seeds=(0,))
+    assert work(Job(plan, "none", 0, "0" * 16, 1, "cpu", None)).record.id == plan.run_id("none", 0)
 
 
 def test_networks_of_a_task_are_left_to_the_task(whole):

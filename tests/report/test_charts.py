@@ -192,6 +192,16 @@ def test_cost_stands_against_accuracy() -> None:
     assert parameters["saam"]["score"] == pytest.approx(sum(saam) / 2)
 
 
+def test_an_arm_without_a_mean_has_no_place_among_the_costs() -> None:
+    planned = plan(seeds=2)
+    runs = [
+        replace(each, test={**each.test, "accuracy": math.nan}) if each.arm == "saam" else each
+        for each in records(planned)
+    ]
+    whole = drawn(Comparison(planned, tuple(runs), tuple(map(cost, planned.arms, range(4)))))
+    assert json.dumps([chart.spec for chart in whole.values()], allow_nan=False)
+
+
 def test_a_diverged_run_leaves_the_rest_drawn() -> None:
     planned = plan(seeds=2)
     runs = list(records(planned))

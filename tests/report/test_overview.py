@@ -7,6 +7,7 @@ from saam.comparison import Comparison
 from saam.comparison.metrics import ACCURACY, LOSS
 from saam.comparison.records import FailureRecord
 from saam.report import verdicts
+from saam.report.formats import formatted
 from saam.report.overview import overview
 
 
@@ -163,6 +164,17 @@ def test_failed_runs_are_counted_and_come_first() -> None:
     view = overview(replace(first(whole, 19), failures=(failed,)))
     assert view.notes[0] == "1 of 20 runs failed: saam, seed 4: out of memory"
     assert {row.arm: row.failed for row in view.rows} == {"none": 0, "se": 0, "eca": 0, "saam": 1}
+    said = {
+        sentence.partition(":")[0]: "without one seed in which a run failed" in sentence for sentence in view.verdicts
+    }
+    assert said == {"saam vs no attention": True, "saam vs se": True, "saam vs eca": True}
+    failed = FailureRecord("id", "se", 4, "out of memory", "", {}, "")
+    part = replace(whole, failures=(failed,), records=tuple(each for each in whole.records if each.seed < 4))
+    said = {sentence.partition(":")[0]: "without one seed" in sentence for sentence in overview(part).verdicts}
+    assert said == {"saam vs no attention": False, "saam vs se": True, "saam vs eca": False}
+    assert "1 of 20 runs failed: se, seed 4: out of memory; the figures are of the other runs." in formatted(
+        part, "markdown"
+    )
     assert overview(whole).failures == ()
 
 

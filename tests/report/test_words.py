@@ -145,6 +145,10 @@ def test_a_verdict_in_one_sentence() -> None:
         "saam vs no attention: better, +0.31 points after 20 seeds (95 % confidence sequence −0.20 to 0.90, p = .048); "
         "ahead on a new seed with probability > .99; at a fixed number of seeds interval −0.05 to 0.68, p < .001"
     )
+    left_out = (
+        "saam vs no attention: better, +0.31 points after 20 seeds, without two seeds in which a run failed (95 %"
+    )
+    assert verdict_sentence(better, failed=2).startswith(left_out)
     assert verdict_sentence(difference("se", n=0)) == "saam vs se: no seed is finished in both yet"
     few = {"low": -math.inf, "high": math.inf, "p_holm": 1.0}
     assert verdict_sentence(difference("wider", n=4, sequence=(-math.inf, math.inf), more=None, **few)) == (

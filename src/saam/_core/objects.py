@@ -1,15 +1,19 @@
 """The user's own classes and functions, by a name that other processes can import: ``package.module:Name``."""
 
+import ast
 import hashlib
 import importlib
 import inspect
 import re
 import sys
+from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 __all__ = ["is_reference", "reference_to", "resolve", "source_hash"]
 
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign, ast.AugAssign)
 _LIBRARIES = ("timm", "torchvision")  # a colon after these is followed by one of their own names
 
 
@@ -65,14 +69,50 @@ def reference_to(what: Any) -> str:
 
 
 def source_hash(reference: str) -> str:
-    """Return a hash of the source of the referenced object. It does not cover what the object uses.
+    """Return a hash of the source of the referenced object and of all that it uses in the same file.
+
+    These are the functions, classes and top-level assignments whose names occur in it, and what occurs in those. Other
+    files are not covered.
 
     Raises:
         ValueError: If it cannot be imported.
     """
     what = resolve(reference)
-    try:
-        source = inspect.getsource(what)
-    except (OSError, TypeError):  # built in, or compiled
-        source = reference
-    return hashlib.sha256(source.encode()).hexdigest()[:16]
+    module, _, path = reference.partition(":")
+    home, name = (what.__module__, what.__qualname__) if hasattr(what, "__qualname__") else (module, path)
+    sources = [reference]
+    with suppress(OSError, TypeError):  # built in, or compiled
+        sources.append(inspect.getsource(what))
+    with suppress(KeyError, OSError, SyntaxError, TypeError):
+        sources += _sources(inspect.getsource(sys.modules[home]), name.partition(".")[0])
+    return hashlib.sha256("\n".join(sources).encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=64)
+def _sources(text: str, name: str) -> tuple[str, ...]:
+    """Return the top-level statements of a module that define a name, or a name that occurs in one of them."""
+    lines, found = text.splitlines(), dict[int, str]()
+    statements = [node for node in ast.parse(text).body if isinstance(node, _DEFINITIONS)]
+    wanted, seen = [name], set[str]()
+    while wanted:
+        if (name := wanted.pop()) in seen:
+            continue
+        seen.add(name)
+        for statement in statements:
+            if name in _names(statement, ast.Store):
+                start = min(node.lineno for node in (statement, *getattr(statement, "decorator_list", ())))
+                found[start] = "\n".join(lines[start - 1 : statement.end_lineno])
+                wanted += _names(statement, ast.Load)
+    return tuple(found[start] for start in sorted(found))
+
+
+def _names(statement: ast.stmt, use: type[ast.expr_context]) -> set[str]:
+    """Return the names that a top-level statement defines (Store), or reads from outside (Load)."""
+    if use is ast.Store and isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return {statement.name}
+    names = [node for node in ast.walk(statement) if isinstance(node, ast.Name)]
+    stored = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    if use is ast.Store:
+        return stored
+    inner = stored | {node.arg for node in ast.walk(statement) if isinstance(node, ast.arg)}
+    return {node.id for node in names if isinstance(node.ctx, ast.Load)} - inner

@@ -42,7 +42,7 @@ def command(
     running: Running = HERE,
     quiet: bool = False,
     as_json: AsJson = False,
-) -> None:
+) -> int:
     """Compare attentions on images, and write a report.
 
     Trains every arm with every seed. For one seed, all arms share the backbone's initial weights, the order of the
@@ -79,8 +79,9 @@ def command(
         Run nothing; print the number of runs that are left, their time, memory and disk space, and the smallest
         difference to detect.
     out
-        Folder for records, networks and report.html. Other arms and seeds are added to an existing folder; another
-        setting is refused. Default: a name made from the data and the model.
+        Folder for records, networks and report.html. An existing folder keeps its finished runs, and the report is
+        about the arms and seeds that are given now; another setting is refused. Default: a name made from the data and
+        the model.
     until_told
         Add seeds for the arms that are still undecided against the reference, until all are decided. The verdict is
         valid whenever this stops.
@@ -128,7 +129,7 @@ def command(
         measure = partial(forecast, workers=running.workers, threads=running.threads, device=running.devices)
         told = {out.name: measure(chosen, out)}
         show_forecasts(console, told, unit=chosen.metrics[0].difference_unit, as_json=as_json, until=most)
-        return
+        return 0
 
     with running.started() as settings, shown(console, quiet=quiet, costs=running.costs) as show:
         comparison = compare(
@@ -144,6 +145,7 @@ def command(
     conclude(console, out, comparison)
     if as_json:
         print_json(document(comparison))
+    return int(bool(comparison.failures))
 
 
 def _default_out(plan: Plan) -> Path:

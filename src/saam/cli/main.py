@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.path.insert(0, os.getcwd())  # for the user's own classes and functions, as with python -m
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        return app(words, exit_on_error=False, print_error=False, result_action="return_value") or 0
     except CycloptsError as error:
         hint = _hint(str(error))
         return _fail(f"{str(error).partition(' Did you mean')[0]} {hint}" if hint else str(error), 2)
@@ -83,7 +83,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("SAAM_TRACEBACK"):
             raise
         return _fail(str(error) or type(error).__name__, 1)
-    return 0
 
 
 def _hint(message: str) -> str:

@@ -30,7 +30,7 @@ def command(
     dry_run: bool = False,
     running: Running = HERE,
     as_json: AsJson = False,
-) -> None:
+) -> int:
     """Run a study from one file: models x data sets x arms x seeds, with one report over all of them.
 
     To resume an interrupted study, even in the middle of a run, run the same command again.
@@ -68,7 +68,7 @@ def command(
         unit = next(iter(chosen.cells().values())).metrics[0].difference_unit
         until = chosen.max_seeds if chosen.until_told else None
         show_forecasts(console, told, unit=unit, as_json=as_json, until=until)
-        return
+        return 0
 
     @contextmanager
     def on_cell(name: str, plan: Plan) -> Iterator[Callable[[Comparison], None]]:
@@ -93,6 +93,7 @@ def command(
     conclude_study(console, out, chosen, results)
     if as_json:
         print_json(study_document(chosen, results))
+    return int(any(comparison.failures for comparison in results.values()))
 
 
 def _place(text: str) -> tuple[str, str]:

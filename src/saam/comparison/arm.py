@@ -79,6 +79,11 @@ class Arm:
         return self.name in CONTROLS
 
     @property
+    def control(self) -> bool:
+        """Whether the arm has no attention, and the pooling of the backbone."""
+        return self.plain and self.head is None
+
+    @property
     def attention(self) -> str:
         """The label without the head; "none" for a control."""
         if self.plain:

@@ -9,7 +9,7 @@ from saam.comparison.plan import Plan
 from saam.comparison.plan_file import check_metrics, read_plan
 from saam.comparison.records import CostRecord, FailureRecord, ProgressRecord, RunRecord
 from saam.comparison.scores_table import scores_table
-from saam.comparison.store import read_costs, read_failures, read_records
+from saam.comparison.store import count_others, read_costs, read_failures, read_records
 from saam.comparison.task import TaskPlan
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Comparison:
         class_names: Their names; empty where they are not known.
         failures: One record for each run that failed, in the order of ``plan.schedule()``.
         progress: How far the runs under way are.
+        others: Number of finished runs in the folder that the plan does not have: of arms or seeds of an earlier plan.
     """
 
     plan: Plan | TaskPlan
@@ -39,6 +40,7 @@ class Comparison:
     failures: tuple[FailureRecord, ...] = ()
     progress: tuple[ProgressRecord, ...] = ()
     class_names: tuple[str, ...] = ()
+    others: int = 0
 
     def __repr__(self) -> str:
         plan, done = self.plan, f"{len(self.records)} of {len(self.plan.schedule())} runs"
@@ -95,4 +97,5 @@ def load_comparison(out: str | Path) -> Comparison:
         content["classes"],
         tuple(failures.values()),
         class_names=tuple(content.get("preprocessing", {}).get("classes", ())),
+        others=count_others(out, content["runs"]),
     )

@@ -10,6 +10,7 @@ from saam.comparison.plan_file import check_metrics, write_plan
 from saam.comparison.records import FailureRecord, Finished, RunRecord
 from saam.comparison.statistics import undecided
 from saam.comparison.store import (
+    count_others,
     forget_failure,
     read_costs,
     read_failures,
@@ -41,9 +42,9 @@ class Contents:
         self.ids = {(arm, seed): plan.run_id(arm, seed, fingerprint=fingerprint) for arm, seed in plan.schedule()}
         self.read()
         for run_id in self.failures.keys() - self.tried if self.retry else ():
-            forget_failure(self.out, run_id)
-            del self.failures[run_id]
+            forget_failure(self.out, self.failures.pop(run_id))
         check_metrics(self.out, plan, self.records.values())
+        self.others = count_others(self.out, list(self.ids.values()))
         write_plan(
             self.out,
             plan,
@@ -115,4 +116,5 @@ class Contents:
             tuple(self.failures[run_id] for run_id in in_order if run_id in self.failures),
             read_progress(self.out, self.under_way),
             () if self.data.preprocessing is None else self.data.preprocessing.classes,
+            self.others,
         )

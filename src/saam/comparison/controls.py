@@ -54,7 +54,7 @@ def with_controls(
     if not wanted:
         return plan
     focus = plan.arm(plan.focus)
-    if focus.plain and focus.head is None:
+    if focus.control:
         raise ValueError(
             f"{wanted[0]!r} is as costly as the focus arm, but that is {plan.focus!r}, which has no attention: choose "
             "another focus arm, as in --focus se (focus='se')"

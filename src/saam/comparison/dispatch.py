@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import contextmanager
+from pathlib import Path
 
 from saam.comparison.comparison import Comparison
 from saam.comparison.contents import Contents
@@ -13,7 +15,7 @@ from saam.comparison.plan import Plan
 from saam.comparison.records import FailureRecord, Finished
 from saam.comparison.store import make_states, read_costs, state_file, tidy_states, write_costs
 
-__all__ = ["price", "results"]
+__all__ = ["alone", "price", "results"]
 
 _GLANCE = 1.0  # seconds between two looks at how far the runs are
 _LIVES = 3  # a run whose worker died so often failed
@@ -69,12 +71,18 @@ def results(
         tidy_states(contents.out)
 
 
+@contextmanager
+def alone(out: Path, job: str) -> Iterator[None]:
+    """Wait until no other driver of the folder is at this job, and keep them from it."""
+    with Leases(out / "leases") as leases:
+        while not leases.take(job):
+            time.sleep(_GLANCE)
+        yield
+
+
 def price(pool: Executor, contents: Contents, plan: Plan, *, threads: int, device: str | None) -> None:
     """Measure the costs that are not known, while no other driver does."""
-    with Leases(contents.out / "leases") as leases:
-        while contents.unpriced() and not leases.take("costs"):
-            time.sleep(_GLANCE)
-            contents.costs = read_costs(contents.out, contents.costs_id)
+    with alone(contents.out, "costs"):
         contents.costs = read_costs(contents.out, contents.costs_id)  # another driver may just have measured
         if not (unpriced := contents.unpriced()):
             return

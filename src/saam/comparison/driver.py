@@ -20,13 +20,13 @@ from typing import Any
 import torch
 
 from saam._core.devices import best_device, require_device, require_threads
-from saam._core.files import check_writable
+from saam._core.files import writable
 from saam._core.objects import resolve
 from saam.comparison.arm import WIDER, WIDER_TIME
 from saam.comparison.comparison import Comparison
 from saam.comparison.contents import Contents
 from saam.comparison.controls import with_controls
-from saam.comparison.dispatch import price, results
+from saam.comparison.dispatch import alone, price, results
 from saam.comparison.environment import environment
 from saam.comparison.network import build_model
 from saam.comparison.plan import Plan
@@ -107,22 +107,12 @@ def drive(
         require_precision(plan.recipe, place)
     data = _checked(plan, on_data)
     tell = on_progress or (lambda comparison: None)
-    if isinstance(plan, Plan):
-        trial: dict[str, Any] = {
-            "classes": data.classes,
-            "image_size": data.image_size,
-            "images": data.images,
-            "threads": threads,
-            "device": place,
-        }
-        plan = with_precision(plan, known=kept_precision(out), **trial)
-        plan = with_controls(plan, known=kept_aliases(out, plan.arm(plan.focus).label), **trial)
-    check_setting(out, plan, data.fingerprint)
-    check_writable(out)
-    costs_id = ""
-    if isinstance(plan, Plan):
-        costs_id = _costs_id(plan, data, threads, place) if costs else kept_costs(out, plan)
-    with _written(out):
+    with writable(out), _written(out), alone(out, "plan"):
+        plan = _settled(plan, out, data, threads=threads, device=place)
+        check_setting(out, plan, data.fingerprint)
+        costs_id = ""
+        if isinstance(plan, Plan):
+            costs_id = _costs_id(plan, data, threads, place) if costs else kept_costs(out, plan)
         contents = Contents(out, plan, data, costs_id, retry=retry)
     tell(contents.comparison())
     if not contents.missing() and max_seeds is None and not (costs and contents.unpriced()):
@@ -147,6 +137,23 @@ def drive(
             price(pool, contents, plan, threads=threads, device=devices[0])
             tell(contents.comparison())
     return contents.comparison()
+
+
+def _settled(
+    plan: Plan | TaskPlan, out: Path, data: DataSummary, *, threads: int, device: torch.device
+) -> Plan | TaskPlan:
+    """Return the plan with what is decided once for a folder: its precision, and the widths of its controls."""
+    if isinstance(plan, TaskPlan):
+        return plan
+    trial: dict[str, Any] = {
+        "classes": data.classes,
+        "image_size": data.image_size,
+        "images": data.images,
+        "threads": threads,
+        "device": device,
+    }
+    plan = with_precision(plan, known=kept_precision(out), **trial)
+    return with_controls(plan, known=kept_aliases(out, plan.arm(plan.focus).label), **trial)
 
 
 @contextmanager

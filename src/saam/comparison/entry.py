@@ -48,7 +48,7 @@ def compare(
             positional argument may be the folder of the results.
         out: Folder of the results.
         arms: Attentions: names, or your own classes that take the number of channels; or a mapping from labels to
-            these. None means none, wider, se and saam.
+            these. None means none, wider, se and saam; for a training function none, se and saam.
         seeds: Number of seeds, starting at 0, or the seeds themselves. None means 7.
         recipe: Training recipe, or its name with changes as in "cifar,epochs=30". None means "demo".
         metrics: The results of a training function, the primary metric first.
@@ -82,7 +82,7 @@ def compare(
         return _run(what, Path(out), track, settings)
     seeds = 7 if seeds is None else seeds
     chosen: dict[str, Any] = {
-        "arms": ("none", "wider", "se", "saam") if arms is None else arms,
+        "arms": (("none", "se", "saam") if data is None else ("none", "wider", "se", "saam")) if arms is None else arms,
         "seeds": tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
         "reference": reference or "",
         "focus": focus or "",

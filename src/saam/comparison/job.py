@@ -135,7 +135,7 @@ def _by_image(scores: ImageScores) -> dict[str, Tensor]:
 
 
 def _of_task(job: Job, plan: TaskPlan, state: Path | None, tell: Tell) -> Finished:
-    record, outcome = run_task(plan, job.arm, job.seed, run_id=job.id, tell=tell, device=job.device, state=state)
+    record, outcome = run_task(plan, job.arm, job.seed, tell=tell, device=job.device, state=state)
     values = stored({name: torch.as_tensor(values).flatten().float() for name, values in outcome.values.items()})
     weights = b"" if outcome.model is None else _weights(outcome.model)
     return Finished(record, weights, _bytes(values) if values else b"")

@@ -30,8 +30,8 @@ class Metric:
         delta: Two arms are equivalent if their true difference is within plus or minus this.
         unit: Unit of the score, as in "%"; a difference of percentages is in points.
         digits: Digits after the decimal point in print.
-        low: Smallest possible score.
-        high: Largest possible score.
+        low: Smallest possible score; intervals end there, and another score is an error.
+        high: Largest possible score, likewise.
         label: Name in print; ``name`` by default.
 
     Raises:
@@ -50,13 +50,13 @@ class Metric:
     delta: float
     unit: str = ""
     digits: int = 3
-    low: float = 0.0
+    low: float = -math.inf
     high: float = math.inf
     label: str = ""
 
     def __post_init__(self) -> None:
-        if not self.name:
-            raise ValueError("a metric needs a name, got ''")
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"a metric needs a name, got {self.name!r}")
         if self.better not in get_args(Better):
             raise unknown("direction", self.better, get_args(Better))
         for field in ("spread", "delta"):
@@ -66,9 +66,9 @@ class Metric:
                     f"the {field} of metric {self.name!r:.80} must be a number above 0, {1 / _LARGEST:g} to "
                     f"{_LARGEST:g}, got {value}"
                 )
-        if not 0 <= self.digits <= _MOST_DIGITS:
+        if not isinstance(self.digits, int) or not 0 <= self.digits <= _MOST_DIGITS:
             raise ValueError(
-                f"the digits of metric {self.name!r:.80} must be 0 or more, {_MOST_DIGITS} at most, got {self.digits}"
+                f"the digits of metric {self.name!r:.80} must be a whole number, 0 to {_MOST_DIGITS}, got {self.digits}"
             )
         if not self.label:
             object.__setattr__(self, "label", self.name)
@@ -115,5 +115,5 @@ class Metric:
         return "points" if self.unit == "%" else self.unit
 
 
-ACCURACY = Metric("accuracy", "higher", spread=0.5, delta=0.5, unit="%", digits=2, high=100.0)
-LOSS = Metric("loss", "lower", spread=0.02, delta=0.02, unit="nats", label="log-loss")
+ACCURACY = Metric("accuracy", "higher", spread=0.5, delta=0.5, unit="%", digits=2, low=0.0, high=100.0)
+LOSS = Metric("loss", "lower", spread=0.02, delta=0.02, unit="nats", low=0.0, label="log-loss")

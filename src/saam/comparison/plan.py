@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 import torch
 
-from saam._core.errors import printable
+from saam._core.errors import printable, unknown
 from saam._core.objects import reference_to, source_hash
 from saam._core.options import parse_options
 from saam._version import __version__
@@ -19,6 +19,7 @@ from saam.data import kept_options, resolve_name, without_place
 from saam.models import published_colours
 from saam.models.from_file import check_attention, check_network
 from saam.training import Recipe, create_recipe
+from saam.training.records import Scores
 
 __all__ = ["Plan", "check_plan"]
 
@@ -52,15 +53,15 @@ class Plan:
             "default", as in the papers.
         reference: The arm to compare the others with. Default: "none", or else the first arm.
         focus: The arm that the report is about. Default: the first of the user's own, else the first score-based one,
-            else the last.
+            else the last that is neither a control nor the reference.
         metrics: The metrics to compare, the primary one first, with the scale of the verdict; fixed before the first
             run.
         aliases: Labels that are not names -> the arms that they stand for.
         stopped: Arms that are decided and need no more seeds -> their number of seeds.
 
     Raises:
-        ValueError: If arms or seeds are empty or given twice, an attention is unknown, or the reference or focus is not
-            an arm of the plan.
+        ValueError: If arms or seeds are empty or given twice, an attention or a metric is unknown, or the reference or
+            focus is not an arm of the plan.
         TypeError: If seeds are not integers, or JSON cannot represent the options.
     """
 
@@ -92,6 +93,9 @@ class Plan:
             values[name] = _plain(name, getattr(self, name))
         if not self.metrics or len({metric.name for metric in self.metrics}) < len(self.metrics):
             raise ValueError("a comparison needs metrics with different names, the primary one first")
+        for metric in self.metrics:
+            if metric.name not in (scores := [entry.name for entry in fields(Scores)]):
+                raise unknown("metric", metric.name, scores)
         for name, value in values.items():
             object.__setattr__(self, name, value)
 

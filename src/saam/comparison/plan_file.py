@@ -135,10 +135,11 @@ def kept_costs(out: Path, plan: Plan) -> str:
 
 
 def check_setting(out: Path, plan: Plan | TaskPlan, fingerprint: str) -> None:
-    """Refuse a folder that holds a comparison of another setting; other arms and seeds of the same are welcome.
+    """Refuse a folder that holds a comparison of another setting; other arms and further seeds are welcome.
 
     Raises:
-        ValueError: The setting is another, or the plan in the folder is damaged.
+        ValueError: The setting is another, a metric was declared otherwise, new seeds are below those of the folder, or
+            the plan in it is damaged.
     """
     if not (out / "plan.json").is_file():
         return
@@ -156,6 +157,7 @@ def check_setting(out: Path, plan: Plan | TaskPlan, fingerprint: str) -> None:
         }
         if all(equal.values()):
             _check_declared(out, kept, plan)
+            _check_seeds(out, kept, plan)
             return
         others = [entry.name for entry in fields(plan) if getattr(same, entry.name) != getattr(kept, entry.name)]
         others = others or _unnamed(same, {arm for (arm, _), same_id in equal.items() if not same_id})
@@ -183,7 +185,12 @@ def _check_declared(out: Path, kept: Plan | TaskPlan, plan: Plan | TaskPlan) -> 
     """Refuse another declaration of a metric once there are runs: verdicts hold for what was fixed before the first."""
     if not any((out / "runs").glob("*.json")):
         return
-    before = {metric.name: metric for metric in kept.metrics}
+    before, names = {metric.name: metric for metric in kept.metrics}, [metric.name for metric in plan.metrics]
+    if names[0] != kept.metrics[0].name or not before.keys() <= set(names):
+        raise ValueError(
+            f"{out} holds runs of a comparison of {', '.join(before)}, of which the first decides, as fixed before; "
+            f"got {', '.join(names)}: keep these, add others behind them, or choose another --out"
+        )
     for metric in plan.metrics:
         for field in ("better", "spread", "delta"):
             old, new = getattr(before.get(metric.name, metric), field), getattr(metric, field)
@@ -192,6 +199,16 @@ def _check_declared(out: Path, kept: Plan | TaskPlan, plan: Plan | TaskPlan) -> 
                     f"{out} holds runs of a comparison whose metric {metric.name} has {field} {old}, fixed before the "
                     f"first run; got {new}: keep {old}, or choose another --out"
                 )
+
+
+def _check_seeds(out: Path, kept: Plan | TaskPlan, plan: Plan | TaskPlan) -> None:
+    """Refuse new seeds below those of the folder: the verdict takes seeds in their order, which is that of looking."""
+    last = max(kept.seeds)
+    if any(seed < last for seed in set(plan.seeds) - set(kept.seeds)):
+        raise ValueError(
+            f"{out} has the seeds up to {last}, and a verdict that was looked at holds only if others follow them: add "
+            f"seeds above {last}, or choose another --out"
+        )
 
 
 def _check_labels(out: Path, kept: Plan | TaskPlan, plan: Plan | TaskPlan) -> None:

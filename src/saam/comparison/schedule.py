@@ -31,7 +31,7 @@ def checked_sides(
         seeds: The seeds; every arm has one run per seed.
         reference: The arm to compare the others with. Default: "none", or else the first arm.
         focus: The arm that the report is about. Default: the first of the user's own, else the first score-based one,
-            else the last.
+            else the last that is neither a control nor the reference.
         aliases: Labels that are not names -> the arms that they stand for.
 
     Returns:
@@ -75,11 +75,10 @@ def checked_sides(
         raise ValueError(f"seeds must be at most 10**18, got {max(seeds)}")
     spelled_arms = {label: Arm(aliases.get(label, label)) for label in labels}
     own = [label for label, arm in spelled_arms.items() if arm.own]
-    shown = (focus and [focus]) or own or [label for label, arm in spelled_arms.items() if arm.scored] or labels[-1:]
-    ends = {
-        "reference": reference or (PLAIN if PLAIN in labels else labels[0]),
-        "focus": shown[0],
-    }
+    compared_with = reference or (PLAIN if PLAIN in labels else labels[0])
+    scored = [label for label, arm in spelled_arms.items() if arm.scored]
+    others = [label for label, arm in spelled_arms.items() if not arm.control and label != compared_with]
+    ends = {"reference": compared_with, "focus": focus or [*own[:1], *scored[:1], *(others or labels)[-1:]][0]}
     named = {spelled: label for label, spelled in aliases.items() if label in labels}
     for kind, label in ends.items():
         if label not in labels:

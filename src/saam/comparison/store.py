@@ -25,6 +25,7 @@ from saam.comparison.plan_file import read_plan
 from saam.comparison.records import CostRecord, FailureRecord, Finished, ProgressRecord, RunRecord, read_json
 
 __all__ = [
+    "count_others",
     "forget_failure",
     "forget_state",
     "make_states",
@@ -41,6 +42,9 @@ __all__ = [
     "write_failure",
     "write_run",
 ]
+
+
+_REPEATED = ("FloatingPointError", "ValueError")  # a loss that is not finite; a state that is damaged
 
 
 def write_run(out: Path, finished: Finished) -> None:
@@ -64,10 +68,11 @@ def write_failure(out: Path, failure: FailureRecord) -> None:
     write_atomically({_failure(out, failure.id): json_bytes(failure.to_json())})
 
 
-def forget_failure(out: Path, run_id: str) -> None:
-    """Forget that a run failed, and where it stopped."""
-    _failure(out, run_id).unlink(missing_ok=True)
-    forget_state(out, run_id)
+def forget_failure(out: Path, failure: FailureRecord) -> None:
+    """Forget that a run failed. It goes on after its last epoch, unless it would only fail again from there."""
+    _failure(out, failure.id).unlink(missing_ok=True)
+    if failure.error.startswith(_REPEATED):
+        forget_state(out, failure.id)
 
 
 def make_states(out: Path) -> None:
@@ -161,6 +166,12 @@ def read_failures(out: Path, ids: Mapping[tuple[str, int], str], records: Contai
                 raise ValueError(f"{file} is not the failure of that run: {error}; delete it to run again") from None
             failures[run_id] = failure
     return failures
+
+
+def count_others(out: Path, ids: Container[str]) -> int:
+    """Return the number of finished runs in the folder that are none of these."""
+    files = (out / "runs").glob("*.json")
+    return sum(not file.name.startswith(".") and file.stem not in ids for file in files)
 
 
 def read_values(out: str | Path, run_id: str) -> dict[str, Tensor]:

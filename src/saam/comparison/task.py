@@ -15,7 +15,7 @@ from saam._core.errors import printable
 from saam._core.objects import is_reference, reference_to, resolve, source_hash
 from saam._core.random import seeded
 from saam._version import __version__
-from saam.comparison.arm import Arm, is_own
+from saam.comparison.arm import PLAIN, Arm, is_own
 from saam.comparison.metrics import Metric
 from saam.comparison.schedule import checked_sides, schedule
 from saam.models.from_file import check_attention
@@ -40,7 +40,7 @@ class TaskPlan:
         options: Plain values that the function finds in ``context.options``.
         reference: The arm that all others are compared with; where none is given "none", or else the first arm.
         focus: The arm that the report is about; where none is given the first of the user's own, else the first
-            score-based one, else the last.
+            score-based one, else the last that is neither a control nor the reference.
         aliases: Labels that are no names themselves -> what they stand for.
         stopped: Arms that have been told and need no more seeds -> how many they have.
 
@@ -190,8 +190,14 @@ class Context:
             The network, on the device.
 
         Raises:
-            ValueError: The network has no site for the attention.
+            ValueError: The network has no site for the attention, or the arm is more than an attention: a wider
+                backbone, one with options, or another head.
         """
+        if self.arm.head is not None or self.arm.label not in (PLAIN, self.arm.attention):
+            raise ValueError(
+                f"context.build puts attention into a network of your own, which has no arm {self.arm.label!r}: leave "
+                "that arm out, or build its network in your function"
+            )
         with seeded(self.seed):
             model = make()
         if not self.arm.plain:

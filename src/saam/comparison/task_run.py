@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ def run_task(
     arm: str,
     seed: int,
     *,
-    run_id: str,
     tell: Tell,
     device: Device = None,
     state: Path | None = None,
@@ -34,7 +34,6 @@ def run_task(
         plan: The comparison.
         arm: Label of the arm.
         seed: Seed of all draws.
-        run_id: Name of the run.
         tell: Called with each epoch that the function reports.
         device: Name for torch; None means the best one.
         state: Beside this file the run keeps its learning curve, and a folder for what the function keeps.
@@ -44,7 +43,7 @@ def run_task(
 
     Raises:
         TypeError: If the function returned no scores by name.
-        ValueError: If it returned none for one of the plan's metrics.
+        ValueError: If it returned none for one of the plan's metrics, or one outside the metric's limits.
     """
     start = time.perf_counter()
     kept = None if state is None else state.with_suffix(".curve.json")
@@ -69,7 +68,7 @@ def run_task(
         returned = task(arm, seed, context)
     outcome = returned if isinstance(returned, Outcome) else Outcome(returned)
     record = RunRecord(
-        id=run_id,
+        id=plan.run_id(arm, seed),
         arm=arm,
         model=plan.title,
         model_options=plan.options,
@@ -95,7 +94,7 @@ def _test_scores(plan: TaskPlan, outcome: Outcome) -> dict[str, float]:
 
     Raises:
         TypeError: If they are not numbers by name.
-        ValueError: If one of the plan's metrics is missing.
+        ValueError: If one of the plan's metrics is missing, or outside its limits.
     """
     expected = f"the task {plan.title} must return its scores by metric name, or an Outcome"
     if not isinstance(outcome.metrics, Mapping):
@@ -104,6 +103,12 @@ def _test_scores(plan: TaskPlan, outcome: Outcome) -> dict[str, float]:
         test = {str(name): float(score) for name, score in outcome.metrics.items()}
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"{expected}; one is no number in {outcome.metrics!r:.200}") from None
+    for metric in plan.metrics:
+        if metric.name in test and not (metric.low <= test[metric.name] <= metric.high or isnan(test[metric.name])):
+            raise ValueError(
+                f"the task {plan.title} returned {metric.name} {test[metric.name]:g}, and the metric was declared with "
+                f"low={metric.low:g} and high={metric.high:g}"
+            )
     if missing := [metric.name for metric in plan.metrics if metric.name not in test]:
         raise ValueError(
             f"the task {plan.title} returned no {' and no '.join(missing)}, which the comparison has as a metric: it "

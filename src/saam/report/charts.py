@@ -155,7 +155,7 @@ def _cost(view: Overview, field: Literal["step", "parameters"], title: str) -> d
     """Draw each arm's primary score with its 95 % interval against its cost."""
     metric, values, shown = view.primary, list[dict[str, Any]](), list[float]()
     for row in view.rows:
-        if row.cost and metric.name in row.scores:
+        if row.cost and metric.name in row.scores and math.isfinite(row.scores[metric.name].mean):
             cost = row.cost.train_step_ratio if field == "step" else row.cost.parameters
             score = row.scores[metric.name]
             low, high = (score.low, score.high) if math.isfinite(score.low) else (score.mean, score.mean)

@@ -12,7 +12,7 @@ from saam.comparison.records import CostRecord
 from saam.report.further import further_scores
 from saam.report.overview import Overview, Row, overview
 from saam.report.setting import setting
-from saam.report.words import count, forecast, interval, number, p_value, ratio, signed
+from saam.report.words import count, failed_runs, forecast, interval, number, p_value, ratio, signed
 
 __all__ = ["FORMATS", "Format", "formatted"]
 
@@ -100,10 +100,12 @@ FORMATS: Mapping[str, Callable[[Comparison], str]] = {"markdown": _markdown, "la
 
 
 def _caption(comparison: Comparison, view: Overview) -> str:
+    failed = failed_runs(view.failures, view.planned)
     return (
         f"{setting(comparison).title}: {view.finished} of {view.planned} runs. Means over seeds with 95 % intervals; "
         f"differences to {view.reference} are paired by seed, their intervals and p (Holm) hold for a number of seeds "
         "that was fixed beforehand; the verdicts, and the confidence sequences beside them, at any number."
+        + (f" {failed}; the figures are of the other runs." if failed else "")
     )
 
 

@@ -19,6 +19,7 @@ from saam.report.words import (
     gate_note,
     listed,
     noisy_costs,
+    other_runs,
     score_note,
     verdict_sentence,
 )
@@ -109,7 +110,8 @@ class Overview:
         for each in self.of_focus[self.primary.name]:
             families = (self.of_focus[metric.name] for metric in self.metrics[1:])
             others = [other for family in families for other in family if other.reference == each.reference]
-            sentences.append(verdict_sentence(each, others))
+            failed = {failure.seed for failure in self.failures if failure.arm in (each.arm, each.reference)}
+            sentences.append(verdict_sentence(each, others, failed=len(failed)))
         return sentences
 
     @property
@@ -141,7 +143,7 @@ def overview(comparison: Comparison) -> Overview:
         failed = sum(failure.arm == arm for failure in failures)
         rows.append(Row(arm, runs, planned[arm], failed, scores, differences, costs.get(arm)))
     primary = metrics[0].name
-    notes = [failed_runs(failures, planned.total())]
+    notes = [failed_runs(failures, planned.total()), other_runs(comparison.others)]
     notes += [note for summary in (to_focus[primary], to_reference[primary]) for note in summary.notes]
     shares, changes = _delivered(comparison, SCORES), _delivered(comparison, GATES)
     varied = _delivered(comparison, GATES, "images")

@@ -29,6 +29,7 @@ __all__ = [
     "named",
     "noisy_costs",
     "number",
+    "other_runs",
     "p_value",
     "probability",
     "ratio",
@@ -177,7 +178,7 @@ def probability(value: float) -> str:
     return "< .01" if value < 0.005 else number(value).removeprefix("0")
 
 
-def verdict_sentence(difference: Difference, others: Sequence[Difference] = ()) -> str:
+def verdict_sentence(difference: Difference, others: Sequence[Difference] = (), *, failed: int = 0) -> str:
     """Return one sentence: the verdict, the size of the difference, its certainty, and the verdicts of other metrics.
 
     First stands what is valid at any number of seeds, with the p-value that decided, then what is for a fixed number.
@@ -185,6 +186,7 @@ def verdict_sentence(difference: Difference, others: Sequence[Difference] = ()) 
     Args:
         difference: The difference in the primary metric.
         others: The same pair in the other metrics; those with another verdict are mentioned.
+        failed: Number of seeds that are missing because a run of one of the two arms failed.
     """
     metric = difference.metric
     pair = f"{named(difference.arm)} vs {named(difference.reference)}"
@@ -194,7 +196,8 @@ def verdict_sentence(difference: Difference, others: Sequence[Difference] = ()) 
     if verdict == "equivalent":
         verdict += f" within {_amount(number(metric.delta, metric.digits), metric)}"
     size = _amount(signed(difference.mean, metric.digits), metric)
-    parts = [f"{pair}: {verdict}, {size} after {seeds(difference.n)}"]
+    missing = f", without {seeds(failed)} in which a run failed" if failed else ""
+    parts = [f"{pair}: {verdict}, {size} after {seeds(difference.n)}{missing}"]
     if math.isfinite(difference.evidence.low) and math.isfinite(difference.evidence.high):
         p = f", {_p(difference.evidence.p_holm)}" if difference.verdict in ("better", "worse") else ""
         parts[0] += f" (95 % confidence sequence {interval(difference.evidence, metric.digits)}{p})"
@@ -248,6 +251,16 @@ def failed_runs(failures: Sequence[Failure], planned: int) -> str:
     if len(failures) > _MOST_FAILURES:
         told.append(f"and {len(failures) - _MOST_FAILURES} more")
     return f"{len(failures)} of {planned} runs failed: {'; '.join(told)}"
+
+
+def other_runs(n: int) -> str:
+    """Say that a folder has finished runs that are not shown; empty if it has none."""
+    if not n:
+        return ""
+    runs, are = ("run", "is") if n == 1 else ("runs", "are")
+    return (
+        f"{n} more finished {runs} in the folder {are} not shown, of other arms or seeds than this plan has"
+    )
 
 
 def at_chance(accuracy: float, classes: int, images: int) -> str:

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from saam._core.devices import Device
 from saam.functional._check import without_autocast
 from saam.nn._check import require_channels
+from saam.nn._dtype import dtype_of
+from saam.nn._fx import leaf
 from saam.nn.attention_record import AttentionRecord
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import BottleneckMLP
@@ -91,7 +93,7 @@ class BAM(nn.Module):
         if combination not in get_args(Combination):
             raise ValueError(f"combination must be one of {', '.join(get_args(Combination))}, got {combination!r}")
         hidden = reduced(channels, rd_ratio, rd_channels, rd_divisor)
-        self.channels = channels
+        self.channels = int(channels)
         self.combination = combination
         channel = bam_channel(channels, rd_channels=hidden, squeeze=squeeze, device=device, dtype=dtype)
         self.squeeze = channel.squeeze
@@ -103,11 +105,12 @@ class BAM(nn.Module):
             nn.Conv2d(hidden, 1, 1, device=device, dtype=dtype),
         )
 
+    @leaf
     def forward(self, x: Tensor) -> Tensor:
         """Attend to ``x``."""
         require_channels(self.channels, x)
         statistics = self.squeeze(x)
-        dtype = next(self.spatial.parameters()).dtype
+        dtype = dtype_of(self.spatial, otherwise=x.dtype)
         with without_autocast(x):
             channel = self.excitation(statistics.to(dtype))[:, :, None, None]
             spatial = self.spatial(x.to(dtype))
@@ -143,7 +146,7 @@ CHANNEL = AttentionRecord(
     weight_decay="on everything",
     notes="This is only the channel branch. The norm is on the bottleneck, as in the code; the paper's equation has it "
     "at the end. In training mode the batch size must be 2 or more, because of the batch norm. The factor is "
-    "between 1 and 2. With ``start=\"identity\"`` the module is faded in by a learned scale that starts at 0.",
+    "between 1 and 2. Started as the identity, the module is faded in by a learned scale that starts at 0.",
 )
 
 _CODE = AttentionRecord(

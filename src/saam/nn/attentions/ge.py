@@ -80,8 +80,8 @@ RECORDS = (
         source="hujie-frank/GENet, models/RN50-GEPF.prototxt",
         formula="0",
         weight_decay="no parameters",
-        notes="It has no layer that could start at zero. With ``start=\"identity\"`` it is faded in by a learned scale that "
-        "starts at 0.",
+        notes="It has no layer that could start at zero. Started as the identity, it is faded in by a learned scale "
+        "that starts at 0.",
     ),
     AttentionRecord(
         name="ge",
