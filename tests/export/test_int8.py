@@ -51,3 +51,13 @@ def test_images_must_have_the_size_that_the_network_requires(tmp_path):
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 20, 3))
     with pytest.raises(ValueError, match=r"requires images of size \(16, 20\), got \(16, 16\) to calibrate on: resize"):
         to_int8(network, tmp_path / "int8.onnx", torch.randn(4, 3, 16, 16), preprocessing=SMALL)
+
+
+def test_the_tolerance_is_that_of_the_float32_graph(tmp_path):
+    images = torch.randn(4, 3, *SMALL.size)
+    network = tiny()
+    with torch.no_grad():
+        network[-1].weight.mul_(1e5)
+    with pytest.raises(ValueError, match=r"expected 0\.0001 at most: nothing was written; pass a larger tolerance="):
+        to_int8(network, tmp_path / "int8.onnx", images)
+    assert 1e-4 < to_int8(network, tmp_path / "int8.onnx", images, tolerance=10.0).difference < 10

@@ -34,6 +34,15 @@ def test_the_network_can_be_rebuilt_from_the_file(tmp_path):
     assert again.preprocessing == SMALL
 
 
+def test_attention_of_a_function(tmp_path):
+    network = saam.create_model("resnet8", attention=saam.SAAM, width=8, num_classes=3).eval()
+    exported = to_safetensors(network, tmp_path / "net.safetensors", preprocessing=SMALL)
+    assert exported.difference == 0
+    with safe_open(exported.path, "pt") as file:
+        description = json.loads(file.metadata()["network"])
+    rebuild(description, attention=saam.SAAM).load_state_dict(load_file(exported.path))
+
+
 def test_a_network_of_ones_own_has_no_description(tmp_path):
     own = nn.Sequential(nn.Flatten(), nn.Linear(960, 3)).to(torch.bfloat16)
     exported = to_safetensors(own, tmp_path / "own.safetensors", preprocessing=SMALL)

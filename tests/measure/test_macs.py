@@ -103,6 +103,15 @@ def test_an_operation_from_elsewhere_is_refused():
             count_macs(Function(torch.ops.saam_test.twice), (H, W))
 
 
+def test_named_blocks_are_counted_by_their_parts():
+    def named(x):
+        with torch.profiler.record_function("activation"):
+            return x.relu()
+
+    assert count_macs(Function(named), (H, W)) == 3 * N
+    assert count_macs(nn.DataParallel(nn.ReLU()), (H, W)) == 3 * N
+
+
 def test_multihead_attention_is_counted_by_its_parts():
     """Projections 4 L d d; scores, softmax and weighted sum L L (2 d + 3 heads); biases and copies are a percent."""
     attention, length, width, heads = nn.MultiheadAttention(64, 4, batch_first=True), 50, 64, 4

@@ -1,4 +1,7 @@
 import json
+import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -88,7 +91,7 @@ def test_networks_from_elsewhere(tmp_path: Path) -> None:
     save(model, tmp_path)
     with pytest.raises(ValueError, match=r"not made by saam.create_model: pass model="):
         load(tmp_path)
-    with pytest.raises(ValueError, match="the function SAAM: pass it as attention="):
+    with pytest.raises(ValueError, match="the function SAAM: pass SAAM as attention="):
         load(tmp_path, model=net())
     assert torch.equal(outputs(load(tmp_path, model=net(), attention=SAAM)), outputs(model))
 
@@ -151,6 +154,65 @@ def test_attention_of_a_function_is_saved(tmp_path: Path) -> None:
     model = create_model("resnet8", attention=SAAM)
     save(shaken(model), tmp_path)
     assert torch.equal(outputs(load(tmp_path, attention=SAAM)), outputs(model))
+
+
+def cool(channels: int) -> nn.Module:
+    return SAAM(channels, temperature=2.0)
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["made here", "from elsewhere"])
+def test_two_functions_are_not_saved(named: bool, tmp_path: Path) -> None:
+    model = create_model("resnet8")
+    attach(model, SAAM, where="layer1.0.bn2")
+    attach(model, cool, where="layer2.0.bn2")
+    if not named:
+        del model.saam_card
+    with pytest.raises(ValueError, match="cannot save attention of two functions, SAAM and cool, because"):
+        save(model, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("saved", "loaded", "error"),
+    [
+        (SAAM, cool, "was the function SAAM, got cool: pass SAAM as attention="),
+        (partial(SAAM, heads=2), partial(SAAM, heads=4), r"heads=2\), got .*heads=4\)"),
+        (partial(SAAM, heads=2), partial(SAAM, heads=2), None),
+        (partial(cool), partial(cool), None),
+    ],
+    ids=["another", "another option", "the same", "with an address in its repr"],
+)
+def test_load_takes_the_function_that_was_saved(saved, loaded, error: str | None, tmp_path: Path) -> None:
+    model = create_model("resnet8", attention=saved)
+    save(shaken(model), tmp_path)
+    config = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(re.sub(" at 0x[0-9a-f]+", " at 0x1", config))  # of another program
+    if error is None:
+        assert torch.equal(outputs(load(tmp_path, attention=loaded)), outputs(model))
+        return
+    with pytest.raises(ValueError, match=error):
+        load(tmp_path, attention=loaded)
+
+
+def test_a_function_may_move_into_another_one(tmp_path: Path) -> None:
+    def made() -> Callable[[int], nn.Module]:
+        def cool(channels: int) -> nn.Module:
+            return SAAM(channels, temperature=2.0)
+
+        return cool
+
+    model = create_model("resnet8", attention=made())
+    save(shaken(model), tmp_path)
+    assert torch.equal(outputs(load(tmp_path, attention=cool)), outputs(model))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_quantised_weights_are_not_saved(tmp_path: Path) -> None:
+    model = create_model("resnet8", attention="saam").eval()
+    quantised = torch.ao.quantization.quantize_dynamic(model, {nn.Linear})
+    with pytest.raises(ValueError, match=r"_packed_params.*' in its state dict is a .*, not a tensor; if the network"):
+        save(quantised, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

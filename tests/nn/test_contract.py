@@ -1,10 +1,12 @@
 """What every registered attention keeps to. A new one adds its formula to ``parameters.py`` and nothing here."""
 
 import copy
+import importlib
 import inspect
 import pickle
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -170,6 +172,24 @@ def test_device_and_dtype(name):
 
 
 @every
+def test_weights_assigned_to_a_module_on_the_meta_device(name):
+    module, x = built(name).eval(), draw()
+    twin = create(name, device="meta").eval()
+    twin.load_state_dict(module.state_dict(), assign=True)
+    torch.testing.assert_close(twin(x), module(x), rtol=0, atol=0)
+
+
+@every
+def test_channels_may_be_a_numpy_integer(name):
+    module = create(name, np.int64(CHANNELS))
+    module.load_state_dict(create(name).state_dict())
+    assert {type(part.channels) for part in module.modules() if hasattr(part, "channels")} <= {int}
+    for channels in (True, 64.0, torch.tensor(64)):
+        with pytest.raises(ValueError, match="channels must be a whole number above 0"):
+            create(name, channels)
+
+
+@every
 def test_parameters(name):
     for channels in (16, 32, 64, 256):
         expected = FORMULAS[name](channels, **place(name))
@@ -210,6 +230,14 @@ def test_compiles_without_a_break(name):
     torch._dynamo.reset()
     found = gradients(torch.compile(module, backend="aot_eager", fullgraph=True), x)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@every
+def test_is_one_call_for_fx(name):
+    network, x = nn.Sequential(nn.Conv2d(3, CHANNELS, 1), built(name)).eval(), draw(channels=3)
+    traced = torch.fx.symbolic_trace(network)
+    assert [node.target for node in traced.graph.nodes if node.op == "call_module"] == ["0", "1"]
+    torch.testing.assert_close(traced(x), network(x), rtol=0, atol=0)
 
 
 @every
@@ -254,6 +282,23 @@ def test_on_the_meta_device(name):
     y, found = gradients(module.to("meta"), x.to("meta"))
     assert (y.device.type, y.shape) == ("meta", x.shape)
     assert [gradient.shape for gradient in found] == shapes
+
+
+@every
+@pytest.mark.parametrize("backend", ["auto", "eager"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("autocast", [False, True], ids=["", "autocast"])
+def test_a_replica_of_data_parallel(name, backend, dtype, autocast, monkeypatch):
+    """By the code of torch, except that the copies stay on the CPU. A replica has no parameters."""
+    code = importlib.import_module("torch.nn.parallel.replicate")
+    monkeypatch.setattr(code, "_get_device_index", lambda device, _: device)
+    monkeypatch.setattr(code, "_broadcast_coalesced_reshape", lambda tensors, *_, **__: [[t.clone() for t in tensors]])
+    module, x = built(name).to(dtype).eval(), draw(dtype=dtype)
+    (twin,) = code.replicate(module, ["cpu"])
+    assert not list(twin.parameters())
+    with saam.use_backend(backend), torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        x = nn.functional.conv2d(x, torch.eye(CHANNELS, dtype=dtype)[:, :, None, None])  # in the dtype of autocast
+        torch.testing.assert_close(twin(x), module(x), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", ["se", "saam", "eca", "cbam-channel", "gc"])

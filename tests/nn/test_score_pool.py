@@ -3,6 +3,7 @@
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -10,6 +11,7 @@ from torch import nn
 import reference
 import saam
 from saam import SAAM, ScorePool, ScorePool2d
+from saam.functional.fused.operations import dense
 from saam.nn import MeanScore
 
 
@@ -197,6 +199,18 @@ def test_pools_any_number_of_axes(shape, dim):
     torch.testing.assert_close(pool.score_map(x), weights.reshape(2, 2, *places))
 
 
+def test_tokens_are_pooled_where_they_are():
+    tokens = torch.randn(2, 7, 6)
+    assert dense(ScorePool(6, dim=-1)._as_map(tokens)).data_ptr() == tokens.data_ptr()
+
+
+def test_is_one_call_for_fx():
+    for pool, x in ((ScorePool2d(6), torch.randn(2, 6, 3, 4)), (ScorePool(6), torch.randn(2, 6, 5))):
+        traced = torch.fx.symbolic_trace(nn.Sequential(nn.ReLU(), pool))
+        assert [node.target for node in traced.graph.nodes if node.op == "call_module"] == ["0", "1"]
+        torch.testing.assert_close(traced(x), pool(x.relu()))
+
+
 def test_any_number_of_axes_refuses_what_has_no_position():
     with pytest.raises(ValueError, match=r"expected \(B, C, positions\.\.\.\) with C = 6 .* got \(2, 6\)"):
         ScorePool(6)(torch.randn(2, 6))
@@ -267,6 +281,11 @@ def test_counts_are_whole_numbers(options):
     ((name, value),) = options.items()
     with pytest.raises(TypeError, match=re.escape(f"{name} must be a whole number, got {value!r}")):
         ScorePool2d(6, **options)
+
+
+def test_counts_may_be_numpy_integers():
+    pool = ScorePool2d(np.int64(6), heads=np.int64(2), kernel_size=np.int32(3))
+    assert {type(pool.channels), type(pool.heads), type(pool.kernel_size)} == {int}
 
 
 def test_refuses_bad_input():

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from saam.export.onnx import checked_onnx
+from saam.export.parity import TOLERANCE
 from saam.export.result import Exported, new_file, written
 from saam.models import Preprocessing, require_preprocessing
 
@@ -24,6 +25,7 @@ def to_int8(
     *,
     preprocessing: Preprocessing | None = None,
     maps: bool = False,
+    tolerance: float = TOLERANCE,
     batch_size: int = 32,
 ) -> Exported:
     """Write a network as an ONNX file whose convolutions and matrix products compute in int8.
@@ -39,6 +41,7 @@ def to_int8(
         images: Input of the network (n, 3, H, W), normalised; a few hundred training images.
         preprocessing: How images become the input. None takes ``model.preprocessing``.
         maps: Whether the score maps are outputs, named after their sites.
+        tolerance: Largest absolute difference of an output of the float32 graph from PyTorch's.
         batch_size: Images per batch of the calibration.
 
     Returns:
@@ -53,7 +56,7 @@ def to_int8(
     with new_file(path) as file:
         _check(images)
         known = require_preprocessing(model, preprocessing)
-        made = checked_onnx(model, known, maps=maps)
+        made = checked_onnx(model, known, maps=maps, tolerance=tolerance)
         _check_size(images, known.size, made.axes)
         try:
             quantised = _quantised(made.content, torch.split(images.detach().cpu(), batch_size))

@@ -4,8 +4,9 @@ from contextlib import AbstractContextManager
 
 import torch
 from torch.autograd import forward_ad
+from torch.nn.modules import module
 
-__all__ = ["below_autograd", "transform"]
+__all__ = ["below_autograd", "has_global_hooks", "transform"]
 
 
 def transform() -> str | None:
@@ -32,3 +33,8 @@ def below_autograd() -> AbstractContextManager[None]:
     """Return a context in which operations bypass autograd. torch.library uses it too but does not expose it."""
     guard: AbstractContextManager[None] = torch._C._AutoDispatchBelowAutograd()
     return guard
+
+
+def has_global_hooks() -> bool:
+    """Return whether there is a hook that observes the calls of all modules."""
+    return bool(module._has_any_global_hook())  # type: ignore[no-untyped-call]

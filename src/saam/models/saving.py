@@ -10,6 +10,7 @@ Either file may come from a stranger: :mod:`saam.models.from_file` defines what 
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import metadata
@@ -34,7 +35,7 @@ from saam.surgery.adapters import Upgraded, UpgradedPool
 from saam.surgery.attach import Attention
 from saam.surgery.modules import refuse, visible_modules
 
-__all__ = ["describe", "load", "rebuild", "save"]
+__all__ = ["attached_function", "describe", "load", "rebuild", "save", "tensors_of"]
 
 _WEIGHTS, _CONFIG = "model.safetensors", "config.json"
 _WITHOUT_CARD = "del model.saam_card, save, and load with model=, the same network before surgery"
@@ -50,10 +51,11 @@ def describe(model: nn.Module) -> dict[str, Any]:
 
     Raises:
         TypeError: If the network is compiled, scripted or distributed.
-        ValueError: If the network was changed by other means than surgery, or with something that has no name, such as
-            a function as a squeeze.
+        ValueError: If the network was changed by other means than surgery, with two different functions as attention,
+            or with something that has no name, such as a function as a squeeze.
     """
     refuse(model, to="save")
+    attached_function(model)
     card = model_card(model)
     if card is not None:
         try:
@@ -96,8 +98,8 @@ def rebuild(
         attention: The function of the channels, if the attention was given as a function.
 
     Raises:
-        ValueError: If the description is damaged, a file may not set what it requests, or model or attention is
-            required.
+        ValueError: If the description is damaged, a file may not set what it requests, model or attention is required,
+            or the attention was a function of another name.
     """
     if model is not None:
         refuse(model)
@@ -131,9 +133,9 @@ def save(model: nn.Module, folder: str | Path) -> Path:
 
     Raises:
         TypeError: If the network is compiled, scripted or distributed.
-        ValueError: If the network was changed by other means than surgery, or with something that has no name, such as
-            a function as a squeeze, a file may not set one of the network's options, or the folder holds a training
-            or a comparison.
+        ValueError: If the network was changed by other means than surgery, with two different functions as attention,
+            or with something that has no name, such as a function as a squeeze, its state dict holds something else
+            than tensors, a file may not set one of its options, or the folder holds a training or a comparison.
         OSError: If the folder cannot be written.
     """
     from safetensors.torch import save as to_bytes
@@ -143,7 +145,7 @@ def save(model: nn.Module, folder: str | Path) -> Path:
         if (folder / name).exists():
             raise ValueError(f"{folder} holds {what} ({name}), which saving would damage: choose another folder")
     description = json_bytes(describe(model))
-    weights = to_bytes(stored(model.state_dict()), metadata={"format": "pt"})
+    weights = to_bytes(stored(tensors_of(model)), metadata={"format": "pt"})
     folder.mkdir(parents=True, exist_ok=True)
     contents = {_WEIGHTS: weights, _CONFIG: description}
     write_atomically({folder / name: content for name, content in contents.items()})
@@ -195,13 +197,44 @@ def load(folder: str | Path, *, model: nn.Module | None = None, attention: Atten
     return built.eval()
 
 
-def _require_same(model: nn.Module, description: Mapping[str, Any]) -> None:
-    """Raise an error unless a network built from the description accepts the weights of this one."""
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return the state dict of a network.
+
+    Raises:
+        ValueError: If it holds something else than tensors.
+    """
+    state = model.state_dict()
+    for key, value in state.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(
+                f"cannot save this {type(model).__name__}: {key!r} in its state dict is a {type(value).__name__}, not "
+                "a tensor; if the network was quantised, save it as it was before"
+            )
+    return state
+
+
+def attached_function(model: nn.Module) -> Attention | None:
+    """Return the function that the attention of a network was given as, or None.
+
+    Raises:
+        ValueError: If there are several.
+    """
     requests = [module.request for module in model.modules() if isinstance(module, Attended)]
     functions = [request["attention"] for request in requests if not isinstance(request["attention"], str)]
+    for function in functions:
+        if function != functions[0]:
+            raise ValueError(
+                f"cannot save attention of two functions, {_name(functions[0])} and {_name(function)}, because load "
+                "takes one: attach one function everywhere, or register each as an attention with a name"
+            )
+    return functions[0] if functions else None
+
+
+def _require_same(model: nn.Module, description: Mapping[str, Any]) -> None:
+    """Raise an error unless a network built from the description accepts the weights of this one."""
     with generators_kept():
-        built = rebuild(description, attention=next(iter(functions), None))
-    saved, loaded = ({key: tuple(value.shape) for key, value in net.state_dict().items()} for net in (model, built))
+        built = rebuild(description, attention=attached_function(model))
+    saved, loaded = ({key: tuple(value.shape) for key, value in tensors_of(net).items()} for net in (model, built))
     differing = [key for key in saved | loaded if saved.get(key) != loaded.get(key)]
     if differing:
         key = differing[0]
@@ -244,8 +277,25 @@ def _attach_record(module: Attended) -> dict[str, Any]:
     attention = module.request["attention"]
     record = {"do": "attach", "site": asdict(module.site), **module.request}
     if not isinstance(attention, str):
-        record |= {"attention": None, "function": getattr(attention, "__qualname__", repr(attention))}
+        record |= {"attention": None, "function": _name(attention)}
     return record
+
+
+def _required(function: Attention | None, name: str) -> Attention:
+    """Return a function, if it is given and has this name."""
+    if function is None or _name(function) != _plain(name):
+        got = "" if function is None else f", got {_name(function)}"
+        raise ValueError(f"the attention was the function {name}{got}: pass {name} as attention=")
+    return function
+
+
+def _name(function: Any) -> str:
+    return _plain(getattr(function, "__qualname__", repr(function)))
+
+
+def _plain(name: str) -> str:
+    """Remove from the name of a function what differs between programs: addresses, and the functions around it."""
+    return re.sub(r" at 0x[0-9a-f]+|[^ ]*<locals>\.", "", name)
 
 
 def _redo(model: nn.Module, surgery: list[dict[str, Any]], attention: Attention | None) -> None:
@@ -254,9 +304,7 @@ def _redo(model: nn.Module, surgery: list[dict[str, Any]], attention: Attention 
         places: list[Any] = [record["site"] for record in group]
         options = request["options"]
         if request["do"] == "attach":
-            wanted = request["attention"] or attention
-            if wanted is None:
-                raise ValueError(f"the attention was the function {request['function']}: pass it as attention=")
+            wanted = request["attention"] or _required(attention, request["function"])
             attach(model, wanted, where=[_site(place) for place in places], start=request["start"], **options)
         else:
             head = request["do"] == "upgrade-head"

@@ -6,8 +6,11 @@ from torch import Tensor, nn
 
 from saam.functional import rescale, shift
 from saam.functional._check import require_map, without_autocast
+from saam.functional._torch import has_global_hooks
 from saam.functional.backend import choose
 from saam.functional.fused import attend
+from saam.nn._dtype import dtype_of
+from saam.nn._fx import leaf
 from saam.nn.protocol import adds, pooling_of
 from saam.nn.weight_decay import no_weight_decay
 
@@ -46,6 +49,7 @@ class ChannelAttention(nn.Module):
         self.excitation = excitation
         self.gate = gate
 
+    @leaf
     def forward(self, x: Tensor) -> Tensor:
         """Attend to ``x``."""
         require_map(x)
@@ -61,9 +65,9 @@ class ChannelAttention(nn.Module):
         It is computed in the dtype of the excitation's parameters, also under autocast, because these small tensors
         overflow in float16.
         """
-        parameter = next(self.excitation.parameters(), statistics)
+        dtype = dtype_of(self.excitation, otherwise=statistics.dtype)
         with without_autocast(statistics):
-            return self.gate(self.excitation(statistics.to(parameter.dtype)))
+            return self.gate(self.excitation(statistics.to(dtype)))
 
     def no_weight_decay(self) -> set[str]:
         """Return the names of the parameters to train without weight decay, as declared by the parts."""
@@ -81,14 +85,14 @@ def is_plain(module: nn.Module) -> TypeGuard[ChannelAttention]:
 def _obstacle(squeeze: nn.Module) -> str | None:
     """Return why the fused operation cannot replace a squeeze, or None.
 
-    It can if the forward of the class is the one that the fused form replaces, and no hook observes it.
+    It can if the squeeze has the forward that the fused form replaces, and no hook observes it.
     """
     name = type(squeeze).__name__
     if pooling_of(squeeze) is None:
-        return f"it supports squeezes that have a fused form, got {name}, which has none; use another squeeze"
+        return f"it supports squeezes whose forward has a fused form, got {name}, which has none; use another squeeze"
     if getattr(squeeze, "keepdim", False):
         return f"it supports squeezes that give statistics (B, C), got {name} with keepdim=True; leave out keepdim"
     hooks = (squeeze._forward_hooks, squeeze._forward_pre_hooks, squeeze._backward_hooks, squeeze._backward_pre_hooks)
-    if any(hooks):
+    if any(hooks) or has_global_hooks():
         return f"it supports squeezes without hooks, got {name} with hooks; remove them"
     return None

@@ -38,8 +38,8 @@ def width_of(squeeze: nn.Module, channels: int) -> int:
 
 
 def pooling_of(squeeze: nn.Module) -> Callable[[Tensor], Pooling] | None:
-    """Return the fused form of a squeeze, or None. It belongs to the forward of its own class, not of a subclass."""
-    owner = next(kind for kind in type(squeeze).__mro__ if "forward" in vars(kind))
+    """Return the fused form of a squeeze, or None. It belongs to one forward, not to that of a subclass or instance."""
+    owner = next(part for part in (squeeze, *type(squeeze).__mro__) if "forward" in vars(part))
     return getattr(squeeze, "pooling", None) if "pooling" in vars(owner) else None
 
 

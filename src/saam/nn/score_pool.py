@@ -13,7 +13,8 @@ from saam.functional._check import accumulator, require_map
 from saam.functional.backend import choose
 from saam.functional.fused import CHANNEL, PIXEL, SCORES, Pooling, pool
 from saam.functional.scores import convolve
-from saam.nn._check import require_channels
+from saam.nn._check import is_whole, require_channels
+from saam.nn._fx import leaf
 
 __all__ = ["MeanScore", "ScorePool", "ScorePool2d", "Scorer"]
 
@@ -81,7 +82,7 @@ class ScorePool2d(nn.Module):
         require_channels(channels)
         convolved = given(heads=heads, kernel_size=kernel_size)
         for name, value in convolved.items():
-            if not isinstance(value, int) or isinstance(value, bool):
+            if not is_whole(value):
                 raise TypeError(f"{name} must be a whole number, got {value!r}")
         if not isinstance(scorer, str) and not callable(scorer):
             raise TypeError(
@@ -100,7 +101,7 @@ class ScorePool2d(nn.Module):
             if heads not in (None, 1, channels):
                 raise ValueError(f"a 'channel' scorer has one head per channel: leave heads out, got heads={heads}")
             heads = channels
-        heads, kernel_size = (1 if value is None else value for value in (heads, kernel_size))
+        heads, kernel_size = (1 if value is None else int(value) for value in (heads, kernel_size))
         if heads < 1 or channels % heads:
             raise ValueError(f"heads must divide the channels, got heads={heads} for channels={channels}")
         if kernel_size < 1 or kernel_size % 2 == 0:
@@ -110,7 +111,7 @@ class ScorePool2d(nn.Module):
             temperature = fan_in**0.5
         if not isinstance(temperature, int | float) or not temperature > 0:
             raise ValueError(f"temperature must be above 0, or 'sqrt', got {temperature!r}")
-        self.channels = channels
+        self.channels = int(channels)
         self.heads = heads
         self.scorer = scorer if isinstance(scorer, str | nn.Module) else scorer(channels)
         if not isinstance(self.scorer, str | nn.Module):
@@ -163,7 +164,8 @@ class ScorePool2d(nn.Module):
 
     def pooling(self, x: Tensor) -> Pooling:
         """Return what the fused operation needs of this pool."""
-        if self.weight is None or self.kernel_size > 1 or type(self).scores is not ScorePool2d.scores:
+        own = "scores" in vars(self) or type(self).scores is not ScorePool2d.scores
+        if own or self.weight is None or self.kernel_size > 1:
             return Pooling(SCORES, self.scores(x), temperature=self.temperature)
         require_channels(self.channels, x)
         weight = self.weight.flatten(1)
@@ -173,6 +175,7 @@ class ScorePool2d(nn.Module):
             return Pooling(CHANNEL, weight.flatten(), temperature=self.temperature)
         return Pooling(PIXEL, weight, temperature=self.temperature)
 
+    @leaf
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``x``."""
         require_map(x)
@@ -230,6 +233,7 @@ class ScorePool(nn.Module):
         options = given(heads=heads, scorer=scorer, temperature=temperature)
         self.pool = ScorePool2d(channels, **options, device=device, dtype=dtype)
 
+    @leaf
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``x``."""
         return self.pool(self._as_map(x))

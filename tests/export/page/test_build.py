@@ -69,3 +69,9 @@ def test_a_folder_that_is_not_empty_is_kept(tmp_path):
     with pytest.raises(FileExistsError, match="is not an empty folder: choose another one, or remove it"):
         write_page(tiny(), tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_the_tolerance_is_kept(tmp_path):
+    with pytest.raises(ValueError, match=r"expected 1e-12 at most: nothing was written; pass a larger tolerance="):
+        write_page(tiny(), tmp_path / "page", tolerance=1e-12)
+    assert list(tmp_path.iterdir()) == []

@@ -78,3 +78,18 @@ def test_every_other_image(name, layout):
         results(joint, apart[::2], scorer, dy, mix, kind, False),
     )
     torch.testing.assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("axis", [2, 3], ids=["one row", "one column"])
+@pytest.mark.parametrize("name", KINDS)
+def test_positions_in_a_row_with_their_channels_side_by_side(name, axis):
+    """As tokens (B, N, C) have them: they are taken as they are, whatever the stride of the axis of length 1 is."""
+    kind, heads = KINDS[name]
+    x, scorer, dy, mix = draw(
+        kind, heads, (3, 6, 1, 20) if axis == 2 else (3, 6, 20, 1), torch.float32, torch.contiguous_format
+    )
+    tokens = x.flatten(2).mT.contiguous().mT.unsqueeze(axis)
+    assert dense(tokens) is tokens
+    torch.testing.assert_close(
+        results(joint, tokens, scorer, dy, mix, kind, False), results(joint, x, scorer, dy, mix, kind, False)
+    )

@@ -14,6 +14,7 @@ from saam.explain.overlay import as_png
 from saam.explain.score_maps import has_scores
 from saam.export.onnx import checked_onnx
 from saam.export.page.runtime import VERSION, runtime_files
+from saam.export.parity import TOLERANCE
 from saam.export.result import save
 from saam.models import Preprocessing, require_preprocessing
 
@@ -47,6 +48,7 @@ def write_page(
     preprocessing: Preprocessing | None = None,
     samples: Sequence[Sample] = (),
     title: str = "saam",
+    tolerance: float = TOLERANCE,
 ) -> Page:
     """Write a page that shows the predictions and score maps of a network for any image, computed in the browser.
 
@@ -59,10 +61,11 @@ def write_page(
         preprocessing: How images become the input. None takes ``model.preprocessing``.
         samples: Images to choose on the page.
         title: Title of the page.
+        tolerance: Largest absolute difference of an output from PyTorch's.
 
     Raises:
         FileExistsError: If the folder is not empty.
-        ValueError: If there is no preprocessing, or the network cannot be exported.
+        ValueError: If there is no preprocessing, or the network cannot be exported or differs from PyTorch.
         ModuleNotFoundError: If a package of ``saam[export]`` is missing.
         OSError: If onnxruntime-web cannot be fetched, or the folder cannot be written.
     """
@@ -71,7 +74,7 @@ def write_page(
         raise FileExistsError(f"{folder} is not an empty folder: choose another one, or remove it")
     known = require_preprocessing(model, preprocessing)
     scored = has_scores(model)
-    made = checked_onnx(model, known, maps=scored, sharpness=scored)
+    made = checked_onnx(model, known, maps=scored, sharpness=scored, tolerance=tolerance)
     described = {
         "title": title,
         "preprocessing": known.to_json(),

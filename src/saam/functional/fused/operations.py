@@ -34,10 +34,13 @@ def dense(x: Tensor) -> Tensor:
 
 
 def is_channels_last(x: Tensor) -> bool:
-    """Return whether ``x`` is dense in channels_last. Under vmap ``is_contiguous`` supports no other memory formats."""
-    batch, channels, height, width = x.shape
-    steps = x.stride()
-    return steps[1:] == (1, width * channels, channels) and (batch == 1 or steps[0] == channels * height * width)
+    """Return whether ``x`` is dense in channels_last; the stride of an axis of length 1 may have any value.
+
+    Under vmap ``is_contiguous`` supports no other memory formats.
+    """
+    _, channels, height, width = x.shape
+    steps = (channels * height * width, 1, width * channels, channels)
+    return all(size == 1 or step == wanted for size, step, wanted in zip(x.shape, x.stride(), steps, strict=True))
 
 
 def laid_out_as(other: Tensor, x: Tensor) -> Tensor:

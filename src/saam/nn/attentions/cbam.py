@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from saam._core.devices import Device
 from saam.nn._check import require_channels
+from saam.nn._fx import leaf
 from saam.nn.attention_record import AttentionRecord
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import SharedMLP
@@ -72,7 +73,7 @@ class CBAM(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.channels = channels
+        self.channels = int(channels)
         self.channel = cbam_channel(
             channels,
             rd_ratio=rd_ratio,
@@ -84,6 +85,7 @@ class CBAM(nn.Module):
         )
         self.spatial = SpatialGate(kernel_size, device=device, dtype=dtype)
 
+    @leaf
     def forward(self, x: Tensor) -> Tensor:
         """Attend to ``x``."""
         require_channels(self.channels, x)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from saam._core.devices import Device
 from saam.functional._check import accumulator, without_autocast
 from saam.nn._check import require_channels
+from saam.nn._fx import leaf
 from saam.nn.attention_record import AttentionRecord
 
 __all__ = ["RECORDS", "CoordAttention"]
@@ -56,13 +57,14 @@ class CoordAttention(nn.Module):
         require_channels(channels)
         if not rd_ratio > 0 or (rd_channels is not None and rd_channels < 1):
             raise ValueError(f"rd_ratio must be above 0 and rd_channels 1 or more, got {rd_ratio} and {rd_channels}")
-        self.channels = channels
+        self.channels = int(channels)
         hidden = max(_NARROWEST, int(channels * rd_ratio)) if rd_channels is None else rd_channels
         self.reduce = nn.Conv1d(channels, hidden, 1, device=device, dtype=dtype)
         self.norm = nn.BatchNorm1d(hidden, device=device, dtype=dtype)
         self.expand_rows = nn.Conv1d(hidden, channels, 1, device=device, dtype=dtype)
         self.expand_columns = nn.Conv1d(hidden, channels, 1, device=device, dtype=dtype)
 
+    @leaf
     def forward(self, x: Tensor) -> Tensor:
         """Attend to ``x``."""
         require_channels(self.channels, x)

@@ -62,7 +62,8 @@ RECORDS = (
         formula="C + 1 + 2Cp + 3p + C",
         weight_decay="on everything by the authors; here not on the scorer",
         notes="The module closest to saam. Its scorer starts at random and has temperature 1 and a bias, which the "
-        "softmax cancels. With fewer than 24 channels the bottleneck has width one, and its LayerNorm removes the input.",
+        "softmax cancels. With fewer than 24 channels the bottleneck has width one, and its LayerNorm removes the "
+        "input.",
     ),
     AttentionRecord(
         name="gc:mul",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from saam._core.devices import Device
 from saam.functional._check import accumulator
 from saam.nn._check import require_channels
+from saam.nn._fx import leaf
 from saam.nn.attention_record import AttentionRecord
 
 __all__ = ["RECORDS", "SimAM"]
@@ -50,9 +51,10 @@ class SimAM(nn.Module):
         require_channels(channels)
         if not regularisation > 0:
             raise ValueError(f"regularisation must be above 0, got {regularisation}")
-        self.channels = channels
+        self.channels = int(channels)
         self.regularisation = regularisation
 
+    @leaf
     def forward(self, x: Tensor) -> Tensor:
         """Attend to ``x``."""
         require_channels(self.channels, x)

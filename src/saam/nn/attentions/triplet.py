@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from saam._core.devices import Device
 from saam.nn._check import require_channels
+from saam.nn._fx import leaf
 from saam.nn.attention_record import AttentionRecord
 from saam.nn.spatial_gate import SpatialGate
 
@@ -47,7 +48,7 @@ class Triplet(nn.Module):
     ) -> None:
         super().__init__()
         require_channels(channels)
-        self.channels = channels
+        self.channels = int(channels)
 
         def gate(axis: Literal[1, 2, 3]) -> SpatialGate:
             return SpatialGate(kernel_size, axis=axis, device=device, dtype=dtype)
@@ -56,6 +57,7 @@ class Triplet(nn.Module):
         self.over_rows = gate(2)
         self.over_columns = gate(3)
 
+    @leaf
     def forward(self, x: Tensor) -> Tensor:
         """Attend to ``x``."""
         require_channels(self.channels, x)

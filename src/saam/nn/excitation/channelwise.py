@@ -31,13 +31,14 @@ class ChannelConv1d(nn.Module):
         super().__init__()
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, got {kernel_size}")
-        self.channels = channels
+        self.channels = int(channels)
+        self.statistics = statistics
         padding = kernel_size // 2
         self.conv = nn.Conv1d(statistics, 1, kernel_size, padding=padding, bias=False, device=device, dtype=dtype)
 
     def forward(self, statistics: Tensor) -> Tensor:
         """Return the logits (B, C)."""
-        return self.conv(require_statistics(statistics, self.channels, self.conv.in_channels))[:, 0]
+        return self.conv(require_statistics(statistics, self.channels, self.statistics))[:, 0]
 
     def zero_last_(self) -> None:
         """Make all logits zero."""
@@ -174,7 +175,7 @@ class NoExcitation(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.channels = channels
+        self.channels = int(channels)
 
     def forward(self, statistics: Tensor) -> Tensor:
         """Return the logits (B, C)."""

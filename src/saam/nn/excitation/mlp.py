@@ -44,6 +44,7 @@ class BottleneckMLP(nn.Module):
         super().__init__()
         if norm not in (None, *get_args(Norm)):
             raise ValueError(f"norm must be one of {', '.join(get_args(Norm))}, or None, got {norm!r}")
+        self.channels = int(channels)
         self.statistics = statistics
         self.fc1 = nn.Linear(statistics * channels, hidden, bias=bias, device=device, dtype=dtype)
         self.norm: nn.BatchNorm1d | nn.LayerNorm | None = None
@@ -53,7 +54,7 @@ class BottleneckMLP(nn.Module):
 
     def forward(self, statistics: Tensor) -> Tensor:
         """Return the logits (B, C)."""
-        statistics = require_side_by_side(statistics, self.fc2.out_features, self.statistics)
+        statistics = require_side_by_side(statistics, self.channels, self.statistics)
         hidden = self.fc1(statistics)
         if isinstance(self.norm, nn.BatchNorm1d):
             hidden = batch_norm(self.norm, hidden)
@@ -84,12 +85,13 @@ class SharedMLP(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        self.channels = int(channels)
         self.fc1 = nn.Linear(channels, hidden, device=device, dtype=dtype)
         self.fc2 = nn.Linear(hidden, channels, device=device, dtype=dtype)
 
     def forward(self, statistics: Tensor) -> Tensor:
         """Return the logits (B, C)."""
-        statistics = require_statistics(statistics, self.fc2.out_features)
+        statistics = require_statistics(statistics, self.channels)
         return self.fc2(self.fc1(statistics).relu()).sum(1)
 
     def zero_last_(self) -> None:
@@ -115,12 +117,13 @@ class FullLinear(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        self.channels = int(channels)
         self.statistics = statistics
         self.fc = nn.Linear(statistics * channels, channels, device=device, dtype=dtype)
 
     def forward(self, statistics: Tensor) -> Tensor:
         """Return the logits (B, C)."""
-        statistics = require_side_by_side(statistics, self.fc.out_features, self.statistics)
+        statistics = require_side_by_side(statistics, self.channels, self.statistics)
         return self.fc(statistics)
 
     def zero_last_(self) -> None:

@@ -38,6 +38,7 @@ class RowTransform(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        self.statistics = statistics
         sums = expansion * rows
         self.norm = nn.BatchNorm1d(rows, device=device, dtype=dtype)
         self.conv = nn.Conv1d(rows, sums, statistics, groups=rows, device=device, dtype=dtype)
@@ -45,7 +46,7 @@ class RowTransform(nn.Module):
 
     def forward(self, statistics: Tensor) -> Tensor:
         """Return the logits (B, C)."""
-        statistics = require_statistics(statistics, self.norm.num_features, self.conv.kernel_size[0])
+        statistics = require_statistics(statistics, self.norm.num_features, self.statistics)
         return self.fc(self.conv(batch_norm(self.norm, statistics.mT)).flatten(1))
 
     def zero_last_(self) -> None:

@@ -39,7 +39,7 @@ class Covariance(nn.Module):
         require_channels(channels)
         if reduced is not None and reduced < 1:
             raise ValueError(f"reduced must be 1 or more, got {reduced}")
-        self.channels = channels
+        self.channels = int(channels)
         self.statistics = self.width = channels if reduced is None else reduced
         self.conv: nn.Conv2d | None = None
         self.norm: nn.BatchNorm2d | None = None

@@ -68,7 +68,7 @@ class DCT(nn.Module):
                 f"the frequencies must divide the channels, got {frequencies} for {channels} channels; "
                 f"take frequencies={' or '.join(divisors)}"
             )
-        self.channels = channels
+        self.channels = int(channels)
         self.frequencies = frequencies
         self.size = None if size is None else height_and_width(size)
         if self.size is not None and min(self.size) < _GRID:
@@ -98,6 +98,8 @@ class DCT(nn.Module):
                 f"on maps under {_GRID} pixels all frequencies of the cosine transform are the mean, "
                 f"got {x.shape[2]}x{x.shape[3]}; build it with size={_GRID}, which enlarges the map first, or use 'se'"
             )
+        if self.pairs.is_meta and not x.is_meta:  # `load_state_dict(assign=True)` replaces only what a file holds
+            self.pairs = self._pairs(x.device)
         wide = accumulator(x.dtype)
         rows = self._basis(0, x.shape[2], wide)
         columns = self._basis(1, x.shape[3], wide)

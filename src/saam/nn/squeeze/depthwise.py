@@ -33,7 +33,7 @@ class DepthwiseConv(nn.Module):
     ) -> None:
         super().__init__()
         require_channels(channels)
-        self.channels = channels
+        self.channels = int(channels)
         self.size = height_and_width(size)
         # A plain parameter instead of an nn.Conv2d, because networks re-initialise all their convolutions.
         self.weight = nn.Parameter(torch.empty(channels, 1, *self.size, device=device, dtype=dtype))
