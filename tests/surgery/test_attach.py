@@ -78,7 +78,7 @@ def test_keys_stay_and_weights_load_both_ways() -> None:
     assert all(".attention." in key for key in unexpected)
     assert torch.equal(plain.layer1[0].bn2.weight, state["layer1.0.bn2.weight"])
     assert set(state._metadata) >= {"layer1.0.bn2", "layer1.0.bn2.attention"}
-    assert not any(key.endswith(".module") for key in state._metadata)
+    assert not any(key.endswith("_module") for key in state._metadata)
 
 
 def test_loading_a_full_state_is_exact() -> None:
@@ -146,6 +146,18 @@ def test_attention_that_is_there_is_named(model, names: str, upgradable: bool) -
     assert f"({names})" in note
     assert "saam.upgrade" not in note
     assert attach(resnet(), "saam").notes == ()
+
+
+def test_blocks_that_would_fuse_attention_away_are_named() -> None:
+    class Block(nn.Sequential):
+        def fuse(self) -> nn.Module:
+            return nn.utils.fusion.fuse_conv_bn_eval(*self)
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), Block(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)))
+    assert attach(model, "se", where="0").notes == ()
+    note = "Block.fuse() may remove this attention: detach first, or fuse before you attach"
+    assert attach(model, "se", where="1.1").notes == (note,)
+    assert attach(model, "se", where="1.1").notes == ()
 
 
 def test_report_says_of_what_kind_the_sites_are() -> None:
@@ -223,7 +235,7 @@ def test_no_site() -> None:
         "saam",
         model=Tokens(),
     )
-    refused("no feature map", "saam", model=nn.Sequential(nn.Flatten(), nn.LazyLinear(2)))
+    refused("no feature map", "saam", model=nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 2)))
 
 
 def test_transformer_is_named() -> None:
@@ -435,6 +447,7 @@ def test_fx_calls_attention_whole(attention: str, where: str) -> None:
         (lambda model: torch.compile(model, backend="eager"), "OptimizedModule.*compile again"),
         (lambda model: (model.compile(backend="eager"), model)[1], "OptimizedModule.*compile again"),
         (lambda model: nn.Sequential(nn.DataParallel(model)), "the part '0' of the network"),
+        (lambda model: nn.Sequential(nn.LazyConv2d(4, 1), model), "the part '0'.*run the network once on an image"),
         (lambda model: "a network", "expected a network"),
     ],
 )
@@ -443,6 +456,15 @@ def test_wrapped_networks_are_refused(wrap, reason: str) -> None:
     for operation in (lambda: attach(model, "saam"), lambda: detach(model), lambda: sites(model)):
         with pytest.raises(TypeError, match=reason):
             operation()
+
+
+def test_a_lazy_network_stays_lazy_and_takes_attention_once_it_ran() -> None:
+    model = nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+    for look in (sites, lambda model: attach(model, "se", where="conv"), lambda model: upgrade(model, head=True)):
+        with pytest.raises(TypeError, match="run the network once on an image"):
+            look(model)
+    assert model(X).shape == (2, 4, 1, 1)
+    assert attach(model, "se", where="conv").sites == ("1",)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -526,3 +548,30 @@ def test_sites_inside_upgraded_attention_are_refused_and_scores_are_no_convoluti
     assert not [site.name for site in saam.sites(context, "conv") if "conv_attn" in site.name]
     saam.upgrade(context)
     saam.attach(context, "se", where="conv")
+
+
+class Listed(nn.Module):
+    """A network that calls its stages by a Python list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.first, self.second = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3)
+        self.stages = [self.stem, self.first]
+
+    def forward(self, x: Tensor) -> Tensor:
+        for stage in self.stages:
+            x = stage(x)
+        return self.second(x).mean((2, 3))
+
+
+@pytest.mark.parametrize("options", [{"where": "conv"}, {"where": "first", "example": X}])
+def test_attention_that_would_never_run_is_refused(options) -> None:
+    refused("attention at '(stem|first)' would never run: Listed .* Python list", "se", model=Listed(), **options)
+    attach(Listed(), "se", where="second", example=X)
+
+
+def test_a_site_that_is_chosen_twice_gets_one_attention() -> None:
+    model = resnet()
+    report = attach(model, "se", where=[*sites(model, "residual"), *sites(model, "residual")])
+    assert report.parameters == sum(parameter.numel() for parameter in new_parameters(model).values())
+    assert len(report.sites) == 3

@@ -143,3 +143,22 @@ def test_what_was_set_on_the_network_itself_comes_back():
     assert len(model.no_weight_decay()) > 1
     saam.detach(model)
     assert model.no_weight_decay is mine
+
+
+def test_names_may_be_an_attribute():
+    model = saam.create_model("resnet8")
+    model.no_weight_decay = mine = {"fc.bias"}
+    saam.attach(model, "saam")
+    assert "fc.bias" in model.no_weight_decay()
+    assert len(model.no_weight_decay()) > 1
+    saam.detach(model)
+    assert model.no_weight_decay is mine
+
+
+def test_a_network_that_fails_to_name_them_stays_as_it_was():
+    model = saam.create_model("resnet8")
+    model.no_weight_decay = lambda: 1 / 0
+    before = list(model.modules())
+    with pytest.raises(ZeroDivisionError):
+        saam.attach(model, "saam")
+    assert list(model.modules()) == before

@@ -1,5 +1,7 @@
 """Whoever looks at a network leaves it, and the random numbers, as they were."""
 
+import weakref
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -53,6 +55,14 @@ def test_random_numbers_modes_and_statistics_stay(look: str) -> None:
     assert model.seen
     assert not any(model.seen)
     assert torch.equal(modules[2].running_mean, mean)
+
+
+def test_inference_mode_hides_nothing() -> None:
+    model = drawing()
+    expected = sites(model), count_macs(model, (8, 8))
+    with torch.inference_mode():
+        assert (sites(model), count_macs(model, (8, 8))) == expected
+        assert torch.is_inference_mode_enabled()
 
 
 def test_attaching_draws_for_the_attention_alone() -> None:
@@ -112,3 +122,13 @@ def test_recording_takes_the_callers_numbers_not_new_ones() -> None:
     for _ in range(2):
         record(model, torch.ones(1, 3, 8, 8))
     assert torch.equal(*drawn)
+
+
+def test_recording_frees_what_the_network_frees() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1))
+    made: list[weakref.ref[Tensor]] = []
+    alive: list[bool] = []
+    model[0].register_forward_hook(lambda *args: made.append(weakref.ref(args[-1])))
+    model[2].register_forward_pre_hook(lambda *_: alive.append(made[0]() is not None))
+    sites(model, example=torch.ones(1, 3, 8, 8))
+    assert alive == [False]

@@ -76,7 +76,7 @@ def test_weights_and_settings_of_a_norm_are_its_own() -> None:
     assert not {"eps", "momentum", "weight", "running_mean"} & vars(norm).keys()
     assert list(model.state_dict()) == keys
     assert torch.equal(model.state_dict()["layer1.0.bn2.weight"], torch.full((16,), 3.0))
-    assert "layer1.0.bn2.module.weight" in dict(model.named_parameters())
+    assert "layer1.0.bn2._checkpoint_wrapped_module.weight" in dict(model.named_parameters())
     with pytest.raises(TypeError, match="cannot assign"):
         norm.weight = torch.ones(16)
     norm.mark = 1
@@ -193,3 +193,37 @@ def test_scripting_is_refused_with_the_reason(build) -> None:
     expected = outputs(model)
     traced = torch.jit.trace(model, X, check_trace=False)
     torch.testing.assert_close(outputs(traced), expected)
+
+
+@pytest.mark.parametrize("build", [network, wrapped_twice])
+def test_hooks_stay_after_detaching_until_their_handles_remove_them(build) -> None:
+    model, called = build(), []
+    for name in ("layer1.0.conv2", "layer2"):
+        part = model.get_submodule(name)
+        handles = [
+            part.register_forward_pre_hook(lambda *_: called.append("before")),
+            part.register_forward_hook(lambda *_, **__: called.append("after"), with_kwargs=True, always_call=True),
+        ]
+        detach(model)
+        outputs(model)
+        assert called == ["before", "after"]
+        for handle in handles:
+            handle.remove()
+        outputs(model)
+        assert len(called) == 2
+        called.clear()
+        attach(model, "se", where="layer2")
+
+
+def test_hooks_of_a_module_stay_with_those_of_its_wrapper() -> None:
+    model, called = create_model("preresnet8").eval(), []
+    first = model.layer1[0].conv2.register_forward_pre_hook(lambda *_: called.append("module"))
+    attach(model, "saam")
+    model.layer1[0].conv2.register_forward_pre_hook(lambda *_: called.append("wrapper"))
+    detach(model)
+    called.clear()
+    outputs(model)
+    assert called == ["module", "wrapper"]
+    first.remove()
+    outputs(model)
+    assert called[2:] == ["wrapper"]

@@ -309,6 +309,6 @@ def test_a_new_squeeze_is_in_the_mode_of_the_network():
     def scorer(channels):
         return torch.nn.Sequential(torch.nn.BatchNorm2d(channels), torch.nn.Conv2d(channels, 1, 1))
 
-    model = saam.create_model("resnet8", attention="se").eval()
-    saam.upgrade(model, scorer=scorer, head=True)
-    assert not any(module.training for module in model.modules())
+    for model in (saam.create_model("resnet8", attention="se").eval(), Net(layers.SEModule(16)).eval()):
+        saam.upgrade(model, scorer=scorer, head=True)
+        assert not any(module.training for module in model.modules())

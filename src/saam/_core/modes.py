@@ -10,11 +10,15 @@ __all__ = ["mode"]
 
 @contextmanager
 def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Switch a network to training or evaluation mode, and restore the former mode of every module at the end."""
+    """Switch a network to training or evaluation mode, and restore the former mode of every module at the end.
+
+    Each way calls ``train``, which some modules override, for example to merge weights for evaluation.
+    """
     before = [(module, module.training) for module in model.modules()]
     model.train(training)
     try:
         yield
     finally:
+        model.train(before[0][1])
         for module, former in before:
             module.training = former

@@ -258,9 +258,7 @@ def other_runs(n: int) -> str:
     if not n:
         return ""
     runs, are = ("run", "is") if n == 1 else ("runs", "are")
-    return (
-        f"{n} more finished {runs} in the folder {are} not shown, of other arms or seeds than this plan has"
-    )
+    return f"{n} more finished {runs} in the folder {are} not shown, of other arms or seeds than this plan has"
 
 
 def at_chance(accuracy: float, classes: int, images: int) -> str:

@@ -3,7 +3,7 @@
 An adapter replaces the squeeze of a module and keeps all of its weights in use, under the same keys.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from saam.nn import Add, ChannelAttention, Mean, MeanMax, ScorePool2d
 from saam.nn.channel_attention import is_plain
-from saam.surgery.surgical import Surgical, call_leaf, keep_keys
+from saam.surgery.surgical import INNER, Surgical, call_leaf, keep_keys
 
 __all__ = ["Adapter", "Upgraded", "UpgradedPool", "adapter"]
 
@@ -25,8 +25,7 @@ class Adapter:
     """The parts of one attention module."""
 
     excitation: nn.Module
-    """Statistics (B, C), or (B, 2, C) of "mean+max", -> logits (B, C). Its child ``module`` is the attention module,
-    except for one of this library."""
+    """Statistics (B, C), or (B, 2, C) of "mean+max", -> logits (B, C)."""
     gate: nn.Module
     statistic: Statistic = "mean"
     """Kind of its squeeze; "mean/max" is the average of the two, "other" is not upgraded."""
@@ -63,12 +62,9 @@ class Upgraded(Surgical, ChannelAttention):
         self._prepare(module, request)
         if not isinstance(module, ChannelAttention):
             tied = {"squeeze.weight": "conv_attn.weight", "squeeze.bias": "conv_attn.bias"}
-            keep_keys(self, "excitation.module", "squeeze", tied if known.statistic == "score" else None)
+            self._modules[INNER] = module
+            keep_keys(self, "squeeze", tied if known.statistic == "score" else None)
         self._stood = (module,)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Attend to ``x``."""
-        return call_leaf(self, x, super().forward)
 
 
 class UpgradedPool(Surgical):
@@ -124,12 +120,18 @@ def _own(module: ChannelAttention) -> Adapter:
 
 
 class _Excitation(nn.Module):
-    """The excitation part of a module that also does other things."""
+    """The excitation part of a module that also does other things, and that is a child of ``Upgraded`` alone."""
+
+    module: Any
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self.module: Any = module
+        vars(self)["module"] = module
         self.training = module.training
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """Yield the parameters of the module; their dtype is that of the excitation."""
+        yield from self.module.parameters(recurse)
 
 
 class _Chain(_Excitation):

@@ -2,7 +2,7 @@
 
 import inspect
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, get_args
 
 import torch
@@ -11,11 +11,11 @@ from torch import nn
 from saam.nn import attention_record, create_attention, parse_attention
 from saam.surgery.adapters import adapter
 from saam.surgery.identity import start_as_identity
-from saam.surgery.modules import refuse_shared, undone, visible_modules
-from saam.surgery.probe import at_rest
+from saam.surgery.modules import exchanged, refuse_shared, undone, visible_modules
+from saam.surgery.probe import at_rest, call
 from saam.surgery.report import Change, SurgeryReport, measured
 from saam.surgery.site import Site
-from saam.surgery.sites import Where, sites
+from saam.surgery.sites import Where, probed, sites
 from saam.surgery.surgical import Attended, original
 
 __all__ = ["Attention", "Start", "attach"]
@@ -24,6 +24,9 @@ Attention = str | Callable[..., nn.Module]
 """A registered name, optionally with options as in ``"saam,heads=4"``, or a function of the channels."""
 
 Start = Literal["identity", "default"]
+
+_FUSE = ("fuse", "reparameterize", "switch_to_deploy")
+"""Names of methods that fuse a block for inference, in timm and in the code of authors."""
 
 
 def attach(
@@ -63,8 +66,8 @@ def attach(
     Raises:
         TypeError: If surgery does not support the network, the attention is neither a name nor a function, or it has no
             such option.
-        ValueError: If there is no site, the attention is unknown, an option is given twice, or a site already has
-            another attention.
+        ValueError: If there is no site, the attention is unknown, an option is given twice, a site already has another
+            attention, or the network would never run the attention there.
 
     Example:
         >>> from saam.models import create_model
@@ -82,11 +85,11 @@ def attach(
     if isinstance(attention, str):
         attention, options = parse_attention(attention, options)
     wanted = _wanted(attention, options)
-    chosen = _chosen(model, where, example)
+    chosen, image = _chosen(model, where, example)
     refuse_shared(options, len(chosen))
     modules = visible_modules(model)
     request = {"attention": attention, "start": start, "options": options}
-    wrapped: dict[nn.Module, nn.Module] = {}
+    wrapped: dict[nn.Module, Attended] = {}
     changes, left = [], []
     for site in chosen:
         module = modules.get(site.name)
@@ -103,12 +106,16 @@ def attach(
                 )
             left.append((site.name, f"{module.label} is there already"))
             continue
+        if module in wrapped:
+            continue  # it was chosen twice
         built = _build(attention, site, start, {**wanted(site), **options})
         built = built.to(*_place(module, model))
         attended = wrapped[module] = _wrap(module, built, site, request)
         count = sum(parameter.numel() for parameter in built.parameters())
         changes.append(Change(site.name, site.channels, f"+ {attended.label}", count, site.size, kind=site.kind))
-    notes = _notes(model)
+    if wrapped and image is not None:
+        _require_run(model, wrapped, image)
+    notes = _notes(model) + _fusing(modules, [change.site for change in changes])
     return measured(model, changes, wrapped, example, left=tuple(left), notes=notes)
 
 
@@ -129,10 +136,43 @@ def _notes(model: nn.Module) -> tuple[str, ...]:
     return (note,)
 
 
-def _chosen(model: nn.Module, where: Where, example: Any) -> tuple[Site, ...]:
-    chosen = sites(model, where, example=example)
+def _fusing(modules: Mapping[str, nn.Module], sites: Iterable[str]) -> tuple[str, ...]:
+    """Return a note on the blocks around sites that can merge their norms into their convolutions.
+
+    They read the weights of a norm and drop it, together with its attention.
+    """
+    parts = [site.split(".") for site in sites]
+    around = {".".join(part[:end]) for part in parts for end in range(len(part))}
+    kinds = {type(original(modules[name])) for name in around}
+    calls = sorted(f"{kind.__name__}.{name}()" for kind in kinds for name in _FUSE if hasattr(kind, name))
+    if not calls:
+        return ()
+    return (f"{', '.join(calls)} may remove this attention: detach first, or fuse before you attach",)
+
+
+def _require_run(model: nn.Module, wrapped: Mapping[nn.Module, Attended], image: Any) -> None:
+    """Raise an error unless the network runs what is at each site. Nothing stands in for the attention."""
+    met: set[str] = set()
+    stand_ins: dict[nn.Module, nn.Module] = {}
+    for module, attended in wrapped.items():
+        nothing, site = nn.Identity(), attended.site
+        nothing.register_forward_pre_hook(lambda *_, name=site.name: met.add(name))
+        stand_ins[original(module)] = Attended(original(module), nothing, site=site)
+    with undone(model), exchanged(model, stand_ins), at_rest(model):
+        call(model, image)
+    for attended in wrapped.values():
+        if attended.site.name not in met:
+            raise ValueError(
+                f"attention at {attended.site.name!r} would never run: {type(model).__name__} does not call this "
+                "module, or keeps it in a second place that surgery cannot change, such as a Python list; choose other "
+                "sites"
+            )
+
+
+def _chosen(model: nn.Module, where: Where, example: Any) -> tuple[tuple[Site, ...], Any]:
+    chosen, image = probed(model, where, example)
     if chosen:
-        return chosen
+        return chosen, image
     others: dict[str, list[str]] = {}
     for site in sites(model, example=example):
         if site.kind != "attention":

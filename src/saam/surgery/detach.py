@@ -8,6 +8,14 @@ from saam.surgery.surgical import Attended, Surgical, original
 
 __all__ = ["detach", "new_parameters"]
 
+_HOOKS = (
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+)
+
 
 def detach(model: nn.Module) -> SurgeryReport:
     """Undo attach and upgrade, in place, and restore the network's own modules and keys.
@@ -66,8 +74,12 @@ def new_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def _hand_over_hooks(module: nn.Module, stood: nn.Module) -> None:
-    """Move the forward pre-hooks to the original module; pruning computes its weights in them."""
+    """Move the hooks to the original module. Pruning computes its weights in them."""
     while isinstance(module, Surgical):
-        stood._forward_pre_hooks.update(module._forward_pre_hooks)
-        stood._forward_pre_hooks_with_kwargs.update(module._forward_pre_hooks_with_kwargs)
+        for kind in _HOOKS:
+            hooks, new = getattr(stood, kind), getattr(module, kind)
+            if hooks:
+                hooks.update(new)
+            else:
+                setattr(stood, kind, new)  # the dict itself, which the handles of its hooks know
         module = module.original

@@ -4,7 +4,7 @@ It is recorded from one forward pass, so it needs neither tracing nor export and
 """
 
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from saam.functional import use_backend
 from saam.surgery.probe import at_rest, call
@@ -56,6 +57,8 @@ class Graph:
     outputs: list[Value]
     calls: Counter[str]
     """How often each module ran."""
+    example: Any
+    """The network's input."""
     size: tuple[int, int]
     """Height and width of the network's input."""
     consumers: dict[int, list[Value]]
@@ -117,6 +120,7 @@ def record(model: nn.Module, example: Any) -> Graph:
         recorder.values,
         [value for value in outputs if value is not None],
         recorder.calls,
+        example,
         (images[0].shape[-2], images[0].shape[-1]),
         consumers,
         descendants,
@@ -129,8 +133,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.values: list[Value] = []
         self.calls: Counter[str] = Counter()
         self.stack: list[tuple[str, Value | None]] = []
-        self._current: dict[int, Value] = {}
-        self._alive: list[Tensor] = []  # so that no id is reused
+        self._current: MutableMapping[Tensor, Value] = WeakTensorKeyDictionary()
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -147,7 +150,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
     def value(self, leaf: Any) -> Value | None:
-        return self._current.get(id(leaf)) if isinstance(leaf, Tensor) else None
+        return self._current.get(leaf) if isinstance(leaf, Tensor) else None
 
     def define(self, tensor: Tensor, operation: str, inputs: tuple[Value, ...]) -> None:
         index = len(self.values)
@@ -156,8 +159,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             ancestors |= value.ancestors
         frame = self.stack[-1][0] if self.stack else ""
         self.values.append(Value(index, operation, inputs, tuple(tensor.shape), frame, ancestors))
-        self._current[id(tensor)] = self.values[-1]
-        self._alive.append(tensor)
+        self._current[tensor] = self.values[-1]
 
     def enter(self, name: str, args: tuple[Any, ...]) -> None:
         value = self.value(args[0]) if args else None

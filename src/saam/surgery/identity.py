@@ -29,7 +29,7 @@ class FadedIn(nn.Module):
         super().__init__()
         like = next((parameter for parameter in attention.parameters() if parameter.is_floating_point()), None)
         self.attention = attention
-        self.scale = nn.Parameter(torch.zeros((), device=like.device if like is not None else None))
+        self.scale = nn.Parameter(torch.zeros(1, device=like.device if like is not None else None))
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix ``x`` and the attention by the scale."""

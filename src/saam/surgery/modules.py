@@ -2,7 +2,7 @@
 
 import fnmatch
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import nn
 from saam.nn import no_weight_decay
 from saam.surgery.surgical import Attended, Surgical, original
 
-__all__ = ["brought", "refuse", "refuse_shared", "replace", "undone", "visible_modules"]
+__all__ = ["brought", "exchanged", "refuse", "refuse_shared", "replace", "undone", "visible_modules"]
 
 _OWN = "_saam_own_no_weight_decay"  # what a network had of that name in place of its class's method
 
@@ -23,18 +23,19 @@ _REASONS = {
     "OptimizedModule": "compiled code would ignore the change; use the network that was compiled (model._orig_mod), "
     "then compile again",
     "ScriptModule": "scripted code cannot change; use the Python network, then script it again",
+    "UninitializedParameter": "its first input gives its weights their shape; run the network once on an image",
 }
 
 
 def refuse(model: nn.Module, to: str = "change") -> None:
-    """Raise an error if a network or a part of it is wrapped or compiled, such that a change would be lost or do harm.
+    """Raise an error if a network or a part of it is wrapped, compiled or lazy, such that a change would do harm.
 
     Args:
         model: The network.
         to: The refused operation: "change" or "save".
 
     Raises:
-        TypeError: If it is not a network, or is distributed, compiled or scripted.
+        TypeError: If it is not a network, is distributed, compiled or scripted, or has weights without a shape yet.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a network (torch.nn.Module), got {type(model).__name__}")
@@ -42,6 +43,7 @@ def refuse(model: nn.Module, to: str = "change") -> None:
         kinds = {kind.__name__ for kind in type(module).__mro__}
         if getattr(module, "_compiled_call_impl", None) is not None:
             kinds.add("OptimizedModule")
+        kinds |= {type(parameter).__name__ for parameter in module.parameters(recurse=False)}
         for kind, reason in _REASONS.items():
             if kind in kinds:
                 what = f"the part {name!r} of the network" if name else "the network"
@@ -113,7 +115,7 @@ def _name_undecayed(model: nn.Module) -> None:
     undecayed = {id(parameters[name]) for name in no_weight_decay(model)} & new
     named: Any = getattr(model, "no_weight_decay", None)
     if named is not None:
-        patterns = named()
+        patterns = named() if callable(named) else named
         with undone(model):
             own = dict(model.named_parameters())
         undecayed |= {id(own[name]) for pattern in patterns for name in fnmatch.filter(own, pattern)}
@@ -124,18 +126,23 @@ def _name_undecayed(model: nn.Module) -> None:
 
 
 @contextmanager
-def undone(model: nn.Module) -> Iterator[None]:
-    """Restore the network to its state before surgery within the block."""
+def exchanged(model: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> Iterator[None]:
+    """Replace modules by others everywhere in the network within the block."""
     places = [
         (parent, key, child)
-        for parent in list(model.modules())
+        for parent in model.modules()
         for key, child in parent._modules.items()
-        if isinstance(child, Surgical)
+        if child is not None and child in replacements
     ]
     for parent, key, child in places:
-        parent._modules[key] = original(child)
+        parent._modules[key] = replacements[child]
     try:
         yield
     finally:
         for parent, key, child in places:
             parent._modules[key] = child
+
+
+def undone(model: nn.Module) -> AbstractContextManager[None]:
+    """Restore the network to its state before surgery within the block."""
+    return exchanged(model, {part: original(part) for part in model.modules() if isinstance(part, Surgical)})

@@ -20,8 +20,11 @@ _SIZES = ((96, 128), (224, 224), (32, 32), (320, 320))  # stems divide by up to 
 
 @contextmanager
 def at_rest(model: nn.Module) -> Iterator[None]:
-    """Evaluate without gradients or random draws, and restore the mode of every module at the end."""
-    with mode(model, training=False), torch.no_grad(), generators_kept(device_of(model)):
+    """Evaluate without gradients or random draws, and restore the mode of every module at the end.
+
+    Inference mode is left, because it hides operations from dispatch modes, which record graphs and count.
+    """
+    with mode(model, training=False), torch.inference_mode(False), torch.no_grad(), generators_kept(device_of(model)):
         yield
 
 

@@ -115,14 +115,13 @@ def measured(
 ) -> SurgeryReport:
     """Replace modules and report it; with an example, run the network before and after it and count what was added.
 
-    If the network does not run afterwards, the replacement is undone.
+    If an error occurs, for example because the network does not run afterwards, the replacement is undone.
     """
-    if example is None:
-        replace_modules(model, replacements)
-        return SurgeryReport(tuple(changes), **fields)
-    before = _outputs(model, example)
-    replace_modules(model, replacements)
+    before = None if example is None else _outputs(model, example)
     try:
+        replace_modules(model, replacements)
+        if before is None:
+            return SurgeryReport(tuple(changes), **fields)
         after = _outputs(model, example)
         counted = tuple(replace(entry, macs=_macs(model, entry)) for entry in changes)
     except BaseException:

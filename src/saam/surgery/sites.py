@@ -16,7 +16,7 @@ from saam.surgery.modules import refuse, undone
 from saam.surgery.probe import run
 from saam.surgery.site import Site
 
-__all__ = ["Where", "sites"]
+__all__ = ["Where", "probed", "sites"]
 
 Where = str | Sequence[str] | Sequence[Site] | Callable[[str, nn.Module], bool]
 """A kind of site, one or several patterns of module names, sites, or a predicate of a module's name and the module."""
@@ -61,28 +61,30 @@ def sites(model: nn.Module, where: Where | None = None, *, example: Any = None) 
         residual  after  layer2.0.bn2: 32 channels
         residual  after  layer3.0.bn2: 64 channels
     """
+    return probed(model, where, example)[0]
+
+
+def probed(model: nn.Module, where: Where | None, example: Any) -> tuple[tuple[Site, ...], Any]:
+    """Return the sites, and an input that the network runs on: the example, or the image that was generated, if any."""
     refuse(model)
     with undone(model):
-        return _find(model, where, example)
+        if where is not None and where not in KINDS:
+            return _matching(model, where, example)
+        graph = run(model, example, partial(record, model))
+        kinds = KINDS if where is None else (where,)
+        return _sized((site for kind in kinds for site in find(model, graph, kind)), example), graph.example
 
 
-def _find(model: nn.Module, where: Where | None, example: Any) -> tuple[Site, ...]:
-    if where is not None and where not in KINDS:
-        return _matching(model, where, example)
-    graph = run(model, example, partial(record, model))
-    kinds = KINDS if where is None else (where,)
-    return _sized((site for kind in kinds for site in find(model, graph, kind)), example)
-
-
-def _matching(model: nn.Module, where: Where, example: Any) -> tuple[Site, ...]:
+def _matching(model: nn.Module, where: Where, example: Any) -> tuple[tuple[Site, ...], Any]:
     modules = {name: module for name, module in model.named_modules() if name}
     if not isinstance(where, str) and not callable(where) and any(isinstance(entry, Site) for entry in where):
-        return tuple(_given(modules, where))
+        return tuple(_given(modules, where)), example
     names = _matches(modules, where)
     declared = {name: _declared_channels(modules[name]) for name in names}
     if example is None and all(declared.values()):
-        return tuple(Site(name, channels) for name, channels in declared.items() if channels)
-    return _sized(module_sites(run(model, example, partial(record, model)), names), example)
+        return tuple(Site(name, channels) for name, channels in declared.items() if channels), None
+    graph = run(model, example, partial(record, model))
+    return _sized(module_sites(graph, names), example), graph.example
 
 
 def _sized(found: Iterable[Site], example: Any) -> tuple[Site, ...]:

@@ -14,7 +14,13 @@ from torch.fx import Proxy
 from saam.surgery.identity import FadedIn
 from saam.surgery.site import Site
 
-__all__ = ["Attended", "Surgical", "call_leaf", "keep_keys", "original"]
+__all__ = ["INNER", "Attended", "Surgical", "call_leaf", "keep_keys", "original"]
+
+INNER = "_checkpoint_wrapped_module"
+"""Name of the replaced module among the children. Distributed checkpoints and FSDP strip this name, which is that of
+torch's own wrapper, from the names of parameters, and so find the keys of the state dict."""
+
+_PREFIX = f"{INNER}."
 
 
 class Surgical(nn.Module):
@@ -136,15 +142,20 @@ class Attended(Surgical):
         if "attention" in dict(module.named_children()):
             raise ValueError("the module already has a child called 'attention'; choose a site inside it")
         self._prepare(module, request)
-        self.register_module("module", None)  # reserves the first place among the children
+        self.register_module(INNER, None)  # reserves the first place among the children
         self.attention = attention
         self.site = site
         attention.train(module.training)
-        keep_keys(self, "module", "attention")
-        self.module = module
+        keep_keys(self, "attention")
+        self._modules[INNER] = module
 
     def _behind(self) -> nn.Module | None:
-        return self._modules.get("module")
+        return self._modules.get(INNER)
+
+    @property
+    def module(self) -> nn.Module:
+        """The replaced module."""
+        return self.original
 
     @property
     def built(self) -> nn.Module:
@@ -170,8 +181,8 @@ class Attended(Surgical):
         return f"position={self.site.position!r}"
 
 
-def call_leaf(module: nn.Module, x: Any, forward: Any = None) -> Any:
-    """Return ``module(x)``, or ``forward(x)`` inside a forward of the module; for a tracer's proxy, a call of it.
+def call_leaf(module: nn.Module, x: Any) -> Any:
+    """Return ``module(x)``; for a tracer's proxy, a call of it.
 
     ``torch.fx`` runs a network on proxies without a shape, so it cannot trace code that reads the shape of its input. A
     traced network calls such a module as a whole, like the modules of ``torch.nn``.
@@ -179,44 +190,39 @@ def call_leaf(module: nn.Module, x: Any, forward: Any = None) -> Any:
     if isinstance(x, Proxy):
         tracer: Any = x.tracer
         return tracer.create_proxy("call_module", tracer.path_of_module(module), (x,), {})
-    return (forward or module)(x)
+    return module(x)
 
 
-def keep_keys(wrapper: nn.Module, inner: str, own: str, tied: Mapping[str, str] | None = None) -> None:
-    """Drop ``inner`` from the keys of a wrapper's state dict, and restore it when one is loaded.
+def keep_keys(wrapper: nn.Module, own: str, tied: Mapping[str, str] | None = None) -> None:
+    """Drop ``INNER`` from the keys of a wrapper's state dict, and restore it when one is loaded.
 
     Args:
-        wrapper: A module with the wrapped module and one new child that has a state.
-        inner: Path of the wrapped module in the wrapper, such as "module".
+        wrapper: A module with the child ``INNER``, the wrapped module, and one new child that has a state.
         own: Name of the new child; the wrapped module must not have a child of this name.
-        tied: For each new parameter that is tied to one of the wrapped module, its key -> the key of the latter. The
-            former is left out.
+        tied: For each new parameter that is tied to one of the wrapped module, its key -> the key of the latter. It is
+            loaded from the latter.
     """
-    names: dict[str, Any] = {"inner": inner + ".", "own": own + ".", "tied": dict(tied or {})}
-    wrapper.register_state_dict_post_hook(partial(_shorten, **names))  # type: ignore[no-untyped-call]
-    wrapper.register_load_state_dict_pre_hook(partial(_lengthen, **names))  # type: ignore[no-untyped-call]
+    own += "."
+    wrapper.register_state_dict_post_hook(partial(_shorten, own=own))  # type: ignore[no-untyped-call]
+    lengthen = partial(_lengthen, own=own, tied=dict(tied or {}))
+    wrapper.register_load_state_dict_pre_hook(lengthen)  # type: ignore[no-untyped-call]
 
 
-def _shorten(
-    _: nn.Module, state: dict[str, Any], prefix: str, __: Any, *, inner: str, own: str, tied: dict[str, str]
-) -> None:
+def _shorten(_: nn.Module, state: dict[str, Any], prefix: str, __: Any, *, own: str) -> None:
     entries = {key[len(prefix) :]: state.pop(key) for key in list(state) if key.startswith(prefix)}
-    kept = {key.removeprefix(inner): value for key, value in entries.items() if not key.startswith(own)}
-    new = {key: value for key, value in entries.items() if key.startswith(own) and key not in tied}
-    state.update({prefix + key: value for key, value in (kept | new).items()})
+    own_last = sorted(entries, key=lambda key: key.startswith(own))
+    state.update({prefix + key.removeprefix(_PREFIX): entries[key] for key in own_last})
     versions = getattr(state, "_metadata", {})
-    for key in [key for key in versions if f"{key}.".startswith(prefix + inner)]:
-        versions[(prefix + key[len(prefix + inner) :]).rstrip(".")] = versions.pop(key)
+    for key in [key for key in versions if f"{key}.".startswith(prefix + _PREFIX)]:
+        versions[(prefix + key[len(prefix + _PREFIX) :]).rstrip(".")] = versions.pop(key)
 
 
-def _lengthen(
-    _: nn.Module, state: dict[str, Any], prefix: str, *__: Any, inner: str, own: str, tied: dict[str, str]
-) -> None:
+def _lengthen(_: nn.Module, state: dict[str, Any], prefix: str, *__: Any, own: str, tied: dict[str, str]) -> None:
     for new, old in tied.items():
         if prefix + old in state:
             state[prefix + new] = state[prefix + old]
     for key in [key for key in state if key.startswith(prefix) and not key.startswith(prefix + own)]:
-        state[prefix + inner + key[len(prefix) :]] = state.pop(key)
+        state[prefix + _PREFIX + key[len(prefix) :]] = state.pop(key)
 
 
 def original(module: nn.Module) -> nn.Module:

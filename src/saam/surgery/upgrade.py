@@ -35,11 +35,12 @@ def upgrade(
     """Replace the mean in existing attention by another squeeze, in place. All weights stay in use.
 
     Supported are SEModule, EffectiveSE, Eca, Ceca, the channel part of Cbam, GlobalContext and the SqueezeExcite of
-    EfficientNet, MobileNet and similar networks in timm, SqueezeExcitation in torchvision, and the modules of this
-    library. A maximum beside the mean stays. The score squeeze starts as the mean, so the output of the network does
-    not change, up to rounding; your own scorer starts as you build it. Existing score squeezes keep their scores.
-    Existing keys do not change, and those of the scorers are added. Forward hooks of an upgraded module are not called
-    until :func:`saam.detach` restores it. If an error occurs, nothing is changed. Repeating the call changes nothing.
+    EfficientNet, MobileNet and similar networks in timm, SqueezeExcitation in torchvision, and every
+    :class:`saam.nn.ChannelAttention`, also inside CBAM; BAM is not. A maximum beside the mean stays. The score squeeze
+    starts as the mean, so the output of the network does not change, up to rounding; your own scorer starts as you
+    build it. Existing score squeezes keep their scores. Existing keys do not change, and those of the scorers are
+    added. Forward hooks of an upgraded module are not called until :func:`saam.detach` restores it. If an error occurs,
+    nothing is changed. Repeating the call changes nothing.
 
     Args:
         model: Any network on images.
