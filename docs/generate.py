@@ -50,7 +50,8 @@ def index(families: dict[str, list[AttentionRecord]]) -> str:
         ),
         "C is the number of channels, p = C/16 rounded and at least 1, and the maps are H x W. Modules that depend on "
         "the size are counted for 8x8 maps, those that depend on the stage for the first stage. ResNet-20 is the sum "
-        "over its nine blocks with 16, 32 and 64 channels, on images of 32x32.",
+        "over its nine blocks with 16, 32 and 64 channels, on images of 32x32. The pages give the weight decay of the "
+        "authors; saam's own training never decays biases, norms, scorers and other parameters of one dimension.",
     ]
     return "\n\n".join(lines) + "\n"
 
@@ -68,7 +69,7 @@ def section(record: AttentionRecord) -> str:
         "paper": paper,
         "source": record.source,
         "the paper's placement": PLACEMENT.get(record.placement, record.placement),
-        "weight decay": record.weight_decay,
+        "the authors' weight decay": record.weight_decay,
         "parameters": f"`{record.formula}`: {counts}",
     }
     parts = [f"## {record.name}", f"{record.description[0].upper()}{record.description[1:]}.", formula(record)]

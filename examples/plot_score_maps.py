@@ -3,8 +3,9 @@ Score maps of a trained network
 ===============================
 
 A score map shows how much each pixel weighs in the pooled value. Here a small ResNet with SAAM learns to read digits
-on photographs for a few seconds. Then the weights of its three sites are drawn over test images: the last site has
-learned to weigh the digit more than the background, without ever having seen a mask.
+on photographs for a few seconds. Then the weights of its three sites are drawn over test images, with their weight on
+the digit relative to the mean's. No mask was used in training. Other seeds give other maps, so do not read one network
+as a rule.
 """
 
 import matplotlib.pyplot as plt
