@@ -14,6 +14,15 @@ from functools import partial
 WIDTH = 8
 OTHER = 1
 DEPTHS = [1, 2]
+RATES = {}
+RATES["lr"] = 0.1
+if WIDTH:
+    SCALE = 3
+try:
+    helper = len
+except NameError:
+    def helper(x):
+        return 0
 
 def twice(x):
     return 2 * x
@@ -21,6 +30,11 @@ def twice(x):
 @partial(partial, twice)
 def decorated(x):
     return x
+
+def task(x, rate=OTHER, *, WIDTH=WIDTH):
+    def inner(SCALE):
+        return SCALE
+    return [inner(x) for SCALE in range(SCALE)], RATES, helper(x)
 
 class Base:
     size = WIDTH
@@ -74,6 +88,27 @@ def test_what_an_object_uses_in_its_file_is_part_of_its_hash(hashed, name, old, 
 )
 def test_what_it_does_not_use_is_not(hashed, old, new):
     assert hashed("Net", old, new) == hashed("Net")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("OTHER = 1", "OTHER = 2"),  # a default
+        ("WIDTH = 8", "WIDTH = 16"),
+        ("SCALE = 3", "SCALE = 4"),  # a name that is also local
+        ('RATES["lr"] = 0.1', 'RATES["lr"] = 0.2'),
+        ("return 0", "return 1"),
+    ],
+)
+def test_names_may_be_local_too_and_set_in_any_way(hashed, old, new):
+    assert hashed("task", old, new) != hashed("task")
+
+
+def test_an_edit_while_the_module_stays_imported_does_not_count(hashed, tmp_path):
+    before = hashed("Net")
+    (tmp_path / "own_file.py").write_text(FILE.replace("WIDTH = 8", "WIDTH = 16"))
+    linecache.clearcache()
+    assert source_hash("own_file:Net") == before
 
 
 def test_decorators_count(hashed):

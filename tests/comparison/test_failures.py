@@ -110,7 +110,13 @@ def test_retry_repeats_nothing_that_is_finished_and_may_fail_again(make_plan, ra
 
 
 @pytest.mark.parametrize(
-    ("error", "kept"), [("RuntimeError: CUDA out of memory", True), ("FloatingPointError: nan", False)]
+    ("error", "kept"),
+    [
+        ("RuntimeError: CUDA out of memory", True),
+        ("ValueError: cannot decode an image", True),
+        ("FloatingPointError: nan", False),
+        ("DamagedStateError: states/0.pt is damaged", False),
+    ],
 )
 def test_retry_goes_on_after_the_last_epoch_unless_that_would_fail_again(tmp_path, error, kept):
     failed = FailureRecord("0" * 16, "se", 0, error, "", {}, "")

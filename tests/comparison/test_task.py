@@ -196,7 +196,12 @@ def test_new_seeds_follow_those_that_were_looked_at(whole, tmp_path):
     assert load_comparison(out) == fewer
     note = "5 more finished runs in the folder are not shown, of other arms or seeds than this plan has"
     assert note in overview(fewer).notes
-    with pytest.raises(ValueError, match=r"has the seeds up to 2, and a verdict .* add seeds above 2"):
+    again = saam.compare(user_code.task, arms=ARMS, seeds=(0, 1, 2), **settings)  # all of them are finished
+    assert timeless(again) == timeless(whole[0])
+    for record in again.records[3:6]:
+        (out / "runs" / f"{record.id}.json").unlink()
+    saam.compare(user_code.task, arms=ARMS, seeds=(0, 2), **settings)
+    with pytest.raises(ValueError, match=r"has runs of none with seeds up to 2, and a verdict .* add seeds above 2"):
         saam.compare(user_code.task, arms=ARMS, seeds=(0, 1, 2), **settings)
 
 

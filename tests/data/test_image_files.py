@@ -13,7 +13,7 @@ from PIL import Image
 
 from saam.data import Images, load_data
 from saam.data.encoded import EncodedImages, decode, load_encoded
-from saam.data.image_files import find_images
+from saam.data.image_files import find_images, open_image, upright_shape
 from saam.explain import find_photographs, read_photograph
 
 Array = np.ndarray[Any, np.dtype[np.uint8]]
@@ -140,3 +140,20 @@ def test_training_and_explain_find_the_same_files(make_folder: Callable[..., Pat
     splits = load_data(str(path), validation=1, test=1)
     assert isinstance(splits.train, Images)
     assert sum(len(part) for part in (splits.train, splits.validation, splits.test)) == 12
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+def test_damaged_exif_data_turn_nothing(kind: str) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(noise(5, 7)).save(buffer, kind, exif=b"Exif\0\0XXXXXXXXnonsense")
+    assert decode(buffer.getvalue(), "x").shape == (3, 5, 7)
+    with open_image(buffer.getvalue()) as image:
+        image.load()
+        assert upright_shape(image) == (5, 7)
+
+
+def test_how_files_are_decoded_is_part_of_what_large_images_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, _ = load_encoded([turned(noise(80, 80), "PNG", 1)], ["x"], [0])
+    before = images.digest()
+    monkeypatch.setattr("saam.data.encoded.DECODING", 3)
+    assert images.digest() != before

@@ -164,8 +164,8 @@ def test_what_was_kept_while_transparency_was_ignored_is_not_used(
     table = pyarrow.table({"image": [hidden(i) for i in range(20)], "label": [0, 1] * 10})
     files.write_table(table, tmp_path / "train-0.parquet")
     with monkeypatch.context() as earlier:
-        for module in (parquet, pixel_cache, splits):
-            earlier.setattr(module, "_VERSION", 1)
+        for module in (encoded, parquet, pixel_cache):
+            earlier.setattr(module, "DECODING", 1)
         earlier.setattr(
             encoded, "pixels_of", lambda image, size: torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
         )

@@ -391,9 +391,9 @@ def test_attended_stands_in_for_its_module() -> None:
     attach(model, "saam")
     norm = model.layer1[0].bn2
     assert norm.num_features == 16
-    assert norm.weight is norm.module.weight
+    assert norm.weight is norm.original.weight
     nn.init.zeros_(norm.weight)
-    assert not norm.module.weight.any()
+    assert not norm.original.weight.any()
     with pytest.raises(AttributeError, match="nothing_like_it"):
         _ = norm.nothing_like_it
     assert "(layer1)" in repr(model)
@@ -415,7 +415,7 @@ def test_copies_work_alone(twin) -> None:
 def test_sync_batch_norm_keeps_the_attention() -> None:
     model = nn.SyncBatchNorm.convert_sync_batchnorm(create_model("resnet8", attention="saam"))
     assert isinstance(model.layer1[0].bn2, Attended)
-    assert isinstance(model.layer1[0].bn2.module, nn.SyncBatchNorm)
+    assert isinstance(model.layer1[0].bn2.original, nn.SyncBatchNorm)
 
 
 def test_traced_and_exported_networks_compute_the_same() -> None:
@@ -566,7 +566,12 @@ class Listed(nn.Module):
 
 @pytest.mark.parametrize("options", [{"where": "conv"}, {"where": "first", "example": X}])
 def test_attention_that_would_never_run_is_refused(options) -> None:
-    refused("attention at '(stem|first)' would never run: Listed .* Python list", "se", model=Listed(), **options)
+    refused(
+        "attention at '(stem|first)' does not run in evaluation mode: Listed .* Python list",
+        "se",
+        model=Listed(),
+        **options,
+    )
     attach(Listed(), "se", where="second", example=X)
 
 

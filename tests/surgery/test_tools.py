@@ -69,7 +69,7 @@ def test_weights_and_settings_of_a_norm_are_its_own() -> None:
     norm.weight = nn.Parameter(torch.full((16,), 3.0))
     norm.running_mean = torch.full((16,), 0.5)
     norm.eps, norm.momentum = 0.25, None
-    behind = norm.module
+    behind = norm.original
     assert behind.weight is norm.weight
     assert behind.running_mean is norm.running_mean
     assert (behind.eps, behind.momentum) == (0.25, None)
@@ -91,16 +91,16 @@ def test_names_of_the_wrapper_stay_its_own() -> None:
     norm._private = 3
     norm.eval()
     assert isinstance(norm._modules["attention"], nn.Identity)
-    assert not {"attention", "_private", "request", "site"} & vars(norm.module).keys()
-    assert "attention" not in norm.module._modules
+    assert not {"attention", "_private", "request", "site"} & vars(norm.original).keys()
+    assert "attention" not in norm.original._modules
 
 
 def test_new_parameters_and_buffers_go_to_the_module() -> None:
     conv = network().layer1[0].conv2
     conv.register_parameter("extra", nn.Parameter(torch.ones(1)))
     conv.register_buffer("count", torch.zeros(1))
-    assert conv.extra is conv.module.extra
-    assert conv.count is conv.module.count
+    assert conv.extra is conv.original.extra
+    assert conv.count is conv.original.count
     assert list(conv._parameters) == list(conv._buffers) == []
     assert list(conv.state_dict())[:3] == ["weight", "extra", "count"]
 

@@ -1,4 +1,5 @@
 import copy
+import importlib
 from functools import partial
 
 import pytest
@@ -312,3 +313,21 @@ def test_a_new_squeeze_is_in_the_mode_of_the_network():
     for model in (saam.create_model("resnet8", attention="se").eval(), Net(layers.SEModule(16)).eval()):
         saam.upgrade(model, scorer=scorer, head=True)
         assert not any(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize("name", ["SEModule", "Cbam", "GlobalContext", "torchvision"])
+def test_a_replica_of_data_parallel_uses_its_own_weights(name, monkeypatch):
+    code = importlib.import_module("torch.nn.parallel.replicate")
+    monkeypatch.setattr(code, "_get_device_index", lambda device, _: device)
+    monkeypatch.setattr(
+        code, "_broadcast_coalesced_reshape", lambda tensors, *_, **__: [[torch.zeros_like(t) for t in tensors]]
+    )
+    network = nn.Sequential(MODULES[name]()).eval()
+    upgrade(network)
+    x = torch.randn(2, 16, 6, 5)
+    (twin,) = code.replicate(network, ["cpu"])
+    with saam.use_backend("eager"):
+        found = twin(x)
+        for parameter in network.parameters():
+            nn.init.zeros_(parameter)
+        torch.testing.assert_close(found, network(x))

@@ -19,6 +19,6 @@ def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        model.train(before[0][1])
-        for module, former in before:
-            module.training = former
+        for module, former in before:  # parents come first
+            if module.training != former:
+                module.train(former)

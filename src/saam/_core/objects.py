@@ -8,12 +8,12 @@ import re
 import sys
 from contextlib import suppress
 from functools import lru_cache
+from types import ModuleType
 from typing import Any
 
 __all__ = ["is_reference", "reference_to", "resolve", "source_hash"]
 
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
-_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign, ast.AugAssign)
 _LIBRARIES = ("timm", "torchvision")  # a colon after these is followed by one of their own names
 
 
@@ -71,8 +71,9 @@ def reference_to(what: Any) -> str:
 def source_hash(reference: str) -> str:
     """Return a hash of the source of the referenced object and of all that it uses in the same file.
 
-    These are the functions, classes and top-level assignments whose names occur in it, and what occurs in those. Other
-    files are not covered.
+    These are the top-level statements that set a name which occurs in it, and what occurs in those. Other files are not
+    covered, nor is what stands under the main guard. A file is read once for an object, so edits during a comparison do
+    not count.
 
     Raises:
         ValueError: If it cannot be imported.
@@ -80,39 +81,47 @@ def source_hash(reference: str) -> str:
     what = resolve(reference)
     module, _, path = reference.partition(":")
     home, name = (what.__module__, what.__qualname__) if hasattr(what, "__qualname__") else (module, path)
-    sources = [reference]
-    with suppress(OSError, TypeError):  # built in, or compiled
-        sources.append(inspect.getsource(what))
-    with suppress(KeyError, OSError, SyntaxError, TypeError):
-        sources += _sources(inspect.getsource(sys.modules[home]), name.partition(".")[0])
-    return hashlib.sha256("\n".join(sources).encode()).hexdigest()[:16]
+    sources: tuple[str, ...] = ()
+    with suppress(KeyError, OSError, SyntaxError, TypeError):  # built in, or compiled
+        sources = _sources(_text(sys.modules[home], what), name.partition(".")[0])
+    return hashlib.sha256("\n".join([reference, *sources]).encode()).hexdigest()[:16]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=100)
+def _text(module: ModuleType, what: object) -> str:
+    """Return the source of a module, as it was when this was first asked for an object, which a reload makes anew."""
+    return inspect.getsource(module)
+
+
+@lru_cache(maxsize=100)
 def _sources(text: str, name: str) -> tuple[str, ...]:
-    """Return the top-level statements of a module that define a name, or a name that occurs in one of them."""
-    lines, found = text.splitlines(), dict[int, str]()
-    statements = [node for node in ast.parse(text).body if isinstance(node, _DEFINITIONS)]
-    wanted, seen = [name], set[str]()
-    while wanted:
-        if (name := wanted.pop()) in seen:
-            continue
-        seen.add(name)
-        for statement in statements:
-            if name in _names(statement, ast.Store):
-                start = min(node.lineno for node in (statement, *getattr(statement, "decorator_list", ())))
-                found[start] = "\n".join(lines[start - 1 : statement.end_lineno])
-                wanted += _names(statement, ast.Load)
-    return tuple(found[start] for start in sorted(found))
+    """Return the top-level statements of a module that set a name, or a name that occurs in one of these."""
+    statements = [node for node in ast.parse(text).body if not _is_apart(node)]
+    wanted, found = {name}, dict[int, str]()
+    while more := [i for i, node in enumerate(statements) if i not in found and _set_by(node) & wanted]:
+        for i in more:
+            found[i] = ast.unparse(statements[i])
+            wanted |= {node.id for node in ast.walk(statements[i]) if isinstance(node, ast.Name)}
+    return tuple(found[i] for i in sorted(found))
 
 
-def _names(statement: ast.stmt, use: type[ast.expr_context]) -> set[str]:
-    """Return the names that a top-level statement defines (Store), or reads from outside (Load)."""
-    if use is ast.Store and isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+def _is_apart(node: ast.stmt) -> bool:
+    """Return whether a statement imports other files, or is the main guard."""
+    guard = isinstance(node, ast.If) and any(getattr(part, "id", "") == "__name__" for part in ast.walk(node.test))
+    return guard or isinstance(node, ast.Import | ast.ImportFrom)
+
+
+def _set_by(statement: ast.stmt) -> set[str]:
+    """Return the names that a top-level statement defines, assigns, or changes a part of."""
+    definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    if isinstance(statement, definitions):
         return {statement.name}
-    names = [node for node in ast.walk(statement) if isinstance(node, ast.Name)]
-    stored = {node.id for node in names if isinstance(node.ctx, ast.Store)}
-    if use is ast.Store:
-        return stored
-    inner = stored | {node.arg for node in ast.walk(statement) if isinstance(node, ast.arg)}
-    return {node.id for node in names if isinstance(node.ctx, ast.Load)} - inner
+    names = set()
+    for node in ast.walk(statement):
+        if isinstance(node, definitions):
+            names.add(node.name)
+        elif isinstance(getattr(node, "ctx", None), ast.Store):
+            while isinstance(node, ast.Attribute | ast.Subscript):
+                node = node.value
+            names |= {node.id} if isinstance(node, ast.Name) else set()
+    return names

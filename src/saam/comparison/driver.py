@@ -107,13 +107,14 @@ def drive(
         require_precision(plan.recipe, place)
     data = _checked(plan, on_data)
     tell = on_progress or (lambda comparison: None)
-    with writable(out), _written(out), alone(out, "plan"):
+    with writable(out), alone(out, "plan"):
         plan = _settled(plan, out, data, threads=threads, device=place)
         check_setting(out, plan, data.fingerprint)
         costs_id = ""
         if isinstance(plan, Plan):
             costs_id = _costs_id(plan, data, threads, place) if costs else kept_costs(out, plan)
-        contents = Contents(out, plan, data, costs_id, retry=retry)
+        with _written(out):
+            contents = Contents(out, plan, data, costs_id, retry=retry)
     tell(contents.comparison())
     if not contents.missing() and max_seeds is None and not (costs and contents.unpriced()):
         return contents.comparison()

@@ -82,7 +82,7 @@ def compare(
         return _run(what, Path(out), track, settings)
     seeds = 7 if seeds is None else seeds
     chosen: dict[str, Any] = {
-        "arms": (("none", "se", "saam") if data is None else ("none", "wider", "se", "saam")) if arms is None else arms,
+        "arms": ("none", *(() if data is None else ("wider",)), "se", "saam") if arms is None else arms,
         "seeds": tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
         "reference": reference or "",
         "focus": focus or "",

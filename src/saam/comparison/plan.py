@@ -93,9 +93,10 @@ class Plan:
             values[name] = _plain(name, getattr(self, name))
         if not self.metrics or len({metric.name for metric in self.metrics}) < len(self.metrics):
             raise ValueError("a comparison needs metrics with different names, the primary one first")
+        known = [entry.name for entry in fields(Scores) if entry.type is float]
         for metric in self.metrics:
-            if metric.name not in (scores := [entry.name for entry in fields(Scores)]):
-                raise unknown("metric", metric.name, scores)
+            if metric.name not in known:
+                raise unknown("metric", metric.name, known)
         for name, value in values.items():
             object.__setattr__(self, name, value)
 

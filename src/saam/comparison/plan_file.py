@@ -1,7 +1,7 @@
 """The file plan.json of a comparison's folder: its plan, the ids of its runs, and whether another plan fits it."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -157,7 +157,9 @@ def check_setting(out: Path, plan: Plan | TaskPlan, fingerprint: str) -> None:
         }
         if all(equal.values()):
             _check_declared(out, kept, plan)
-            _check_seeds(out, kept, plan)
+            runs = dict(zip(kept.schedule(), content["runs"], strict=True))
+            runs |= {run: plan.run_id(*run, fingerprint=fingerprint) for run in plan.schedule()}
+            _check_seeds(out, kept, plan, runs)
             return
         others = [entry.name for entry in fields(plan) if getattr(same, entry.name) != getattr(kept, entry.name)]
         others = others or _unnamed(same, {arm for (arm, _), same_id in equal.items() if not same_id})
@@ -192,7 +194,7 @@ def _check_declared(out: Path, kept: Plan | TaskPlan, plan: Plan | TaskPlan) -> 
             f"got {', '.join(names)}: keep these, add others behind them, or choose another --out"
         )
     for metric in plan.metrics:
-        for field in ("better", "spread", "delta"):
+        for field in ("better", "spread", "delta", "low", "high"):
             old, new = getattr(before.get(metric.name, metric), field), getattr(metric, field)
             if old != new:
                 raise ValueError(
@@ -201,14 +203,16 @@ def _check_declared(out: Path, kept: Plan | TaskPlan, plan: Plan | TaskPlan) -> 
                 )
 
 
-def _check_seeds(out: Path, kept: Plan | TaskPlan, plan: Plan | TaskPlan) -> None:
-    """Refuse new seeds below those of the folder: the verdict takes seeds in their order, which is that of looking."""
-    last = max(kept.seeds)
-    if any(seed < last for seed in set(plan.seeds) - set(kept.seeds)):
-        raise ValueError(
-            f"{out} has the seeds up to {last}, and a verdict that was looked at holds only if others follow them: add "
-            f"seeds above {last}, or choose another --out"
-        )
+def _check_seeds(out: Path, kept: Plan | TaskPlan, plan: Plan | TaskPlan, runs: Mapping[tuple[str, int], str]) -> None:
+    """Refuse new seeds below finished ones: the verdict takes seeds in their order, which is that of looking."""
+    finished = {run for run, run_id in runs.items() if (out / "runs" / f"{run_id}.json").exists()}
+    for arm, seed in plan.schedule():
+        last = max((other for label, other in finished if label == arm), default=seed)
+        if seed < last and seed not in kept.seeds and (arm, seed) not in finished:
+            raise ValueError(
+                f"{out} has runs of {arm} with seeds up to {last}, and a verdict that was looked at holds only if "
+                f"others follow them: add seeds above {last}, or choose another --out"
+            )
 
 
 def _check_labels(out: Path, kept: Plan | TaskPlan, plan: Plan | TaskPlan) -> None:

@@ -74,11 +74,12 @@ def checked_sides(
     if max(seeds) > _LARGEST_SEED:
         raise ValueError(f"seeds must be at most 10**18, got {max(seeds)}")
     spelled_arms = {label: Arm(aliases.get(label, label)) for label in labels}
-    own = [label for label, arm in spelled_arms.items() if arm.own]
     compared_with = reference or (PLAIN if PLAIN in labels else labels[0])
+    own = [label for label, arm in spelled_arms.items() if arm.own]
     scored = [label for label, arm in spelled_arms.items() if arm.scored]
-    others = [label for label, arm in spelled_arms.items() if not arm.control and label != compared_with]
-    ends = {"reference": compared_with, "focus": focus or [*own[:1], *scored[:1], *(others or labels)[-1:]][0]}
+    rivals = [label for label, arm in spelled_arms.items() if not arm.control and label != compared_with]
+    first = next(iter([*own, *scored, *reversed(rivals), *reversed(labels)]))
+    ends = {"reference": compared_with, "focus": focus or first}
     named = {spelled: label for label, spelled in aliases.items() if label in labels}
     for kind, label in ends.items():
         if label not in labels:

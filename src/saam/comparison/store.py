@@ -7,7 +7,7 @@
     OUT/failures/<id>.json         one record for each run that failed
     OUT/states/<id>.pt             the state of a run that is not finished, after its last epoch; <id>.json says how
                                    far; a task of the user's own has the folder <id>/ and <id>.curve.json instead
-    OUT/leases/<id>.<n>            who is at work on a run
+    OUT/leases/<id>.<n>            who is at work on a run, or on "plan" or "costs"
     OUT/costs.json                 what the arms cost
 
 Files are written whole or not at all, the weights of a run before its record.
@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 
-_REPEATED = ("FloatingPointError", "ValueError")  # a loss that is not finite; a state that is damaged
+_REPEATED = ("FloatingPointError", "DamagedStateError")  # errors that the state would lead to again
 
 
 def write_run(out: Path, finished: Finished) -> None:

@@ -45,6 +45,7 @@ def run_task(
         TypeError: If the function returned no scores by name.
         ValueError: If it returned none for one of the plan's metrics, or one outside the metric's limits.
     """
+    run_id = plan.run_id(arm, seed)
     start = time.perf_counter()
     kept = None if state is None else state.with_suffix(".curve.json")
     curve, seconds = _kept_curve(kept)
@@ -68,7 +69,7 @@ def run_task(
         returned = task(arm, seed, context)
     outcome = returned if isinstance(returned, Outcome) else Outcome(returned)
     record = RunRecord(
-        id=plan.run_id(arm, seed),
+        id=run_id,
         arm=arm,
         model=plan.title,
         model_options=plan.options,

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from saam._core.files import read_bytes
-from saam.data.image_files import open_image, pixels_of, require_8_bits, upright_shape
+from saam.data.image_files import DECODING, open_image, pixels_of, require_8_bits, upright_shape
 from saam.data.images import Images
 from saam.data.pixel_cache import pixels_key, read_pixels, write_pixels
 
@@ -68,8 +68,8 @@ class EncodedImages:
         )
 
     def digest(self) -> str:
-        """Return a hash of names, labels, shape and contents."""
-        sha = hashlib.sha256(repr((self.names, self.labels.tolist(), self.shape)).encode())
+        """Return a hash of names, labels, shape and contents, and of how they are decoded."""
+        sha = hashlib.sha256(repr((DECODING, self.names, self.labels.tolist(), self.shape)).encode())
         for content in self.hashes:
             sha.update(content)
         return sha.hexdigest()
@@ -99,7 +99,7 @@ def decode(source: Path | bytes, name: str, size: int | None = None) -> Tensor:
         uint8 (3, H, W).
 
     Raises:
-        ValueError: If the image is incomplete, or has more than 8 bits a colour.
+        ValueError: If the image is incomplete, or grey with more than 8 bits.
     """
     try:
         with open_image(source) as image:

@@ -16,7 +16,10 @@ from saam._core.files import read_bytes
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["find_images", "open_image", "pixels_of", "require_8_bits", "upright_shape"]
+__all__ = ["DECODING", "find_images", "open_image", "pixels_of", "require_8_bits", "upright_shape"]
+
+DECODING = 2
+"""Version of what the pixels of a file are; what is kept of decoded images depends on it."""
 
 _UNREAD = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PALM", "PDF", "WMF"}  # Pillow alone cannot decode these formats
 _DEEP = ("I", "F")  # first letters of Pillow's modes with more than 8 bits a colour
@@ -49,14 +52,14 @@ def open_image(source: Path | bytes) -> "Image":
 
 
 def require_8_bits(image: "Image") -> None:
-    """Raise a ValueError if an image has more than 8 bits a colour."""
+    """Raise a ValueError if a grey image has more than 8 bits; Pillow opens colour images with 8 bits a colour."""
     if image.mode[0] in _DEEP:
         raise ValueError(f"its pixels have more than 8 bits (mode {image.mode}); convert it to 8 bits a colour")
 
 
 def upright_shape(image: "Image") -> tuple[int, int]:
     """Return height and width of the upright image. Only a PNG is decoded for it."""
-    turned = image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE
+    turned = _orientation(image) in _ON_ITS_SIDE
     return (image.width, image.height) if turned else (image.height, image.width)
 
 
@@ -75,14 +78,14 @@ def pixels_of(image: "Image", size: int | None = None) -> Tensor:
         uint8 (3, H, W).
 
     Raises:
-        ValueError: If the image has more than 8 bits a colour.
+        ValueError: If the image is grey and has more than 8 bits.
         OSError: If its file is incomplete.
     """
     import numpy as np
     from PIL import Image, ImageOps
 
     require_8_bits(image)
-    upright = ImageOps.exif_transpose(image)
+    upright = image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
     if upright.mode in _MARKED or "transparency" in upright.info:
         marked = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", marked.size, "white"), marked)
@@ -90,6 +93,14 @@ def pixels_of(image: "Image", size: int | None = None) -> Tensor:
     if size is not None:
         rgb = _middle_square(rgb, size)
     return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
+
+
+def _orientation(image: "Image") -> int:
+    """Return the orientation in the EXIF data; 1, upright, if they are absent or damaged."""
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except (SyntaxError, TypeError, ValueError):
+        return 1
 
 
 def _middle_square(rgb: "Image", size: int) -> "Image":

@@ -15,13 +15,14 @@ import PIL
 from saam._core.files import require_file
 from saam.data.cache import downloads_allowed
 from saam.data.encoded import decoded_before, load_encoded
+from saam.data.image_files import DECODING
 from saam.data.images import Images
 from saam.data.kept import key_of, read_kept, write_kept
 from saam.data.splits import Pools
 
 __all__ = ["load_hub", "load_parquet"]
 
-_VERSION, _KIND = 2, "parquet"  # of what is kept of files that were read
+_VERSION, _KIND = 1, "parquet"  # of what is kept of files that were read
 _PARTS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 
 
@@ -54,7 +55,7 @@ def load_parquet(
         hint = f"; there are some in {', '.join(deeper)}" if deeper else ""
         raise FileNotFoundError(f"no train-*.parquet in {path}, which is what a parquet data set begins with{hint}")
     contents = [(part, _sha(file)) for part, file in files]
-    index = "" if skip_corrupt else key_of(_VERSION, size, PIL.__version__, contents)
+    index = "" if skip_corrupt else key_of(_VERSION, DECODING, size, PIL.__version__, contents)
     if (pools := _read_before(index, label or path.resolve().name)) is not None:
         return pools
     sources: list[bytes] = []

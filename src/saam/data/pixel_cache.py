@@ -17,10 +17,11 @@ from torch import Tensor
 
 from saam._core.files import require_file, write_atomically
 from saam.data.cache import cache_folder
+from saam.data.image_files import DECODING
 
 __all__ = ["pixels_key", "read_pixels", "write_pixels"]
 
-_VERSION = 2  # of decoding and of the file's layout: increase it when either changes
+_VERSION = 1  # of the file's layout
 _SHAPE, _CHECK = 16, 32  # bytes
 
 
@@ -31,7 +32,7 @@ def pixels_key(hashes: Sequence[bytes], size: int | None) -> str:
         hashes: SHA-256 of each of the N encoded images.
         size: Argument of :func:`saam.data.encoded.decode`.
     """
-    sha = hashlib.sha256(repr((_VERSION, PIL.__version__, size)).encode())
+    sha = hashlib.sha256(repr((_VERSION, DECODING, PIL.__version__, size)).encode())
     for content in hashes:
         sha.update(content)
     return sha.hexdigest()[:32]

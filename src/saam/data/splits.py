@@ -26,7 +26,7 @@ Parts = tuple[ImageSource, ImageSource, ImageSource]  # train, validation, test
 _Colour = tuple[float, float, float]
 _Notes = tuple[str, ...]
 
-_VERSION = 2  # of what is kept of many images: raise it when colours or notes are found otherwise
+_VERSION = 1  # of what is kept of many images: raise it when colours or notes are found otherwise
 _MANY = 5_000  # train images
 _NAMED = 5  # most classes in a note
 

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from saam._core.devices import device_of
 from saam._core.errors import hinted, printable
 from saam._core.modes import mode
+from saam.data.image_files import pixels_of
 from saam.explain.attribution import WHY_NO_GRAD_CAM, methods_for
 from saam.explain.drawing import Drawing, attribution_rows, gate_rows, percent, score_rows, selected
 from saam.explain.figure import draw
 from saam.explain.gate_use import attentions_of, gate_factors
 from saam.explain.page import fragment, page
-from saam.explain.photographs import pixels_of, read_photograph
+from saam.explain.photographs import read_photograph
 from saam.explain.score_maps import has_scores, score_maps
 from saam.models import Preprocessing, require_preprocessing
 

@@ -9,7 +9,7 @@ from saam._core.errors import one_line
 from saam._core.files import read_bytes
 from saam.data.image_files import find_images, open_image, pixels_of
 
-__all__ = ["find_photographs", "pixels_of", "read_photograph", "read_photographs"]
+__all__ = ["find_photographs", "read_photograph", "read_photographs"]
 
 
 def find_photographs(places: Sequence[str | Path]) -> list[Path]:
@@ -72,7 +72,7 @@ def read_photograph(file: str | Path) -> Tensor:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be decoded, or has more than 8 bits a colour.
+        ValueError: If it cannot be decoded, or is grey with more than 8 bits.
     """
     content = read_bytes(Path(file))
     try:

@@ -263,7 +263,7 @@ def _surgery(model: nn.Module) -> list[dict[str, Any]]:
         stood = module
         if isinstance(module, Attended):
             attached.append(_attach_record(module))
-            stood = module.module
+            stood = module.original
             for inner, part in module.attention.named_modules(prefix=f"{name}.attention"):
                 if isinstance(part, Upgraded):
                     upgraded.append({"do": "upgrade", "site": inner, **part.request})

@@ -12,7 +12,7 @@ __all__ = ["is_whole", "require_channels"]
 
 def is_whole(value: Any) -> bool:
     """Return whether a value is a whole number, such as an int or a NumPy integer, and not a bool."""
-    return isinstance(value, int | Integral) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def require_channels(channels: int, x: Tensor | None = None) -> None:

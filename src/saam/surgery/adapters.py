@@ -66,6 +66,11 @@ class Upgraded(Surgical, ChannelAttention):
             keep_keys(self, "squeeze", tied if known.statistic == "score" else None)
         self._stood = (module,)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == INNER:  # a copy of the module, as nn.DataParallel makes
+            vars(self._modules["excitation"])["module"] = value
+
 
 class UpgradedPool(Surgical):
     """A squeeze that replaces the global pooling of a network.

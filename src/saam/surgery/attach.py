@@ -67,7 +67,7 @@ def attach(
         TypeError: If surgery does not support the network, the attention is neither a name nor a function, or it has no
             such option.
         ValueError: If there is no site, the attention is unknown, an option is given twice, a site already has another
-            attention, or the network would never run the attention there.
+            attention, or the network is run to find sites or with the example and does not run the attention there.
 
     Example:
         >>> from saam.models import create_model
@@ -124,7 +124,7 @@ def _notes(model: nn.Module) -> tuple[str, ...]:
     own: list[tuple[str, str]] = []
     for module in visible_modules(model).values():
         while isinstance(module, Attended):
-            module = module.module
+            module = module.original
         if known := adapter(module):
             own.append((type(original(module)).__name__, known.statistic))
     if not own:
@@ -163,9 +163,9 @@ def _require_run(model: nn.Module, wrapped: Mapping[nn.Module, Attended], image:
     for attended in wrapped.values():
         if attended.site.name not in met:
             raise ValueError(
-                f"attention at {attended.site.name!r} would never run: {type(model).__name__} does not call this "
-                "module, or keeps it in a second place that surgery cannot change, such as a Python list; choose other "
-                "sites"
+                f"attention at {attended.site.name!r} does not run in evaluation mode: {type(model).__name__} does not "
+                "call this module, or keeps it in a second place that surgery cannot change, such as a Python list; "
+                "choose other sites"
             )
 
 

@@ -30,6 +30,7 @@ class FadedIn(nn.Module):
         like = next((parameter for parameter in attention.parameters() if parameter.is_floating_point()), None)
         self.attention = attention
         self.scale = nn.Parameter(torch.zeros(1, device=like.device if like is not None else None))
+        self.register_load_state_dict_pre_hook(_with_one_axis)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix ``x`` and the attention by the scale."""
@@ -38,6 +39,12 @@ class FadedIn(nn.Module):
     def no_weight_decay(self) -> set[str]:
         """Name the scale: weight decay would pull it back to the identity."""
         return {"scale"}
+
+
+def _with_one_axis(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Give the scale of a network that an earlier version saved its axis."""
+    if (name := f"{prefix}scale") in state:
+        state[name] = state[name].reshape(1)
 
 
 def start_as_identity(attention: nn.Module, channels: int) -> nn.Module:

@@ -80,7 +80,7 @@ def visible_modules(model: nn.Module) -> dict[str, nn.Module]:
         known.add(module)
         yield name, module
         while isinstance(module, Attended):
-            module = module.module
+            module = module.original
         if not isinstance(module, Surgical):
             for key, child in module.named_children():
                 yield from walk(child, f"{name}.{key}" if name else key)

@@ -153,11 +153,6 @@ class Attended(Surgical):
         return self._modules.get(INNER)
 
     @property
-    def module(self) -> nn.Module:
-        """The replaced module."""
-        return self.original
-
-    @property
     def built(self) -> nn.Module:
         """The attention as built, without the wrapper that fades it in."""
         return self.attention.attention if isinstance(self.attention, FadedIn) else self.attention
@@ -173,8 +168,8 @@ class Attended(Surgical):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the module and the attention."""
         if self.site.position == "after":
-            return call_leaf(self.attention, self.module(*args, **kwargs))
-        return self.module(call_leaf(self.attention, args[0]), *args[1:], **kwargs)
+            return call_leaf(self.attention, self.original(*args, **kwargs))
+        return self.original(call_leaf(self.attention, args[0]), *args[1:], **kwargs)
 
     def extra_repr(self) -> str:
         """Name the position of the attention."""

@@ -109,7 +109,7 @@ def _found(model: nn.Module) -> dict[str, nn.Module]:
     for name, module in visible_modules(model).items():
         if isinstance(module, Attended):
             look(module.attention, f"{name}.attention")
-            module = module.module
+            module = module.original
         if name and adapter(module):
             found[name] = module
     return found
@@ -216,7 +216,7 @@ def _upgrade_head(
         )
     module = visible_modules(model)[name]
     while isinstance(module, Attended):
-        module = module.module
+        module = module.original
     if isinstance(module, UpgradedPool):
         return [], {name: _reason(name, module, request) or ""}
     pool = _squeeze(request, before.shape[1], model)

@@ -12,7 +12,11 @@ from saam._core.files import read_bytes, write_atomically
 from saam.training.records import EpochRecord
 from saam.training.step import Stepper
 
-__all__ = ["load_state", "save_state", "saved_run"]
+__all__ = ["DamagedStateError", "load_state", "save_state", "saved_run"]
+
+
+class DamagedStateError(ValueError):
+    """A state from which a run cannot go on."""
 
 
 def save_state(path: Path, run: Mapping[str, Any], stepper: Stepper, curve: Sequence[EpochRecord]) -> None:
@@ -43,7 +47,8 @@ def load_state(path: Path, run: Mapping[str, Any], stepper: Stepper) -> list[Epo
         The records of the epochs so far; none if there is no file.
 
     Raises:
-        ValueError: If the file is damaged, is not a regular file, or holds the state of another run.
+        DamagedStateError: If the file is damaged, or holds the state of another run.
+        ValueError: If it is not a regular file.
     """
     if not path.exists():
         return []
@@ -55,8 +60,8 @@ def load_state(path: Path, run: Mapping[str, Any], stepper: Stepper) -> list[Epo
             stepper.load_state_dict(saved)
             return [EpochRecord(**record) for record in saved["curve"]]
     except Exception as error:  # torch and pickle fail in many ways on a file that is not whole
-        raise ValueError(f"{path} is damaged: remove it to start anew") from error
-    raise ValueError(
+        raise DamagedStateError(f"{path} is damaged: remove it to start anew") from error
+    raise DamagedStateError(
         f"{path} holds the state of another run, which differs in {', '.join(sorted(other))}: remove it to start anew, "
         "or choose another place"
     )
