@@ -205,13 +205,13 @@ def _check_declared(out: Path, kept: Plan | TaskPlan, plan: Plan | TaskPlan) -> 
 
 def _check_seeds(out: Path, kept: Plan | TaskPlan, plan: Plan | TaskPlan, runs: Mapping[tuple[str, int], str]) -> None:
     """Refuse new seeds below finished ones: the verdict takes seeds in their order, which is that of looking."""
-    finished = {run for run, run_id in runs.items() if (out / "runs" / f"{run_id}.json").exists()}
+    finished = sorted(run for run, run_id in runs.items() if (out / "runs" / f"{run_id}.json").exists())
+    last, known = dict(finished), {*finished, *kept.schedule()}
     for arm, seed in plan.schedule():
-        last = max((other for label, other in finished if label == arm), default=seed)
-        if seed < last and seed not in kept.seeds and (arm, seed) not in finished:
+        if (arm, seed) not in known and seed < last.get(arm, seed):
             raise ValueError(
-                f"{out} has runs of {arm} with seeds up to {last}, and a verdict that was looked at holds only if "
-                f"others follow them: add seeds above {last}, or choose another --out"
+                f"{out} has runs of {arm} with seeds up to {last[arm]}, and a verdict that was looked at holds only if "
+                f"others follow them: add seeds above {last[arm]}, or choose another --out"
             )
 
 
