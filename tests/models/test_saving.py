@@ -160,6 +160,14 @@ def cool(channels: int) -> nn.Module:
     return SAAM(channels, temperature=2.0)
 
 
+def test_two_equal_partials_are_one_function(tmp_path: Path) -> None:
+    model = create_model("resnet8", seed=0)
+    for where in ("layer1.0.bn2", "layer2.0.bn2"):
+        attach(model, partial(SAAM, heads=2), where=where)
+    loaded = load(save(model, tmp_path / "one"), attention=partial(SAAM, heads=2))
+    assert [stage[0].bn2.attention.squeeze.heads for stage in (loaded.layer1, loaded.layer2)] == [2, 2]
+
+
 @pytest.mark.parametrize("named", [True, False], ids=["made here", "from elsewhere"])
 def test_two_functions_are_not_saved(named: bool, tmp_path: Path) -> None:
     model = create_model("resnet8")

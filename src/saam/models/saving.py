@@ -222,7 +222,7 @@ def attached_function(model: nn.Module) -> Attention | None:
     requests = [module.request for module in model.modules() if isinstance(module, Attended)]
     functions = [request["attention"] for request in requests if not isinstance(request["attention"], str)]
     for function in functions:
-        if function != functions[0]:
+        if function != functions[0] and repr(function) != repr(functions[0]):  # equal partials are not equal objects
             raise ValueError(
                 f"cannot save attention of two functions, {_name(functions[0])} and {_name(function)}, because load "
                 "takes one: attach one function everywhere, or register each as an attention with a name"
