@@ -134,20 +134,10 @@ def test_named_networks_are_copied_and_pickled():
         assert names <= again.no_weight_decay()
 
 
-def test_what_was_set_on_the_network_itself_comes_back():
+@pytest.mark.parametrize("mine", [lambda: {"fc.bias"}, {"fc.bias"}], ids=["method", "attribute"])
+def test_what_was_set_on_the_network_itself_comes_back(mine):
     model = saam.create_model("resnet8")
-    model.no_weight_decay = lambda: {"fc.bias"}
-    mine = model.no_weight_decay
-    saam.attach(model, "saam")
-    assert "fc.bias" in model.no_weight_decay()
-    assert len(model.no_weight_decay()) > 1
-    saam.detach(model)
-    assert model.no_weight_decay is mine
-
-
-def test_names_may_be_an_attribute():
-    model = saam.create_model("resnet8")
-    model.no_weight_decay = mine = {"fc.bias"}
+    model.no_weight_decay = mine
     saam.attach(model, "saam")
     assert "fc.bias" in model.no_weight_decay()
     assert len(model.no_weight_decay()) > 1

@@ -72,7 +72,8 @@ def command(
     reference
         Arm to compare the others with. Default: "none", or else the first.
     focus
-        Arm that the report is about. Default: the first of your own, else the first score-based one, else the last.
+        Arm that the report is about. Default: the first of your own, else the first score-based one, else the last that
+        is neither a control nor the reference.
     plan
         plan.json of an earlier comparison. Replaces all options above except --seeds. It also contains --delta.
     dry_run
