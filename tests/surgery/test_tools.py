@@ -203,14 +203,16 @@ def test_hooks_stay_after_detaching_until_their_handles_remove_them(build) -> No
         handles = [
             part.register_forward_pre_hook(lambda *_: called.append("before")),
             part.register_forward_hook(lambda *_, **__: called.append("after"), with_kwargs=True, always_call=True),
+            part.register_full_backward_pre_hook(lambda *_: called.append("gradient after")),
+            part.register_full_backward_hook(lambda *_: called.append("gradient before")),
         ]
         detach(model)
-        outputs(model)
-        assert called == ["before", "after"]
+        model(X).sum().backward()
+        assert called == ["before", "after", "gradient after", "gradient before"]
         for handle in handles:
             handle.remove()
-        outputs(model)
-        assert len(called) == 2
+        model(X).sum().backward()
+        assert len(called) == 4
         called.clear()
         attach(model, "se", where="layer2")
 

@@ -4,13 +4,13 @@ from typing import TypeGuard
 
 from torch import Tensor, nn
 
+from saam._core.fx import leaf
 from saam.functional import rescale, shift
 from saam.functional._check import require_map, without_autocast
 from saam.functional._torch import has_global_hooks
 from saam.functional.backend import choose
 from saam.functional.fused import attend
 from saam.nn._dtype import dtype_of
-from saam.nn._fx import leaf
 from saam.nn.protocol import adds, pooling_of
 from saam.nn.weight_decay import no_weight_decay
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from saam._core.devices import Device
+from saam._core.fx import leaf
 from saam._core.options import given
 from saam.functional import channel_mean, score_aggregate, score_weights
 from saam.functional._check import accumulator, require_map
@@ -14,7 +15,6 @@ from saam.functional.backend import choose
 from saam.functional.fused import CHANNEL, PIXEL, SCORES, Pooling, pool
 from saam.functional.scores import convolve
 from saam.nn._check import is_whole, require_channels
-from saam.nn._fx import leaf
 
 __all__ = ["MeanScore", "ScorePool", "ScorePool2d", "Scorer"]
 

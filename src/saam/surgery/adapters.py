@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from saam._core.fx import call_leaf
 from saam.nn import Add, ChannelAttention, Mean, MeanMax, ScorePool2d
 from saam.nn.channel_attention import is_plain
-from saam.surgery.surgical import INNER, Surgical, call_leaf, keep_keys
+from saam.surgery.surgical import INNER, Surgical, keep_keys
 
 __all__ = ["Adapter", "Upgraded", "UpgradedPool", "adapter"]
 

@@ -14,6 +14,8 @@ _HOOKS = (
     "_forward_hooks",
     "_forward_hooks_with_kwargs",
     "_forward_hooks_always_called",
+    "_backward_pre_hooks",
+    "_backward_hooks",
 )
 
 
@@ -82,4 +84,6 @@ def _hand_over_hooks(module: nn.Module, stood: nn.Module) -> None:
                 hooks.update(new)
             else:
                 setattr(stood, kind, new)  # the dict itself, which the handles of its hooks know
+        if stood._is_full_backward_hook is None:
+            stood._is_full_backward_hook = module._is_full_backward_hook
         module = module.original

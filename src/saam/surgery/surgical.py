@@ -9,12 +9,12 @@ from functools import partial
 from typing import Any
 
 from torch import nn
-from torch.fx import Proxy
 
+from saam._core.fx import call_leaf
 from saam.surgery.identity import FadedIn
 from saam.surgery.site import Site
 
-__all__ = ["INNER", "Attended", "Surgical", "call_leaf", "keep_keys", "original"]
+__all__ = ["INNER", "Attended", "Surgical", "keep_keys", "original"]
 
 INNER = "_checkpoint_wrapped_module"
 """Name of the replaced module among the children. Distributed checkpoints and FSDP strip this name, which is that of
@@ -174,18 +174,6 @@ class Attended(Surgical):
     def extra_repr(self) -> str:
         """Name the position of the attention."""
         return f"position={self.site.position!r}"
-
-
-def call_leaf(module: nn.Module, x: Any) -> Any:
-    """Return ``module(x)``; for a tracer's proxy, a call of it.
-
-    ``torch.fx`` runs a network on proxies without a shape, so it cannot trace code that reads the shape of its input. A
-    traced network calls such a module as a whole, like the modules of ``torch.nn``.
-    """
-    if isinstance(x, Proxy):
-        tracer: Any = x.tracer
-        return tracer.create_proxy("call_module", tracer.path_of_module(module), (x,), {})
-    return module(x)
 
 
 def keep_keys(wrapper: nn.Module, own: str, tied: Mapping[str, str] | None = None) -> None:

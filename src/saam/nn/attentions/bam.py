@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from saam._core.devices import Device
+from saam._core.fx import leaf
 from saam.functional._check import without_autocast
 from saam.nn._check import require_channels
 from saam.nn._dtype import dtype_of
-from saam.nn._fx import leaf
 from saam.nn.attention_record import AttentionRecord
 from saam.nn.channel_attention import ChannelAttention
 from saam.nn.excitation import BottleneckMLP

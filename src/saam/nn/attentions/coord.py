@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saam._core.devices import Device
+from saam._core.fx import leaf
 from saam.functional._check import accumulator, without_autocast
 from saam.nn._check import require_channels
-from saam.nn._fx import leaf
 from saam.nn.attention_record import AttentionRecord
 
 __all__ = ["RECORDS", "CoordAttention"]

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from saam._core.devices import Device
+from saam._core.fx import leaf
 from saam.functional._check import accumulator
 from saam.nn._check import require_channels
-from saam.nn._fx import leaf
 from saam.nn.attention_record import AttentionRecord
 
 __all__ = ["RECORDS", "SimAM"]

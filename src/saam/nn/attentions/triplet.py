@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from saam._core.devices import Device
+from saam._core.fx import leaf
 from saam.nn._check import require_channels
-from saam.nn._fx import leaf
 from saam.nn.attention_record import AttentionRecord
 from saam.nn.spatial_gate import SpatialGate
 
