@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from concurrent.futures import BrokenExecutor
+from multiprocessing.connection import Connection
 
 import pytest
 import torch
@@ -76,6 +77,23 @@ def test_a_dead_worker_does_not_hold_up_the_end():
 
     with pytest.raises(BrokenExecutor):
         killed()
+
+
+def dies_while_it_sends():
+    def half(connection, data):
+        os.write(connection.fileno(), data[: len(data) // 2])
+        os._exit(1)
+
+    Connection._send = half
+    return "a result"
+
+
+def test_a_worker_that_dies_while_it_sends_fails_its_own_work():
+    with Processes(1) as pool:
+        for _ in range(2):
+            work = pool.submit(dies_while_it_sends)
+            assert isinstance(work.exception(timeout=60), BrokenExecutor)
+        assert pool.submit(int, "1").result() == 1
 
 
 def test_an_error_in_the_parent_stops_work_at_once():

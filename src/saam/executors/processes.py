@@ -62,7 +62,10 @@ class Processes(Executor):
         try:
             if worker is None:
                 worker = ProcessPoolExecutor(1, mp_context=self._context, initializer=_start, initargs=(self._end,))
-            return worker.submit(work, *args, **options).result()
+            future = worker.submit(work, *args, **options)
+            results: Any = worker._result_queue
+            results._writer.close()  # only the worker's end is left: if it dies while it sends, reading ends
+            return future.result()
         except BrokenExecutor:
             if worker is not None:
                 worker.shutdown()
