@@ -70,8 +70,9 @@ e-process' figure.
 |---|---:|---:|---:|---:|
 {anytime}
 
-For symmetric differences the e-process keeps its promise at any spread. The mean of strongly skewed differences is
-not their centre of symmetry, and the confidence sequence misses it more often than in 5 %.
+If two arms do not differ, they could change places, so their differences are symmetric. There the e-process keeps its
+promise at any spread. In the skewed rows the arms do differ, though not in the mean: the mean is not the centre of
+symmetry, and the confidence sequence misses it more often than in 5 %.
 
 ## Seeds until a verdict
 

@@ -240,6 +240,12 @@ def test_limits_of_added_seeds_need_until_told(tmp_path, capsys, words):
     assert not (tmp_path / "out").exists()
 
 
+def test_the_largest_number_of_seeds_is_not_below_their_number(tmp_path, capsys):
+    words = ["compare", "--out", str(tmp_path / "out"), "--seeds", "5", "--until-told", "--max-seeds", "3"]
+    assert main(words) == 1
+    assert "saam: --max-seeds must be at least the number of seeds, 5, got 3" in capsys.readouterr().err
+
+
 def test_compare_tracks(place, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "mlflow", None)
     assert main(["compare", "--track", "mlflow", "--out", str(tmp_path / "out")]) == 1

@@ -1,8 +1,10 @@
 """A comparison as a value: in a shell, in a notebook, as a frame."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from saam.comparison import Comparison, Plan, RunRecord
+from saam.comparison import Comparison, Job, Plan, RunRecord
+from saam.comparison.job import failure
 
 
 def test_a_comparison_is_short_in_a_shell_and_a_table_in_a_notebook(
@@ -11,6 +13,10 @@ def test_a_comparison_is_short_in_a_shell_and_a_table_in_a_notebook(
     plan = make_plan(arms=("none", "se"), seeds=(0, 1))
     whole = Comparison(plan, (make_record("none", 0),), ())
     assert repr(whole) == "Comparison(resnet8 on photo-digits: none, se; 1 of 4 runs)"
+    failed = failure(Job(plan, "se", 0, "f" * 16), "OSError: gone")
+    assert repr(replace(whole, failures=(failed,))).endswith(
+        "1 of 4 runs; 1 failed, the first is se, seed 0: OSError: gone)"
+    )
     page = whole._repr_html_()
     assert f"<caption>{whole!r}</caption>" in page
     assert "<td>90.00</td>" in page

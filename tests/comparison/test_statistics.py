@@ -236,6 +236,18 @@ def test_small_differences_that_agree_are_equivalent(difference_of):
     assert difference_of([20 * value for value in d]).verdict == "cannot tell yet"
 
 
+@pytest.mark.parametrize(("step", "verdict"), [(0.0, "cannot tell yet"), (0.6, "cannot tell yet"), (0.4, "equivalent")])
+def test_ties_show_nothing_if_one_image_weighs_more_than_the_bound_of_equivalence(records_of, step, verdict):
+    scores = [80 + step * (seed % 3) for seed in range(8)]
+    records = records_of(none=scores, se=scores)
+    told = summarise(records, reference="none")
+    assert told.differences[0].verdict == verdict
+    assert (told.differences[0].evidence.more_seeds == 0) == (verdict == "equivalent")
+    assert ("no two arms can be called equivalent" in "".join(told.notes)) == (verdict != "equivalent")
+    better = records_of(none=scores, se=[score + 20 for score in scores])
+    assert summarise(better, reference="none").differences[0].verdict == "better"
+
+
 def test_equivalence_asks_for_both_ends(difference_of):
     one_sided = difference_of([0.3, 0.45, 0.35, 0.5, 0.25, 0.4, -0.4])
     assert one_sided.evidence.low > -0.5
@@ -293,7 +305,7 @@ def test_arms_without_a_verdict_need_seeds(records_of, make_record):
     assert undecided(records, "none", [ACCURACY]) == ("eca",)
     assert undecided([*records, make_record("gc", 9)], "none", [ACCURACY]) == ("eca", "gc")
     loss = [
-        make_record(arm, seed, 80.0, 0.3 + 0.05 * (seed % 2) * (arm == "se"))
+        make_record(arm, seed, 80.0 + seed / 10, 0.3 + 0.05 * (seed % 2) * (arm == "se"))
         for arm in ("none", "se")
         for seed in range(7)
     ]

@@ -103,6 +103,8 @@ def command(
     if not until_told and (max_seeds or running.budget):
         limit = "--max-seeds" if max_seeds else "--budget"
         raise ValueError(f"{limit} limits the seeds that --until-told adds: add --until-told, or leave out {limit}")
+    if seeds and max_seeds and max_seeds < seeds:
+        raise ValueError(f"--max-seeds must be at least the number of seeds, {seeds}, got {max_seeds}")
     most = (max_seeds or 40) if until_told else None
     if plan:
         if delta is not None:

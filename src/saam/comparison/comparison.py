@@ -44,6 +44,9 @@ class Comparison:
 
     def __repr__(self) -> str:
         plan, done = self.plan, f"{len(self.records)} of {len(self.plan.schedule())} runs"
+        if self.failures:
+            first = self.failures[0]
+            done += f"; {len(self.failures)} failed, the first is {first.arm}, seed {first.seed}: {first.error:.200}"
         title = plan.title if isinstance(plan, TaskPlan) else f"{plan.model} on {plan.data}"
         return f"Comparison({title}: {', '.join(plan.arms)}; {done})"
 

@@ -19,7 +19,7 @@ from saam.comparison.network import build_model
 from saam.comparison.plan import Plan
 from saam.measure import count_parameters
 
-__all__ = ["with_controls"]
+__all__ = ["base_widths", "with_controls"]
 
 _TIMED = 6  # widths whose step is timed beside each other
 _UNITS = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # of the width, between two of them
@@ -53,13 +53,7 @@ def with_controls(
     wanted = [arm for arm in (WIDER, WIDER_TIME) if arm in plan.arms]
     if not wanted:
         return plan
-    focus = plan.arm(plan.focus)
-    if focus.control:
-        raise ValueError(
-            f"{wanted[0]!r} is as costly as the focus arm, but that is {plan.focus!r}, which has no attention: choose "
-            "another focus arm, as in --focus se (focus='se')"
-        )
-    base = _widths(build_model(plan, PLAIN, seed=0, classes=classes), plan)
+    base = base_widths(plan, build_model(plan, PLAIN, seed=0, classes=classes))
     aliases = dict(plan.aliases)
     if WIDER in wanted:
         aliases[WIDER] = known.get(WIDER) or _spelled(_as_large(plan, base, classes))
@@ -67,6 +61,27 @@ def with_controls(
         settings = {"image_size": image_size, "threads": threads, "device": device}
         aliases[WIDER_TIME] = known.get(WIDER_TIME) or _spelled(_as_slow(plan, base, classes, images, settings))
     return replace(plan, aliases=aliases)
+
+
+def base_widths(plan: Plan, plain: nn.Module) -> tuple[int, ...]:
+    """Return the widths of the plain backbone of a plan, which its controls enlarge.
+
+    Raises:
+        ValueError: The backbone has no ``width``, or the focus arm has no attention.
+    """
+    if plan.arm(plan.focus).control:
+        control = next(arm for arm in (WIDER, WIDER_TIME) if arm in plan.arms)
+        raise ValueError(
+            f"{control!r} is as costly as the focus arm, but that is {plan.focus!r}, which has no attention: choose "
+            "another focus arm, as in --focus se (focus='se')"
+        )
+    widths = getattr(plain, "widths", None)
+    if not isinstance(widths, tuple):
+        raise ValueError(
+            f"{plan.model} cannot be widened, so it has no control 'wider': leave that arm out, or take a CIFAR "
+            "ResNet, PreResNet or WRN"
+        )
+    return widths
 
 
 def _as_large(plan: Plan, base: tuple[int, ...], classes: int) -> tuple[int, ...]:
@@ -107,16 +122,6 @@ def _parameters(plan: Plan, arm: str, classes: int) -> int:
     with torch.device("meta"):
         model = build_model(plan, arm, seed=0, classes=classes)
     return count_parameters(model)
-
-
-def _widths(model: nn.Module, plan: Plan) -> tuple[int, ...]:
-    widths = getattr(model, "widths", None)
-    if not isinstance(widths, tuple):
-        raise ValueError(
-            f"{plan.model} cannot be widened, so it has no control 'wider': leave that arm out, or take a CIFAR "
-            "ResNet, PreResNet or WRN"
-        )
-    return widths
 
 
 def _spelled(widths: tuple[int, ...]) -> str:

@@ -22,18 +22,17 @@ import torch
 from saam._core.devices import best_device, require_device, require_threads
 from saam._core.files import writable
 from saam._core.objects import resolve
-from saam.comparison.arm import WIDER, WIDER_TIME
 from saam.comparison.comparison import Comparison
 from saam.comparison.contents import Contents
 from saam.comparison.controls import with_controls
 from saam.comparison.dispatch import alone, price, results
 from saam.comparison.environment import environment
-from saam.comparison.network import build_model
 from saam.comparison.plan import Plan
 from saam.comparison.plan_data import DataSummary, coloured, summary_of
 from saam.comparison.plan_file import check_setting, kept_aliases, kept_costs, kept_precision
 from saam.comparison.precision import with_precision
 from saam.comparison.records import Finished, RunRecord
+from saam.comparison.rehearsal import try_networks
 from saam.comparison.schedule import MOST_SEEDS
 from saam.comparison.task import TaskPlan
 from saam.data import Splits, load_data, train_batches
@@ -182,7 +181,7 @@ def _here(device: str | None) -> torch.device:
 
 
 def _checked(plan: Plan | TaskPlan, on_data: Callable[[Splits], object] | None) -> DataSummary:
-    """Load the data, which fills the cache for the workers, and build every network, so that errors show now."""
+    """Load the data, which fills the cache for the workers, and try the networks, so that errors show now."""
     if isinstance(plan, TaskPlan):
         for name in plan.code():
             resolve(name)
@@ -190,9 +189,7 @@ def _checked(plan: Plan | TaskPlan, on_data: Callable[[Splits], object] | None) 
     recipe = plan.recipe
     splits = load_data(plan.data, **plan.data_options)
     train_batches(splits, batch_size=recipe.batch_size, seed=0, augmentation=recipe.augmentation, mixup=recipe.mixup)
-    for arm in plan.arms:
-        if plan.arm(arm).name not in (WIDER, WIDER_TIME):
-            build_model(plan, arm, seed=0, classes=len(splits.classes))
+    try_networks(plan, classes=len(splits.classes), image_size=splits.train.shape)
     if on_data is not None:
         on_data(splits)
     return summary_of(coloured(splits, plan.model, pretrained=plan.pretrained))

@@ -1,9 +1,11 @@
 """One call for every comparison: of a plan, of networks on a data set, or of the user's own training function."""
 
 from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from saam._core.errors import no_option
 from saam.comparison.comparison import Comparison
 from saam.comparison.driver import drive
 from saam.comparison.metrics import Metric
@@ -15,6 +17,8 @@ from saam.training import Recipe
 __all__ = ["compare"]
 
 Side = str | Callable[..., Any]
+
+_SETTINGS = signature(drive).parameters.keys() - {"plan", "out"}
 
 
 def compare(
@@ -73,6 +77,8 @@ def compare(
     """
     if out is None and (metrics or isinstance(what, Plan | TaskPlan)):
         data, out = None, data
+    if isinstance(arms, str):
+        raise TypeError(f"expected the arms as a list, as in arms=['none', {arms!r}], got {arms!r}")
     if out is None:
         raise TypeError("expected a folder for the results: pass out=")
     ours = {"recipe": recipe, "where": where, "start": start}
@@ -115,5 +121,7 @@ def _refuse(what: str, arguments: Mapping[str, Any]) -> None:
 
 
 def _run(plan: Plan | TaskPlan, out: Path, track: str | Sequence[str], settings: Mapping[str, Any]) -> Comparison:
+    for name in settings.keys() - _SETTINGS:
+        raise no_option("compare", name, sorted({*signature(compare).parameters, *_SETTINGS} - {"settings"}))
     with tracked(track, out, settings) as chosen:
         return drive(plan, out, **chosen)

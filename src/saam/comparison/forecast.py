@@ -18,6 +18,7 @@ from saam.comparison.network import build_model
 from saam.comparison.plan import Plan
 from saam.comparison.plan_file import check_setting, kept_precision
 from saam.comparison.precision import resolve_precision
+from saam.comparison.rehearsal import try_networks
 from saam.comparison.signflip import detectable
 from saam.comparison.statistics import seeds_needed
 from saam.data import load_data
@@ -82,6 +83,7 @@ def forecast(
         require_device(name)
     place, recipe = best_device(devices[0]), plan.recipe
     splits = load_data(plan.data, **plan.data_options)
+    try_networks(plan, classes=len(splits.classes), image_size=splits.train.shape)
     model = build_model(plan, PLAIN, seed=0, classes=len(splits.classes))
     recipe = resolve_precision(
         plan.recipe,

@@ -8,7 +8,8 @@ decided.
 
 - better or worse: the e-process has reached the bound, after Holm's correction over the arms, with its p-value
   ``min(1, 1 / E)``; and the mean lies on the same side as the evidence;
-- equivalent: the 95 % confidence sequence lies within plus or minus the metric's delta;
+- equivalent: the 95 % confidence sequence lies within plus or minus the metric's delta, and the scores of some two runs
+  differ by no more than that: where one test image weighs more than delta, ties show nothing;
 - cannot tell yet: otherwise; `Evidence.more_seeds` estimates how many more seeds are needed.
 
 In addition there are statistics that require a fixed number of seeds (`saam.comparison.signflip`): the interval, ``p``
@@ -172,11 +173,14 @@ def summarise(records: Iterable[RunRecord], *, reference: str, metric: Metric | 
     p_values = holm([sign_flip(list(pairs.values())) for pairs in paired.values()])
     e_values = [e_value(list(pairs.values()), metric.spread) for pairs in paired.values()]
     anytime = holm([1 / e for e in e_values])
+    scores = np.unique([value for runs in values.values() for value in runs.values() if math.isfinite(value)])
+    step = float(np.diff(scores).min(initial=math.inf))
+    delta = metric.delta if step <= metric.delta else 0.0
     differences = tuple(
-        _difference(arm, reference, metric, paired[arm], p_holm, e, p_anytime, len(paired))
+        _difference(arm, reference, metric, paired[arm], p_holm, e, p_anytime, len(paired), delta)
         for arm, p_holm, e, p_anytime in zip(paired, p_values, e_values, anytime, strict=True)
     )
-    return Summary(metric, reference, arms, differences, _notes(differences))
+    return Summary(metric, reference, arms, differences, _notes(differences, step))
 
 
 def undecided(records: Iterable[RunRecord], reference: str, metrics: Sequence[Metric]) -> tuple[str, ...]:
@@ -239,6 +243,7 @@ def _difference(
     e: float,
     p_anytime: float,
     comparisons: int,
+    delta: float,
 ) -> Difference:
     d, spread = tuple(values.values()), metric.spread
     n, mean = len(d), float(np.mean(d)) if d else math.nan
@@ -248,9 +253,9 @@ def _difference(
     side = direction(d, spread)
     if p_anytime <= ALPHA and side * mean > 0:
         verdict = "better" if side == metric.sign else "worse"
-    elif -metric.delta <= sequence[0] and sequence[1] <= metric.delta:
+    elif -delta <= sequence[0] and sequence[1] <= delta:
         verdict = "equivalent"
-    more = seeds_to_go(d, spread, metric.delta, comparisons) if verdict == "cannot tell yet" else 0
+    more = seeds_to_go(d, spread, delta, comparisons) if verdict == "cannot tell yet" else 0
     return Difference(
         arm=arm,
         reference=reference,
@@ -282,11 +287,19 @@ def _ahead(d: Sequence[float], metric: Metric) -> float:
     return float(stats.t.cdf(mean / (std * math.sqrt(1 + 1 / n)), n - 1))
 
 
-def _notes(differences: Sequence[Difference]) -> tuple[str, ...]:
+def _notes(differences: Sequence[Difference], step: float) -> tuple[str, ...]:
     n, k = min((difference.n for difference in differences), default=0), len(differences)
-    if not n or n >= seeds_needed(k):
+    if not n:
         return ()
-    seeds, arms = "1 seed" if n == 1 else f"{n} seeds", "1 comparison" if k == 1 else f"{k} comparisons"
+    if n < seeds_needed(k):
+        seeds, arms = "1 seed" if n == 1 else f"{n} seeds", "1 comparison" if k == 1 else f"{k} comparisons"
+        least = seeds_needed(k)
+        return (f"{seeds} cannot tell anything in {arms}, however large the difference; it takes {least} or more.",)
+    metric = differences[0].metric
+    if step <= metric.delta:
+        return ()
+    steps = "are all the same" if math.isinf(step) else f"differ by at least {step:.{metric.digits}f}"
     return (
-        f"{seeds} cannot tell anything in {arms}, however large the difference; it takes {seeds_needed(k)} or more.",
+        f"no two arms can be called equivalent: the values of {metric.label} {steps}, and arms within "
+        f"{metric.delta:.{metric.digits}f} are equivalent; more test images show smaller differences.",
     )
