@@ -136,6 +136,7 @@ def test_results_that_lie_among_the_images_are_no_class(
         "begun": ("pets-resnet20/plan.json", "pets-vgg11/plan.json"),
         "study": ("study.json", "report.html", "pets-resnet20/plan.json"),
         "page": ("page.json", "model.onnx", "samples/0.png"),
+        "__MACOSX": ("cat/._0.png",),  # of an archive made on a Mac
     }.items():
         Path(folder).mkdir()
         for file in files:

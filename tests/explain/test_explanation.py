@@ -86,7 +86,7 @@ def test_mistakes_are_named():
         made([])
     with pytest.raises(ValueError, match="or images of Pillow, got int"):
         made([1])
-    with pytest.raises(ValueError, match="convert an image to RGB with 8 bits a colour"):
+    with pytest.raises(ValueError, match="convert an image to RGB with 8 bits per colour"):
         made(images().float())
     with pytest.raises(ValueError, match="each of 3 images, got 1 names and 3 classes"):
         made(names=["one"])

@@ -93,6 +93,10 @@ def test_the_headline_says_whether_the_arms_differ(results):
     )
     single = dict(list(results.items())[:1])
     assert study_view(single).finding == "saam has the best average rank, 1.0 of 4 arms, in a single comparison"
+    ((name, one),) = single.items()
+    tied = replace(one, records=tuple(replace(record, test={"accuracy": 50.0, "loss": 1.0}) for record in one.records))
+    finding = "no attention, se, eca and saam share the best average rank, 2.5 of 4 arms, in a single comparison"
+    assert study_view({name: tied}).finding == finding
     none = {name: first(each, 0) for name, each in results.items()}
     assert study_view(none).finding == "No comparison has a run of every arm yet"
     assert "No comparison has a run" in study_html(study(), none)

@@ -23,6 +23,7 @@ _LIKE_SPLITS = {
 _PLAN = "plan.json"  # file of a comparison
 _OWN = (_PLAN, "study.json", "page.json", "model.safetensors", "state.pt", "curves.json")  # files in result folders
 _OUTPUT = "saam-"  # prefix of the default result folders
+_OF_MACS = "__MACOSX"  # folder that macOS adds to its archives
 _PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 
 
@@ -104,7 +105,7 @@ def _subfolders(path: Path) -> list[str]:
     return sorted(
         entry.name
         for entry in path.iterdir()
-        if entry.is_dir() and not entry.name.startswith(".") and not _is_output(entry)
+        if entry.is_dir() and not entry.name.startswith(".") and entry.name != _OF_MACS and not _is_output(entry)
     )
 
 

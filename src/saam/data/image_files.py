@@ -22,7 +22,7 @@ DECODING = 2
 """Version of what the pixels of a file are; what is kept of decoded images depends on it."""
 
 _UNREAD = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PALM", "PDF", "WMF"}  # Pillow alone cannot decode these formats
-_DEEP = ("I", "F")  # first letters of Pillow's modes with more than 8 bits a colour
+_DEEP = ("I", "F")  # first letters of Pillow's modes with more than 8 bits per colour
 _MARKED = ("LA", "La", "PA", "RGBA", "RGBa")  # modes with transparency
 _ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # tag of EXIF, and its values that swap height and width
 _LONGEST = 16  # times the shorter side; the rest is cut off before resizing
@@ -52,9 +52,9 @@ def open_image(source: Path | bytes) -> "Image":
 
 
 def require_8_bits(image: "Image") -> None:
-    """Raise a ValueError if a grey image has more than 8 bits; Pillow opens colour images with 8 bits a colour."""
+    """Raise a ValueError if a grey image has more than 8 bits; Pillow opens colour images with 8 bits per colour."""
     if image.mode[0] in _DEEP:
-        raise ValueError(f"its pixels have more than 8 bits (mode {image.mode}); convert it to 8 bits a colour")
+        raise ValueError(f"its pixels have more than 8 bits (mode {image.mode}); convert it to 8 bits per colour")
 
 
 def upright_shape(image: "Image") -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Read the user's own photographs, of any format, mode and size that Pillow decodes to 8 bits a colour."""
+"""Read the user's own photographs, of any format, mode and size that Pillow decodes to 8 bits per colour."""
 
 from collections.abc import Sequence
 from pathlib import Path

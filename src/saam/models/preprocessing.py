@@ -144,7 +144,7 @@ def _checked(images: Tensor) -> Tensor:
     if images.dtype != torch.uint8 or images.dim() not in (3, 4) or images.shape[-3] != 3 or not images.numel():
         raise ValueError(
             f"expected images of uint8 (3, h, w) or (B, 3, h, w), got {images.dtype} {tuple(images.shape)}; "
-            "convert an image to RGB with 8 bits a colour"
+            "convert an image to RGB with 8 bits per colour"
         )
     return images.reshape(-1, *images.shape[-3:]).float()
 

@@ -16,7 +16,7 @@ from saam.comparison.study import Study
 from saam.report.overview import Overview, overview
 from saam.report.page import environment
 from saam.report.setting import setting
-from saam.report.words import MISSING, failed_runs, interval, named, number, p_value, signed
+from saam.report.words import MISSING, failed_runs, interval, listed, named, number, p_value, signed
 
 __all__ = ["StudyView", "study_html", "study_table", "study_view", "write_study_report"]
 
@@ -50,7 +50,9 @@ class StudyView:
         if summary is None or not summary.arms:
             return "No comparison has a run of every arm yet"
         best, count = summary.arms[0], len(summary.cells)
-        text = f"{named(best.arm)} has the best average rank, {number(best.rank, 1)} of {len(summary.arms)} arms"
+        leaders = [named(arm.arm) for arm in summary.arms if arm.rank == best.rank]
+        have = "has" if len(leaders) == 1 else "share"
+        text = f"{listed(leaders)} {have} the best average rank, {number(best.rank, 1)} of {len(summary.arms)} arms"
         if count == 1:
             return f"{text}, in a single comparison"
         difference = "differ" if summary.p < 0.05 else "cannot be told apart"

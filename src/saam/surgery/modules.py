@@ -47,7 +47,7 @@ def refuse(model: nn.Module, to: str = "change") -> None:
         for kind, reason in _REASONS.items():
             if kind in kinds:
                 what = f"the part {name!r} of the network" if name else "the network"
-                raise TypeError(f"cannot {to} {what}, a {type(module).__name__} ({kind}): {reason}")
+                raise TypeError(f"cannot {to} {what} of type {type(module).__name__} ({kind}): {reason}")
 
 
 def refuse_shared(options: Mapping[str, Any], places: int) -> None:

@@ -27,9 +27,10 @@ def sites(model: nn.Module, where: Where | None = None, *, example: Any = None) 
 
     The kinds are
 
-    - "residual": the last operation of a residual branch, before its addition. In a network without additions, the end
-      of a branch that is concatenated with its own input, as in DenseNet. Layer scale, activations without a module,
-      dropout and stochastic depth come after the attention.
+    - "residual": the last operation of a residual branch, before its addition, or directly after the addition if no
+      module ends the branch. In a network without additions, the end of a branch that is concatenated with its own
+      input, as in DenseNet. Layer scale, activations without a module, dropout and stochastic depth come after the
+      attention.
     - "stage": the last map of a resolution.
     - "conv": each convolution, after its norm.
     - "attention": existing attention.
