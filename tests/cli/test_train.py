@@ -114,6 +114,14 @@ def test_a_finished_training_is_not_overwritten_by_another(pets, tmp_path, capsy
         assert run(*command, "--out", out) == 1
 
 
+@pytest.mark.parametrize(("file", "what"), [("plan.json", "comparison"), ("study.json", "study")])
+def test_the_folder_of_a_comparison_is_refused(pets, tmp_path, capsys, file, what):
+    (tmp_path / file).write_text("{}")
+    assert run("train", "--data", pets / "pets", *MODEL, "--out", tmp_path) == 1
+    assert capsys.readouterr().err == f"saam: {tmp_path} holds a {what}: choose another --out\n"
+    assert [entry.name for entry in tmp_path.iterdir()] == [file]
+
+
 def test_it_says_how_many_images_there_are(pets, tmp_path, capsys):
     assert run("train", "--data", pets / "pets", *MODEL, "--recipe", "quick,epochs=1", "--out", tmp_path / "a") == 0
     printed = capsys.readouterr().out

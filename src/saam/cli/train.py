@@ -230,8 +230,11 @@ def _finished(out: Path, identity: dict[str, Any]) -> bool:
     """Return whether a folder holds this training, finished.
 
     Raises:
-        ValueError: If it holds a training with other settings, or a network of unknown origin.
+        ValueError: If it holds a training with other settings, a network of unknown origin, or a comparison.
     """
+    for name, what in {"plan.json": "comparison", "study.json": "study"}.items():
+        if (out / name).exists():
+            raise ValueError(f"{out} holds a {what}: choose another --out")
     file = out / "config.json"
     if not file.is_file():
         return False

@@ -174,7 +174,10 @@ def load(folder: str | Path, *, model: nn.Module | None = None, attention: Atten
     folder = Path(folder)
     for name in (_WEIGHTS, _CONFIG):
         if not (folder / name).exists():
-            raise FileNotFoundError(f"no saved network in {folder}: {name} is missing; pass a folder that save wrote")
+            raise FileNotFoundError(
+                f"no saved network in {folder}: {name} is missing; pass a folder that save or saam train wrote "
+                "(saam.comparison.open_run opens those of saam compare)"
+            )
     try:
         weights = from_bytes(read_bytes(folder / _WEIGHTS))
         description = read_json(folder / _CONFIG)
