@@ -243,7 +243,7 @@ def test_a_dry_run_leaves_out_what_is_finished_and_refuses_what_a_run_would(plac
     words = ["compare", "--data", "pets", *SETTINGS, *ARMS, "--seeds", "6", "--out", str(copy), "--dry-run", "--json"]
     assert main(words) == 0
     assert json.loads(capsys.readouterr().out)[copy.name]["runs"] == 10
-    assert main([*words, "--where", "blocks"]) == 1
+    assert main([*words, "--where", "stage"]) == 1
     assert "holds another comparison" in capsys.readouterr().err
     assert sorted((file, file.stat().st_mtime_ns) for file in copy.rglob("*")) == before
 

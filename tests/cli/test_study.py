@@ -52,7 +52,7 @@ def test_a_study_that_is_finished_runs_nothing_and_is_shown_again(place, monkeyp
     printed = capsys.readouterr().out
     assert f"{NAME}: none, se" in printed
     assert "2 of 2 runs" in printed
-    assert re.search(r"has the best average rank, [\d.]+ of 2 arms, in a single comparison", " ".join(printed.split()))
+    assert re.search(r"(has|share) the best average rank, [\d.]+ of 2 arms, in a single comparison", " ".join(printed.split()))
     assert "report: saam-tiny/report.html" in printed
     assert records == {file: file.stat().st_mtime_ns for file in place.rglob("runs/*")}
 
@@ -62,7 +62,7 @@ def test_saam_report_takes_the_folder_of_a_study(place, monkeypatch, capsys):
     (place / "saam-tiny" / "report.html").unlink()
     assert main(["report", "saam-tiny"]) == 0
     assert (place / "saam-tiny" / "report.html").is_file()
-    assert "best average rank" in capsys.readouterr().out
+    assert "best average rank" in " ".join(capsys.readouterr().out.split())
     monkeypatch.chdir(place / "saam-tiny")
     assert main(["report"]) == 0
 
