@@ -99,7 +99,9 @@ def test_networks_from_elsewhere(tmp_path: Path) -> None:
 def test_compiled_and_distributed_networks_are_refused(tmp_path: Path) -> None:
     model = create_model("resnet8", attention="saam")
     for wrapped in (torch.compile(model, backend="eager"), nn.DataParallel(model)):
-        with pytest.raises(TypeError, match=r"cannot save the network of type .*; use model\.module|\(model\._orig_mod\)"):
+        with pytest.raises(
+            TypeError, match=r"cannot save the network of type .*; use model\.module|\(model\._orig_mod\)"
+        ):
             save(wrapped, tmp_path / "net")
     assert not (tmp_path / "net").exists()
     save(model, tmp_path)
