@@ -13,7 +13,7 @@ def test_a_comparison_is_short_in_a_shell_and_a_table_in_a_notebook(
     plan = make_plan(arms=("none", "se"), seeds=(0, 1))
     whole = Comparison(plan, (make_record("none", 0),), ())
     assert repr(whole) == "Comparison(resnet8 on photo-digits: none, se; 1 of 4 runs)"
-    failed = failure(Job(plan, "se", 0, "f" * 16), "OSError: gone")
+    failed = failure(Job(plan, "se", 0, "f" * 16), "OSError:\n  gone")
     assert repr(replace(whole, failures=(failed,))).endswith(
         "1 of 4 runs; 1 failed, the first is se, seed 0: OSError: gone)"
     )

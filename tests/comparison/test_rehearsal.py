@@ -23,7 +23,7 @@ class Pair(TooMany):
 
 class Broken(TooMany):
     def forward(self, x):
-        raise RuntimeError("no such layer")
+        raise RuntimeError("no such\n  layer")
 
 
 @pytest.mark.parametrize(

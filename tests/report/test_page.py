@@ -13,6 +13,7 @@ import pytest
 import saam.report.page
 from report.fakes import comparison, cost, first, plan, record, with_use
 from saam.comparison import Comparison, TaskPlan
+from saam.comparison.crossed import crossed_interval
 from saam.comparison.metrics import Metric
 from saam.comparison.records import FailureRecord
 from saam.explain import ScoreMapStrip
@@ -330,6 +331,14 @@ def test_a_browser_draws_every_chart(tmp_path: Path, finished: int) -> None:
     drawn = Page(done.stdout).elements
     labels = [attributes["aria-label"] for _, attributes in drawn if "data-chart" in attributes]
     assert labels == [chart.title for chart in charts(overview(shown), shown.records)]
+
+
+def test_a_difference_without_variance_has_no_share_of_the_images() -> None:
+    tied, real = crossed_interval({0: [0.0, 0.0], 1: [0.0, 0.0]}), crossed_interval({0: [0.0, 3.0], 1: [1.0, 2.0]})
+    shown = Page(html(comparison(seeds=8), images={"accuracy": {"se": tied, "saam": real}})).cells
+    last = {row[0].strip(): row[-1].strip() for row in shown if len(row) == 7 and row[1].strip() == "accuracy"}
+    assert last["se"] == "…"
+    assert re.fullmatch(r"\d+\s%", last["saam"])
 
 
 def test_five_hundred_runs_with_many_sites_stay_under_two_megabytes() -> None:

@@ -45,7 +45,7 @@ def printable(text: str) -> str:
     return "".join(ascii(letter)[1:-1] if category(letter) in _OBEYED else letter for letter in text)
 
 
-def one_line(error: BaseException, *, most: int = 300) -> str:
+def one_line(error: object, *, most: int = 300) -> str:
     """Return the message of another library's error in one line of at most so many letters."""
     text = " ".join(str(error).split())
     return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from saam._core.errors import one_line
 from saam._core.html import html_table
 from saam.comparison.plan import Plan
 from saam.comparison.plan_file import check_metrics, read_plan
@@ -46,7 +47,8 @@ class Comparison:
         plan, done = self.plan, f"{len(self.records)} of {len(self.plan.schedule())} runs"
         if self.failures:
             first = self.failures[0]
-            done += f"; {len(self.failures)} failed, the first is {first.arm}, seed {first.seed}: {first.error:.200}"
+            error = one_line(first.error, most=200)
+            done += f"; {len(self.failures)} failed, the first is {first.arm}, seed {first.seed}: {error}"
         title = plan.title if isinstance(plan, TaskPlan) else f"{plan.model} on {plan.data}"
         return f"Comparison({title}: {', '.join(plan.arms)}; {done})"
 

@@ -11,10 +11,8 @@ import torch
 from saam._core.devices import best_device, require_device, threads_set
 from saam._core.modes import mode
 from saam._core.random import generators_kept
-from saam.comparison.arm import PLAIN
 from saam.comparison.comparison import load_comparison
 from saam.comparison.driver import default_workers
-from saam.comparison.network import build_model
 from saam.comparison.plan import Plan
 from saam.comparison.plan_file import check_setting, kept_precision
 from saam.comparison.precision import resolve_precision
@@ -83,8 +81,7 @@ def forecast(
         require_device(name)
     place, recipe = best_device(devices[0]), plan.recipe
     splits = load_data(plan.data, **plan.data_options)
-    try_networks(plan, classes=len(splits.classes), image_size=splits.train.shape)
-    model = build_model(plan, PLAIN, seed=0, classes=len(splits.classes))
+    model = try_networks(plan, classes=len(splits.classes), image_size=splits.train.shape)
     recipe = resolve_precision(
         plan.recipe,
         model,

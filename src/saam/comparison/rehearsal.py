@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from saam._core.errors import one_line
 from saam.comparison.arm import PLAIN, WIDER, WIDER_TIME
 from saam.comparison.controls import base_widths
 from saam.comparison.network import build_model
@@ -12,8 +13,8 @@ from saam.surgery.probe import at_rest
 __all__ = ["try_networks"]
 
 
-def try_networks(plan: Plan, *, classes: int, image_size: tuple[int, int]) -> None:
-    """Raise the error that a run would raise as soon as its network is built or sees an image.
+def try_networks(plan: Plan, *, classes: int, image_size: tuple[int, int]) -> nn.Module:
+    """Return the plain network, or raise the error that a run would raise when it builds or first calls a network.
 
     Args:
         plan: The comparison.
@@ -31,6 +32,7 @@ def try_networks(plan: Plan, *, classes: int, image_size: tuple[int, int]) -> No
             base_widths(plan, plain)
         elif arm != PLAIN:
             build_model(plan, arm, seed=0, classes=classes)
+    return plain
 
 
 def _require_logits(model: nn.Module, classes: int, image_size: tuple[int, int]) -> None:
@@ -40,7 +42,7 @@ def _require_logits(model: nn.Module, classes: int, image_size: tuple[int, int])
             logits = model(torch.zeros(1, 3, *image_size))
         except Exception as error:  # the network may raise anything
             raise ValueError(
-                f"{name} does not run on an image of {size} pixels ({type(error).__name__}: {error})"
+                f"{name} does not run on an image of {size} pixels ({type(error).__name__}: {one_line(error)})"
             ) from error
     got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     if got != (1, classes):

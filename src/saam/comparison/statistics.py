@@ -291,9 +291,9 @@ def _notes(differences: Sequence[Difference], step: float) -> tuple[str, ...]:
     n, k = min((difference.n for difference in differences), default=0), len(differences)
     if not n:
         return ()
-    if n < seeds_needed(k):
+    least = seeds_needed(k)
+    if n < least:
         seeds, arms = "1 seed" if n == 1 else f"{n} seeds", "1 comparison" if k == 1 else f"{k} comparisons"
-        least = seeds_needed(k)
         return (f"{seeds} cannot tell anything in {arms}, however large the difference; it takes {least} or more.",)
     metric = differences[0].metric
     if step <= metric.delta:
