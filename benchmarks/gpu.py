@@ -68,6 +68,8 @@ Records = list[dict[str, Any]]
 def correctness(device: torch.device, *, quick: bool) -> Iterator[dict[str, Any]]:
     """Yield the errors of the fused and the eager operations for every case."""
     torch.manual_seed(0)
+    if device.type == "cuda":
+        import saam.functional.fused.triton  # noqa: F401  registers the operations on CUDA
     check_operations(device)
     for dtype in DTYPES:
         for layout, memory_format in LAYOUTS.items():
@@ -100,10 +102,11 @@ def case(
     errors = {}
     for backend in ("fused", "eager"):
         found = results(module, x.to(device), dy.to(device), backend)
-        errors[backend] = max(
-            float((ours.double().cpu() - theirs).abs().max() / theirs.abs().max().clamp(min=1e-30))
+        distances = [
+            (ours.cpu().double() - theirs).abs().max() / theirs.abs().max().clamp(min=1e-30)
             for ours, theirs in zip(found, expected, strict=True)
-        )
+        ]
+        errors[backend] = float(torch.stack(distances).max())  # NaN if one is
     return errors
 
 
@@ -283,6 +286,8 @@ def main() -> None:
     device, quick = torch.device(options.device), options.quick
     if device.type == "cuda" and not torch.cuda.is_available():
         parser.error("there is no GPU here; --device cpu --quick tries the script")
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # events and Triton use the current device
     found: Records = []
     file = options.records / f"{options.part}.json"
     file.parent.mkdir(parents=True, exist_ok=True)

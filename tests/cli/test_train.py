@@ -287,19 +287,26 @@ def test_an_interrupted_training_keeps_its_precision(tmp_path):
 def test_torchrun_trains_as_one_process_does_and_saves_once(tmp_path):
     """Without batch norm, whose statistics are those of each process's share of a batch."""
     arguments = ["train", *DIGITS, "--model", "timm:test_convnext", "--attention", "se", "--where", "residual"]
-    arguments += ["--recipe", "quick,epochs=2,batch_size=24", "--device", "cpu", "--threads", "1"]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    done = subprocess.run(
-        [*torchrun, "-m", "saam", *arguments, "--out", str(tmp_path / "two")],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("saved:") == done.stdout.count("epoch 2/2") == 1
-    assert run(*arguments, "--out", tmp_path / "one") == 0
+    arguments += ["--device", "cpu", "--threads", "1", "--recipe"]
+    recipe = "quick,epochs=2,batch_size=24"
+
+    def torchrun(recipe):
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "saam"]
+        done = subprocess.run(
+            [*command, *arguments, recipe, "--out", str(tmp_path / "two")],
+            env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    said = torchrun(recipe)
+    assert said.count("saved:") == said.count("epoch 2/2") == 1
+    assert torchrun(f"{recipe},precision=auto").count("holds this training, finished") == 1  # in the same precision
+    assert run(*arguments, recipe, "--out", tmp_path / "one") == 0
     configs = [json.loads((tmp_path / folder / "config.json").read_text()) for folder in ("one", "two")]
     tests = [config.pop("test") for config in configs]
     assert configs[0] == configs[1]

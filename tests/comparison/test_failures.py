@@ -129,6 +129,24 @@ def test_retry_goes_on_after_the_last_epoch_unless_that_would_fail_again(tmp_pat
     assert not list((tmp_path / "failures").iterdir())
 
 
+def test_a_run_whose_worker_has_a_broken_gpu_is_tried_again(make_plan, executor, tmp_path, monkeypatch):
+    broken = ValueError("device 'cuda' cannot be used here (CUDA error: device-side assert triggered)")
+    broken.__cause__ = torch.AcceleratorError("CUDA error: device-side assert triggered")
+    answers = iter([broken, broken])
+    asked = []
+
+    def require_device(device):
+        asked.append(device)
+        if error := next(answers, None):
+            raise error
+
+    monkeypatch.setattr(job, "require_device", require_device)
+    plan = make_plan(arms=("none",))
+    done = compare(plan, tmp_path, executor=executor, costs=False, device="cpu")
+    assert (len(done.records), done.failures) == (len(plan.seeds), ())
+    assert asked == ["cpu"] * (len(plan.seeds) + 2)
+
+
 def test_drivers_that_start_together_settle_on_one_precision(make_plan, ran, tmp_path, monkeypatch, at_once):
     measured = iter(["no", "bf16"])
 
@@ -299,6 +317,12 @@ def test_fp16_on_a_cpu_is_refused_before_anything_runs(make_plan, ran, executor,
         compare(plan, tmp_path / "out", executor=executor, device="cpu")
     assert ran == []
     assert not (tmp_path / "out").exists()
+
+
+def test_fp16_on_the_gpus_of_workers_needs_no_gpu_here(make_plan, executor, tmp_path):
+    plan = make_plan(recipe=Recipe(epochs=1, precision="fp16"), arms=("none",), seeds=(0,))
+    (failure,) = compare(plan, tmp_path, executor=executor, device="cuda:63", costs=False).failures
+    assert "device 'cuda:63' cannot be used here" in failure.error  # by this worker
 
 
 @pytest.mark.parametrize("device", ["meta", "cupboard", ["cpu", "meta"]])

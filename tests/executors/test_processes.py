@@ -62,6 +62,18 @@ def test_a_worker_that_dies_fails_its_own_work_alone_and_is_replaced():
         assert all(work.result() == 1 for work in results if work not in failed)
 
 
+def broken():
+    raise BrokenExecutor("its device is broken")
+
+
+def test_a_worker_that_says_it_is_broken_is_replaced():
+    with Processes(1) as pool:
+        pid = pool.submit(os.getpid).result()
+        with pytest.raises(BrokenExecutor, match="its device is broken"):
+            pool.submit(broken).result()
+        assert pool.submit(os.getpid).result() != pid
+
+
 def test_processes_start_when_they_are_needed():
     before = threading.active_count()
     with Processes(50) as pool:

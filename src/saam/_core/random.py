@@ -60,5 +60,6 @@ def _device_kept(device: torch.device) -> Iterator[None]:
     if device.type in _WITHOUT:
         yield
         return
-    with torch.random.fork_rng(devices=[device.index or 0], device_type=device.type):
+    index = torch.accelerator.current_device_index() if device.index is None else device.index
+    with torch.random.fork_rng(devices=[index], device_type=device.type):
         yield

@@ -127,15 +127,14 @@ def command(
     identity = _identity(kept)
     out = out or default_out(data_name, model_name, identity)
     console = screen()
-    if chosen.precision == "auto":
-        with together(device) as group, threads_set(threads):
-            chosen = _resolved(chosen, network, splits, group, out)
-        settings["recipe"] = identity["recipe"] = chosen.to_dict()
-    if _finished(out, identity) and not again:
-        console.print(f"{out} holds this training, finished; --again trains it again", soft_wrap=True)
-        return
     with together(device) as group, threads_set(threads), writable(out):
         console.quiet = group.rank > 0
+        if chosen.precision == "auto":
+            chosen = _resolved(chosen, network, splits, group, out)
+            settings["recipe"] = identity["recipe"] = chosen.to_dict()
+        if _finished(out, identity) and not again:
+            console.print(f"{out} holds this training, finished; --again trains it again", soft_wrap=True)
+            return
         show_data(console, splits)
         title = f"{model} on {Path(data_name).name}"
         logs = [

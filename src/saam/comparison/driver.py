@@ -1,9 +1,9 @@
 """Run a whole comparison: every arm with every seed, several runs at a time, stored in a folder.
 
-A finished run is not repeated, and an interrupted one continues after its last epoch. A comparison that was stopped, in
-whatever way, ends with the same records as an undisturbed one. Arms and seeds can be added later. A folder holds one
-setting (model, data, recipe, placement, start); another one is refused. Several drivers, also on several machines that
-share the folder, share the work.
+A finished run is not repeated, and an interrupted one continues after its last epoch. On a CPU, a comparison that was
+stopped, in whatever way, ends with the same records as an undisturbed one; on a GPU, up to rounding. Arms and seeds can
+be added later. A folder holds one setting (model, data, recipe, placement, start); another one is refused. Several
+drivers, also on several machines that share the folder, share the work.
 """
 
 import hashlib
@@ -103,7 +103,7 @@ def drive(
         require_device(name)
     place = best_device(devices[0]) if executor is None else _here(devices[0])
     if isinstance(plan, Plan) and (executor is None or devices[0] is not None):
-        require_precision(plan.recipe, place)
+        require_precision(plan.recipe, best_device(devices[0]))
     data = _checked(plan, on_data)
     tell = on_progress or (lambda comparison: None)
     with writable(out), alone(out, "plan"):

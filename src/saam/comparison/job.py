@@ -6,6 +6,7 @@ import math
 import threading
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saam._core.devices import threads_set
+from saam._core.devices import require_device, threads_set
 from saam._core.files import write_atomically
 from saam._core.objects import resolve
 from saam._core.weights import stored
@@ -63,7 +64,9 @@ def work(job: Job) -> Finished | FailureRecord:
     Raises:
         OSError: If the state cannot be written (no space, no permission), which is not a failure of the run.
         ImportError: If this process cannot import a class or function of the plan, which is not one either.
+        BrokenExecutor: If an earlier run has broken the device for this process, so that another worker must do it.
     """
+    _require_sound(job.device)
     for name in job.plan.code(job.arm):
         _imported(name)
     state = job.state if job.state is not None and job.state.parent.is_dir() else None
@@ -93,6 +96,15 @@ def work(job: Job) -> Finished | FailureRecord:
         except Exception:  # a message that cannot be made
             said = type(error).__name__
         return failure(job, said, trace="".join(traceback.format_exception(error)))
+
+
+def _require_sound(device: str | None) -> None:
+    """Raise an error if this process cannot use its GPU any more: after a failed assertion there, every call fails."""
+    try:
+        require_device(device)
+    except ValueError as error:  # whatever else is wrong, the run will say it
+        if isinstance(error.__cause__, torch.AcceleratorError):
+            raise BrokenExecutor(str(error)) from error
 
 
 def _of_state(error: BaseException, state: Path | None) -> bool:

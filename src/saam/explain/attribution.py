@@ -112,10 +112,11 @@ def _with_maps(model: nn.Module, x: Tensor) -> list[nn.Module]:
 
 def _shares(maps: Tensor) -> Tensor:
     """Divide non-negative maps (B, 1, h, w) by their sums; a map of zeros becomes uniform."""
-    maps = maps.detach().double()
-    total = maps.sum((2, 3), keepdim=True)
-    uniform = torch.full_like(maps, 1 / (maps.shape[2] * maps.shape[3]))
-    return torch.where(total > 0, maps / total.clamp(min=torch.finfo(maps.dtype).tiny), uniform).float()
+    exact = maps.detach().cpu().double()  # not every device has float64
+    total = exact.sum((2, 3), keepdim=True)
+    uniform = torch.full_like(exact, 1 / (exact.shape[2] * exact.shape[3]))
+    shares = torch.where(total > 0, exact / total.clamp(min=torch.finfo(exact.dtype).tiny), uniform)
+    return shares.float().to(maps.device)
 
 
 def _captum() -> Any:

@@ -126,7 +126,7 @@ def _keep(
     seen: dict[str, tuple[Tensor, Tensor]], site: str
 ) -> Callable[[nn.Module, tuple[Any, ...], Mapping[str, Any], Tensor], None]:
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], y: Tensor) -> None:
-        x, after = (value.detach().flatten(2).double() for value in (first_input(module, args, kwargs), y))
+        x, after = (value.detach().flatten(2).cpu().double() for value in (first_input(module, args, kwargs), y))
         if not (x.isfinite().all() and after.isfinite().all()):
             raise ValueError(
                 f"the feature map at site {site!r} is not finite, so its gates are NaN: look for NaN or infinity in "
@@ -135,7 +135,7 @@ def _keep(
         power = x.square().sum(2)
         change = ((after - x).square().sum((1, 2)) / power.sum(1).clamp(min=torch.finfo(power.dtype).tiny)).sqrt()
         factor = torch.where(power > 0, (x * after).sum(2) / power, 1.0)  # a map of zeros has no factor
-        seen[site] = change.cpu(), factor.cpu()
+        seen[site] = change, factor
 
     return hook
 

@@ -56,7 +56,8 @@ def use_backend(backend: Backend) -> Iterator[None]:
     differentiation.
 
     A block applies to the thread that enters it. An inner block takes precedence over an outer one, and a ``backend=``
-    argument over all blocks. A checkpointed module runs again in ``backward()``, so call that in the block too.
+    argument over all blocks. A checkpointed module runs again in ``backward()``, so call that in the block too; on CUDA
+    that does not help, because ``backward()`` runs in threads of its own.
     torch.compile selects the backend when it traces, and traces again if the backend changes.
 
     Args:

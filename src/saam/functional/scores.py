@@ -11,7 +11,8 @@ __all__ = ["convolve", "require_temperature", "score_weights", "weigh"]
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, padding: int = 0, groups: int = 1) -> Tensor:
     """Score the pixels of ``x`` by a convolution, ``(B, C, H, W) -> (B, G, H, W)``, in float32 or wider.
 
-    Autocast does not change this, because in float16 a sum over many channels overflows.
+    Autocast does not change this, because in float16 a sum over many channels overflows. On CUDA, PyTorch rounds the
+    factors of float32 convolutions to TF32 unless ``torch.backends.cudnn.allow_tf32`` is False.
 
     Args:
         x: Feature map (B, C, H, W).

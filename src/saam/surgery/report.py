@@ -138,7 +138,8 @@ def measured(
 def _outputs(model: nn.Module, example: Any) -> list[Tensor]:
     with at_rest(model):
         leaves = tree_leaves(call(model, example))
-    return [leaf.double() for leaf in leaves if isinstance(leaf, Tensor) and leaf.numel()]
+    outputs = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.numel()]
+    return [output if output.is_meta else output.cpu().double() for output in outputs]
 
 
 def _macs(model: nn.Module, change: Change) -> int | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed
 
-from saam._core.devices import Device, require_device
+from saam._core.devices import Device, best_device, require_device
 
 __all__ = ["Group", "together"]
 
@@ -51,9 +51,10 @@ def together(device: Device = None) -> Iterator[Group]:
     if made and int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Group(0, 1, require_device(device))
         return
-    place = require_device(device)
-    if place.type != "cpu" and ":" not in str(place):
-        place = torch.device(place.type, int(os.environ.get("LOCAL_RANK", "0")))
+    name = str(best_device() if device is None else device)
+    if name != "cpu" and ":" not in name:
+        name = f"{name}:{os.environ.get('LOCAL_RANK', '0')}"
+    place = require_device(name)
     if made:
         distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
     try:

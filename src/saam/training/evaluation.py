@@ -58,7 +58,7 @@ def score_images(model: nn.Module, batches: Loader) -> ImageScores:
     parts: list[tuple[Tensor, ...]] = []
     with torch.inference_mode(), mode(model, training=False), generators_kept(device):
         for x, y in batches_of(placed(batches, device), epoch=0):
-            x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
+            x, y = (each.to(device, non_blocking=device.type == "cuda") for each in (x, y))
             parts.append(_scores(model(x).float(), y))
         if not sum(len(part[0]) for part in parts):
             raise ValueError("expected images to score, got none: pass batches of at least one image")
