@@ -21,6 +21,26 @@ from saam.training import create_recipe
 
 SETTINGS = ("--model", "resnet8,width=8,stem_stride=2", "--recipe", "demo,epochs=1", "--workers", "1")
 ARMS = ("--arms", "none", "saam")
+MINE = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.conv, self.bn, self.fc = nn.Conv2d(3, 4, 1, bias=False), nn.BatchNorm2d(4), nn.Linear(4, num_classes)
+
+    def forward(self, x):
+        return self.fc(self.bn(self.conv(x)).mean((2, 3)))
+
+class Gate(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels, 1, 1))
+
+    def forward(self, x):
+        return x * self.weight
+"""
 
 
 @pytest.fixture(scope="module")
@@ -308,10 +328,24 @@ def test_each_failure_is_told_once():
     assert [*_news(before, now, "line", first=False)] == ["se, seed 0: failed, error 0", "line"]
 
 
+def test_profile_takes_networks_and_attentions_of_the_user(capsys, tmp_path, monkeypatch):
+    (tmp_path / "my_profiled.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    words = ["profile", "--model", "my_profiled:Net", "--where", "conv", "--arms", "my_profiled:Gate"]
+    words += ["--size", "8", "--batch-size", "2", "--json"]
+    for classes, more in ((10, []), (3, ["--classes", "3"])):
+        assert main([*words, *more]) == 0
+        costs = json.loads(capsys.readouterr().out)["costs"]
+        assert [(cost["arm"], cost["parameters"]) for cost in costs] == [
+            ("none", 20 + 5 * classes),
+            ("Gate", 24 + 5 * classes),
+        ]
+
+
 def test_profile_takes_heads_and_refuses_controls(capsys):
     words = ["profile", "--model", "resnet8,width=8", "--size", "8", "--batch-size", "2", "--arms"]
     assert main([*words, "none,head=score", "--json"]) == 0
     costs = {cost["arm"]: cost["parameters"] for cost in json.loads(capsys.readouterr().out)["costs"]}
     assert costs["none,head=score"] == costs["none"] + 32
     assert main([*words, "wider"]) == 1
-    assert "wider is a control of a comparison" in capsys.readouterr().err
+    assert "'wider' is a control of a comparison" in capsys.readouterr().err

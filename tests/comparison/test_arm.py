@@ -78,7 +78,7 @@ def test_wider_takes_no_option(label):
 
 
 def test_the_width_of_a_control_that_nobody_has_found_is_not_known(make_plan):
-    with pytest.raises(ValueError, match=r"the width of the control 'wider' is not known: compare\(\) finds it"):
+    with pytest.raises(ValueError, match="'wider' is a control of a comparison, which finds its width"):
         build_model(make_plan(arms=("none", "wider", "se")), "wider", seed=0, classes=10)
 
 

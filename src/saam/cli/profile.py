@@ -5,12 +5,11 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.table import Table
 
-from saam._core.options import parse_options
 from saam.cli.numbers import Count
 from saam.cli.screen import AsJson, print_json, screen
-from saam.comparison import PLAIN, Arm, measure_costs
-from saam.comparison.arm import WIDER, WIDER_TIME
-from saam.models import create_model
+from saam.comparison import PLAIN, Plan, measure_costs
+from saam.comparison.arm import is_own
+from saam.comparison.network import build_model
 from saam.training import create_recipe
 
 __all__ = ["command"]
@@ -21,6 +20,7 @@ def command(
     model: str = "resnet20",
     arms: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ("se", "cbam-channel", "eca", "saam"),
     where: str = "residual",
+    classes: Count | None = None,
     size: Count = 32,
     batch_size: Count = 128,
     channels_last: bool = False,
@@ -33,11 +33,13 @@ def command(
     Parameters
     ----------
     model
-        Backbone (saam list models).
+        Backbone (saam list models), with options as in "resnet20,width=32"; package.module:Class for your own.
     arms
-        Attentions (saam list), with options as in "eca,squeeze=score".
+        Attentions (saam list), with options as in "eca,squeeze=score"; package.module:Class for your own.
     where
         Placement of the attention.
+    classes
+        Number of classes. Default: 10, or that of the timm or torchvision network.
     size
         Height and width of the images in pixels.
     batch_size
@@ -51,16 +53,13 @@ def command(
     as_json
         Print only one JSON document on standard output.
     """
-    name, options = parse_options(model)
-    sides = {side.label: side for side in map(Arm, (PLAIN, *arms))}
-    if controls := [label for label in sides if label in (WIDER, WIDER_TIME)]:
-        raise ValueError(f"{controls[0]} is a control of a comparison, found there: leave it out")
+    recipe = create_recipe("quick", batch_size=batch_size, channels_last=channels_last)
+    sides = tuple(dict.fromkeys((PLAIN, *arms)))
+    plan = Plan.of_texts(model, "photo-digits", recipe, arms=sides, seeds=(0,), where=where, start="default")
+    classes = classes or (10 if is_own(plan.model) else None)
     costs = measure_costs(
-        {
-            label: create_model(name, attention=side.attention, head=side.head, where=where, seed=0, **options)
-            for label, side in sides.items()
-        },
-        create_recipe("quick", batch_size=batch_size, channels_last=channels_last),
+        {arm: build_model(plan, arm, seed=0, classes=classes) for arm in plan.arms},
+        recipe,
         image_size=(size, size),
         threads=threads,
         device=device,

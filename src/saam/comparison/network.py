@@ -20,7 +20,7 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
 }
 
 
-def build_model(plan: Plan, arm: str, *, seed: int, classes: int) -> nn.Module:
+def build_model(plan: Plan, arm: str, *, seed: int, classes: int | None) -> nn.Module:
     """Return the network of an arm before training with this seed.
 
     Raises:
@@ -29,9 +29,7 @@ def build_model(plan: Plan, arm: str, *, seed: int, classes: int) -> nn.Module:
     """
     side = plan.arm(arm)
     if side.name in (WIDER, WIDER_TIME):
-        raise ValueError(
-            f"the width of the control {arm!r} is not known: compare() finds it, see saam.comparison.controls"
-        )
+        raise ValueError(f"{arm!r} is a control of a comparison, which finds its width: leave it out, or use compare()")
     return create_model(
         resolve(plan.model) if is_reference(plan.model) else plan.model,
         attention=attention_of(side)[0] if side.own else side.attention,
