@@ -91,6 +91,8 @@ def test_a_corrupt_image_is_named_or_left_out(make_folder: MakeFolder) -> None:
         load_data(str(path))
     splits = load_data(str(path), skip_corrupt=True)
     assert sum(len(part(splits, name)) for name in PARTS) == 15
+    assert splits.notes == ("left out 1 image that cannot be decoded: b/3.png",)
+    assert load_data(str(make_folder({"a": 8, "b": 8})), skip_corrupt=True).notes == ()
 
 
 def test_a_folder_that_is_not_there_or_has_no_classes(make_folder: MakeFolder, tmp_path: Path) -> None:

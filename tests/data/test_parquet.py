@@ -163,6 +163,7 @@ def test_a_damaged_file_and_a_corrupt_image_are_named(folder: Path) -> None:
         load_data(str(folder))
     splits = load_data(str(folder), skip_corrupt=True)
     assert sum(len(part(splits, name)) for name in PARTS) == 33
+    assert splits.notes[-1] == "left out 1 image that cannot be decoded: train-00001-of-00002.parquet row 3"
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(ValueError, match=r"cannot read .*train-00001-of-00002.parquet: .* not a complete parquet file"):
         load_data(str(folder))

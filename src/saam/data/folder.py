@@ -86,7 +86,13 @@ def load_folder(
             members += [part] * len(found)
     names = [file.relative_to(path).as_posix() for file in files]
     images, kept = load_encoded(files, names, labels, size=size, skip_corrupt=skip_corrupt, workers=workers)
-    return Pools.divide(images, [members[i] for i in kept], classes=classes, label=label or path.resolve().name)
+    return Pools.divide(
+        images,
+        [members[i] for i in kept],
+        classes=classes,
+        label=label or path.resolve().name,
+        left_out=sorted(set(names).difference(names[i] for i in kept)),
+    )
 
 
 def _refuse_splits(path: Path, names: list[str]) -> None:

@@ -84,7 +84,13 @@ def load_parquet(
     if index and isinstance(decoded, Images) and decoded.key:
         found = {"pixels": decoded.key, "labels": labels, "members": members, "classes": classes}
         write_kept(_KIND, index, found)
-    return Pools.divide(decoded, [members[i] for i in kept], classes=classes, label=label or path.resolve().name)
+    return Pools.divide(
+        decoded,
+        [members[i] for i in kept],
+        classes=classes,
+        label=label or path.resolve().name,
+        left_out=sorted(set(names).difference(names[i] for i in kept)),
+    )
 
 
 def _read_before(index: str, label: str) -> Pools | None:

@@ -28,7 +28,7 @@ _Notes = tuple[str, ...]
 
 _VERSION = 1  # of what is kept of many images: raise it when colours or notes are found otherwise
 _MANY = 5_000  # train images
-_NAMED = 5  # most classes in a note
+_NAMED = 5  # most names in a note
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,9 +46,19 @@ class Pools:
     """Label of the results; empty means the name of the data set."""
     augmentation: tuple[str, ...] = ("crop", "flip")
     """What is usual for these images."""
+    left_out: Sequence[str] = ()
+    """Names of images that were left out because they cannot be decoded."""
 
     @classmethod
-    def divide(cls, images: ImageSource, parts: Sequence[str], *, classes: Sequence[str], label: str) -> Self:
+    def divide(
+        cls,
+        images: ImageSource,
+        parts: Sequence[str],
+        *,
+        classes: Sequence[str],
+        label: str,
+        left_out: Sequence[str] = (),
+    ) -> Self:
         """Return the pools of a single set of images, given "train", "validation" or "test" for each."""
         train, validation, test = (
             [i for i, own in enumerate(parts) if own == part] for part in ("train", "validation", "test")
@@ -59,6 +69,7 @@ class Pools:
             test=images.select(torch.tensor(test)) if test else None,
             classes=classes,
             label=label,
+            left_out=left_out,
         )
 
 
@@ -96,6 +107,7 @@ def build_splits(
     label: str,
     classes: Sequence[str],
     augmentation: tuple[str, ...],
+    left_out: Sequence[str] = (),
 ) -> Splits:
     """Check the three splits against each other and add mean, standard deviation and fingerprint.
 
@@ -120,7 +132,10 @@ def build_splits(
     digests = "".join(images.digest() for images in (train, validation, test))
     fingerprint = hashlib.sha256(f"{digests}{list(classes)}".encode()).hexdigest()[:16]
     mean, std, notes = _facts(train, validation, test, key_of(_VERSION, digests))
-    notes += _untested(test.labels, classes)
+    counts = test.labels.bincount(minlength=len(classes)).tolist()
+    untested = [name for name, count in zip(classes, counts, strict=True) if not count]
+    notes += _named("no test image of", untested, "class", "classes")
+    notes += _named("left out", left_out, "image that cannot be decoded", "images that cannot be decoded")
     return Splits(name, label, tuple(classes), train, validation, test, mean, std, augmentation, fingerprint, notes)
 
 
@@ -150,14 +165,10 @@ def _repeated(train: ImageSource, validation: ImageSource, test: ImageSource) ->
     return tuple(notes)
 
 
-def _untested(labels: Tensor, classes: Sequence[str]) -> _Notes:
-    """Report the classes without a test image."""
-    counts = labels.bincount(minlength=len(classes)).tolist()
-    missing = [name for name, count in zip(classes, counts, strict=True) if not count]
-    if not missing:
-        return ()
-    names = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
-    return (f"no test image of {len(missing):,} class{'' if len(missing) == 1 else 'es'}: {names}",)
+def _named(what: str, names: Sequence[str], one: str, several: str) -> _Notes:
+    """Return a note with the number and the first of the names, if there are any."""
+    shown = ", ".join(map(printable, names[:_NAMED])) + (", ..." if len(names) > _NAMED else "")
+    return (f"{what} {len(names):,} {one if len(names) == 1 else several}: {shown}",) if names else ()
 
 
 def split_indices(
@@ -226,6 +237,7 @@ def draw_splits(
         label=pools.label or name,
         classes=pools.classes,
         augmentation=pools.augmentation,
+        left_out=pools.left_out,
     )
 
 
