@@ -215,6 +215,16 @@ def test_ctrl_c_in_a_comparison_is_one_line(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err.startswith("saam: stopped; run the same command again to resume")
 
 
+def test_sigterm_stops_as_ctrl_c_does():
+    code = (
+        "import os, signal, sys; from saam.cli import main; sys.argv = ['saam', 'compare']; "
+        "main.app = lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM); sys.exit(main.main())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr.startswith("saam: stopped; run the same command again to resume")
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

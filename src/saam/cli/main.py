@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -59,12 +60,14 @@ _USER_ERRORS = (ValueError, TypeError, OSError, RuntimeError, FloatingPointError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, 1 for a failure, 2 for an invalid command, 130 after Ctrl-C.
+    """Run the command line and return its exit code: 0, 1 for a failure, 2 for an invalid command, 130 if stopped.
 
     With ``SAAM_TRACEBACK=1`` in the environment, a failure prints its traceback.
     """
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # for the user's own classes and functions, as with python -m
+    if arguments is None and "LOCAL_RANK" not in os.environ:  # processes of torchrun must die at once
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a cluster sends stops as Ctrl-C does
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return app(words, exit_on_error=False, print_error=False, result_action="return_value") or 0
