@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import nn
 from torch.autograd import forward_ad
+from torch.testing._internal.two_tensor import TwoTensor
+from torch.utils.checkpoint import checkpoint
 
 import saam
 from functional.fused.cases import gradients_of, module_and_input, needs_native
@@ -217,6 +219,30 @@ def test_fused_raises_on_other_devices_and_dtypes():
     with pytest.raises(RuntimeError, match=r"takes torch.float32, .*, got a map of torch.float8_e5m2; convert"):
         saam.score_aggregate(x.to(torch.float8_e5m2), x, backend="fused")
     assert backend.choose("auto", torch.empty(1, dtype=torch.float8_e5m2)) == "eager"
+
+
+def test_tensors_that_wrap_others_take_eager():
+    """Such as a DTensor, whose placement only PyTorch's own operations know."""
+    x = torch.randn(2, 8, 4, 4)
+    attention = saam.SAAM(8)
+    both = attention(TwoTensor(x, 2 * x))
+    torch.testing.assert_close((both.a, both.b), (attention(x), attention(2 * x)))
+    with pytest.raises(RuntimeError, match="takes plain tensors, got a map of type TwoTensor"):
+        saam.use_backend("fused")(attention)(TwoTensor(x, x))
+
+
+@needs_native
+def test_a_checkpoint_has_the_backend_of_its_block_in_another_thread_too():
+    """As on CUDA, where backward runs in a thread of its own."""
+    module, x = module_and_input()
+    x.requires_grad_()
+    surround = {"context_fn": lambda: (saam.use_backend("eager"), saam.use_backend("eager"))}
+    for options in ({}, surround):
+        with saam.use_backend("eager"):
+            loss = checkpoint(module, x, use_reentrant=False, **options).square().sum()
+        with ThreadPoolExecutor(1) as pool:
+            error = pool.submit(loss.backward).exception()
+        assert (error is None) is bool(options)
 
 
 @needs_native

@@ -233,6 +233,16 @@ def test_compiles_without_a_break(name):
 
 
 @every
+def test_compiles_without_a_break_in_eager_half_precision(name):
+    module, x = built(name), draw(dtype=torch.bfloat16)
+    with saam.use_backend("eager"), torch.autocast("cpu", torch.bfloat16):
+        expected = gradients(copy.deepcopy(module), x)
+        torch._dynamo.reset()
+        found = gradients(torch.compile(module, backend="aot_eager", fullgraph=True), x)
+    torch.testing.assert_close(found, expected, rtol=0.02, atol=0.002)
+
+
+@every
 def test_is_one_call_for_fx(name):
     network, x = nn.Sequential(nn.Conv2d(3, CHANNELS, 1), built(name)).eval(), draw(channels=3)
     traced = torch.fx.symbolic_trace(network)

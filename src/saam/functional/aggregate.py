@@ -13,7 +13,7 @@ from torch import Tensor
 from saam.functional._check import require_map
 from saam.functional.backend import Backend, choose
 from saam.functional.fused import SCORES, Pooling, pool
-from saam.functional.scores import require_temperature, score_weights, weigh
+from saam.functional.scores import require_scores, require_temperature, score_weights, weigh
 
 __all__ = ["score_aggregate"]
 
@@ -46,16 +46,7 @@ def score_aggregate(x: Tensor, scores: Tensor, *, temperature: float = 1.0, back
         tensor([[4.]])
     """
     require_map(x)
-    require_map(scores, "scores")
-    batch, channels, height, width = x.shape
-    heads = scores.shape[1]
-    if scores.shape[0] != batch or scores.shape[2:] != x.shape[2:]:
-        raise ValueError(
-            f"scores must be (B, G, H, W) = ({batch}, G, {height}, {width}) for x of shape {tuple(x.shape)}, "
-            f"got {tuple(scores.shape)}"
-        )
-    if channels % heads:
-        raise ValueError(f"the heads must divide the channels: {heads} score maps cannot share {channels} channels")
+    require_scores(x, scores)
     require_temperature(temperature)
     if choose(backend, x) == "fused":
         return pool(x, Pooling(SCORES, scores, temperature=temperature)).to(x.dtype)

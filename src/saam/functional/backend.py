@@ -56,8 +56,8 @@ def use_backend(backend: Backend) -> Iterator[None]:
     differentiation.
 
     A block applies to the thread that enters it. An inner block takes precedence over an outer one, and a ``backend=``
-    argument over all blocks. A checkpointed module runs again in ``backward()``, so call that in the block too; on CUDA
-    that does not help, because ``backward()`` runs in threads of its own.
+    argument over all blocks. A checkpointed module runs again in ``backward()``, on CUDA in a thread of its own, so tell
+    ``torch.utils.checkpoint`` the backend: ``context_fn=lambda: (use_backend("fused"), use_backend("fused"))``.
     torch.compile selects the backend when it traces, and traces again if the backend changes.
 
     Args:
@@ -115,6 +115,8 @@ def _missing(x: Tensor) -> str | None:
     """Return why there is no fused operation for ``x``, or None."""
     if x.device.type not in ("cpu", "cuda"):
         return f"it computes on cpu and cuda, got a map on {x.device.type}; move it with .to()"
+    if hasattr(x, "__tensor_flatten__"):
+        return f"it takes plain tensors, got a map of type {type(x).__name__}"
     if x.dtype not in _DTYPES:
         return f"it takes {', '.join(map(str, _DTYPES))}, got a map of {x.dtype}; convert it with .to()"
     return cpu.missing if x.device.type == "cpu" else _load_triton()

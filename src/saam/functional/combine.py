@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from saam.functional._check import accumulator, require_map
+from saam.functional._torch import transform
 
-__all__ = ["as_map", "rescale", "shift", "value_gradient"]
+__all__ = ["as_map", "require_values", "rescale", "shift", "value_gradient"]
 
 
 def rescale(x: Tensor, factor: Tensor) -> Tensor:
@@ -45,14 +46,19 @@ def shift(x: Tensor, addend: Tensor) -> Tensor:
 
 def _meet(x: Tensor, value: Tensor, *, adds: bool) -> Tensor:
     require_map(x)
+    require_values(x, value)
+    if x.dtype != accumulator(x.dtype) and torch.is_grad_enabled() and transform() is None:
+        y: Tensor = _Meet.apply(x, value, adds)
+        return y
+    return _Meet.forward(x, value, adds)
+
+
+def require_values(x: Tensor, value: Tensor) -> None:
+    """Raise an error unless ``value`` is (B, C) for ``x`` (B, C, H, W)."""
     if value.shape != x.shape[:2]:
         raise ValueError(
             f"expected one value per image and channel, (B, C) = {tuple(x.shape[:2])}, got {tuple(value.shape)}"
         )
-    if x.dtype != accumulator(x.dtype) and torch.is_grad_enabled():
-        y: Tensor = _Meet.apply(x, value, adds)
-        return y
-    return _Meet.forward(x, value, adds)
 
 
 def as_map(value: Tensor, x: Tensor) -> Tensor:
@@ -67,9 +73,10 @@ def value_gradient(dy: Tensor, x: Tensor, *, adds: bool) -> Tensor:
 
 
 class _Meet(torch.autograd.Function):
-    """The same operation for half types, where the sums over pixels in the value's gradient would overflow."""
+    """The same operation for half types, where the sums over pixels in the value's gradient would overflow.
 
-    generate_vmap_rule = True
+    Transforms, such as vmap and torch.export, take the plain operation and its gradient.
+    """
 
     @staticmethod
     def forward(x: Tensor, value: Tensor, adds: bool) -> Tensor:
@@ -79,17 +86,6 @@ class _Meet(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, bool], output: Tensor) -> None:
         x, value, ctx.adds = inputs
         ctx.save_for_backward(x, value)
-        ctx.save_for_forward(x, value)
-
-    @staticmethod
-    def jvp(ctx: Any, dx: Tensor | None, dvalue: Tensor | None, _: None) -> Tensor:
-        x, value = ctx.saved_tensors
-        parts = []
-        if dx is not None:
-            parts.append(dx if ctx.adds else dx * as_map(value, x))
-        if dvalue is not None:
-            parts.append((torch.ones_like(x) if ctx.adds else x) * as_map(dvalue, x))
-        return sum(parts[1:], parts[0])
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, None]:

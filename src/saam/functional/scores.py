@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from saam.functional._check import accumulator, require_map, without_autocast
 
-__all__ = ["convolve", "require_temperature", "score_weights", "weigh"]
+__all__ = ["convolve", "require_scores", "require_temperature", "score_weights", "weigh"]
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, padding: int = 0, groups: int = 1) -> Tensor:
@@ -51,6 +51,20 @@ def weigh(x: Tensor, weights: Tensor) -> Tensor:
     """Return the weighted sums over the pixels: (B, C, H, W), (B, G, H, W) -> (B, C), in float32 or wider."""
     grouped: Tensor = x.to(accumulator(x.dtype)).unflatten(1, (weights.shape[1], -1))  # type: ignore[no-untyped-call]
     return (grouped * weights.unsqueeze(2)).sum((3, 4)).flatten(1)
+
+
+def require_scores(x: Tensor, scores: Tensor) -> None:
+    """Raise an error unless ``scores`` are (B, G, H, W) for ``x`` (B, C, H, W), where G divides C."""
+    require_map(scores, "scores")
+    batch, channels, height, width = x.shape
+    heads = scores.shape[1]
+    if scores.shape[0] != batch or scores.shape[2:] != x.shape[2:]:
+        raise ValueError(
+            f"scores must be (B, G, H, W) = ({batch}, G, {height}, {width}) for x of shape {tuple(x.shape)}, "
+            f"got {tuple(scores.shape)}"
+        )
+    if channels % heads:
+        raise ValueError(f"the heads must divide the channels: {heads} score maps cannot share {channels} channels")
 
 
 def require_temperature(temperature: float | Tensor) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import math
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from functional.fused.cases import (
     needs_native,
     results,
 )
-from saam.functional.fused import MAX, Pooling, pool
+from saam.functional.fused import MAX, MEAN, PIXEL, VARIANCE, Pooling, pool
 from saam.functional.fused.autograd import eager_squeeze
 
 pytestmark = needs_native
@@ -173,3 +174,68 @@ def test_tensors_on_two_devices():
         saam.SAAM(8, device="meta")(torch.ones(1, 8, 2, 2))
     with pytest.raises(RuntimeError, match=r"all tensors on cpu, .* got some on meta"):
         saam.score_aggregate(torch.ones(1, 8, 2, 2), torch.ones(1, 1, 2, 2, device="meta"), backend="fused")
+
+
+@pytest.mark.parametrize("shape", [(4, 2), (2, 4, 1, 1), (2, 1), (8,)], ids=str)
+def test_a_value_of_another_shape_is_refused_as_in_eager(shape):
+    class Wrong(torch.nn.Module):
+        def forward(self, statistics):
+            return statistics.new_ones(shape)
+
+    attention = saam.ChannelAttention(saam.ScorePool2d(4), Wrong(), torch.nn.Identity())
+    for backend in ("eager", "fused"):
+        with pytest.raises(ValueError, match=r"expected one value per image and channel, \(B, C\) = \(2, 4\)"):
+            saam.use_backend(backend)(attention)(torch.ones(2, 4, 5, 6))
+
+
+def test_scores_of_another_shape_are_refused_as_in_eager():
+    class Turned(saam.ScorePool2d):
+        def scores(self, x):
+            return super().scores(x).mT
+
+    for backend in ("eager", "fused"):
+        with pytest.raises(ValueError, match=r"scores must be .* = \(2, G, 5, 6\) .* got \(2, 1, 6, 5\)"):
+            saam.use_backend(backend)(Turned(4))(torch.ones(2, 4, 5, 6))
+
+
+def test_scores_that_are_wider_than_the_map_keep_their_digits():
+    x, scores = torch.randn(2, 4, 5, 6), 3 * torch.randn(2, 2, 5, 6).double() + 1e8
+    found = []
+    for backend in ("fused", "eager"):
+        leaves = [t.clone().requires_grad_() for t in (x, scores)]
+        context = saam.score_aggregate(*leaves, backend=backend)
+        found.append([context.detach(), *torch.autograd.grad(context.square().sum(), leaves)])
+    for fused, eager in zip(*found, strict=True):
+        torch.testing.assert_close(fused, eager, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("view", ["channels", "pixels", "images"])
+def test_views_of_channels_last_stay_in_that_order(view):
+    x = torch.randn(4, 8, 6, 7).contiguous(memory_format=torch.channels_last)
+    x = {"channels": x.chunk(2, 1)[0], "pixels": x[:, :, 1:-1, 1:-1], "images": x[::2]}[view]
+    y = saam.use_backend("fused")(saam.SAAM(x.shape[1]))(x)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_modules_may_change_the_statistics_in_place():
+    x, found = torch.randn(2, 4, 5, 6), []
+    attention = saam.ChannelAttention(saam.ScorePool2d(4), torch.nn.Identity(), torch.nn.Hardsigmoid(inplace=True))
+    torch.nn.init.normal_(attention.squeeze.weight)
+    for backend in ("fused", "eager"):
+        leaf = x.clone().requires_grad_()
+        y = saam.use_backend(backend)(attention)(leaf)
+        found.append([y.detach(), *torch.autograd.grad(y.square().sum(), [leaf, attention.squeeze.weight])])
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("kind", [0, VARIANCE, MAX | VARIANCE, PIXEL | MEAN])
+def test_an_unknown_kind_is_refused(kind):
+    with pytest.raises(ValueError, match=rf"kind must be one of .*, got {kind}$"):
+        pool(torch.ones(2, 4, 5, 6), Pooling(kind, torch.ones(1, 4)))
+
+
+def test_second_gradients_of_equal_weights():
+    x = torch.randn(2, 4, 5, 6, dtype=torch.float64, requires_grad=True)
+    attention = saam.create_attention("saam", 4, temperature=math.inf).double()
+    with saam.use_backend("fused"):
+        assert torch.autograd.gradgradcheck(attention, x)

@@ -72,7 +72,7 @@ def test_every_other_image(name, layout):
     x, scorer, dy, mix = draw(kind, heads, (3, 6, 5, 4), torch.float32, layout)
     apart = x.repeat_interleave(2, 0).contiguous(memory_format=layout)
     apart[1::2] = float("nan")
-    assert dense(apart[::2]).stride() == x.contiguous().stride()
+    assert dense(apart[::2]).stride() == x.stride()
     expected, actual = (
         results(joint, x, scorer, dy, mix, kind, False),
         results(joint, apart[::2], scorer, dy, mix, kind, False),

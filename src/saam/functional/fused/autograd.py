@@ -42,7 +42,7 @@ def eager_squeeze(x: Tensor, scorer: Tensor | None, kind: int, scale: float) -> 
         scorer = convolve(x, scorer[:, :, None, None])
     elif kind == CHANNEL:
         scorer = convolve(x, scorer[:, None, None, None], groups=x.shape[1])
-    return weigh(x, score_weights(scorer, temperature=1 / scale)).unsqueeze(1)
+    return weigh(x, score_weights(scorer * scale)).unsqueeze(1)
 
 
 def _direct() -> bool:

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from saam.functional._check import accumulator
+from saam.functional.combine import require_values
 from saam.functional.fused import autograd
-from saam.functional.fused.operations import dense
+from saam.functional.fused.operations import KINDS, SCORES, dense
 
 __all__ = ["Pooling", "attend", "pool"]
 
@@ -30,7 +31,11 @@ class Pooling(NamedTuple):
 
 
 def pool(x: Tensor, pooling: Pooling) -> Tensor:
-    """Squeeze ``x`` (B, C, H, W) and return the statistics, in float32 or wider."""
+    """Squeeze ``x`` (B, C, H, W) and return the statistics, in float32 or wider.
+
+    Raises:
+        ValueError, RuntimeError: As :func:`attend`.
+    """
     statistics, *_ = _squeeze(dense(x), pooling, joint=False)
     return _finish(statistics, pooling)
 
@@ -48,18 +53,31 @@ def attend(x: Tensor, pooling: Pooling, respond: Callable[[Tensor], Tensor], *, 
         (B, C, H, W), in the dtype and memory layout of ``x``.
 
     Raises:
+        ValueError: If there is no squeeze of this kind, or the value is not (B, C).
         RuntimeError: If a scorer or a value is on another device than ``x``.
     """
     x = dense(x)
     joint = torch.is_grad_enabled()
     statistics, _, token_x, token_a = _squeeze(x, pooling, joint=joint)
-    value = _like_sums(respond(_finish(statistics, pooling)), x)
+    value = respond(_finish(statistics, pooling))
+    require_values(x, value)
+    value = _like_sums(value, x)
     return autograd.rescale(x, value, token_x if joint else None, token_a if joint else None, adds)
 
 
 def _squeeze(x: Tensor, pooling: Pooling, *, joint: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    scorer = None if pooling.scorer is None else _like_sums(pooling.scorer, x)
+    if pooling.kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(map(str, KINDS))}, see Pooling, got {pooling.kind}")
+    scorer = pooling.scorer
+    if scorer is not None and pooling.kind == SCORES and _narrows(scorer, x):
+        scorer = scorer - scorer.detach().amax((2, 3), keepdim=True)  # no effect on the softmax; keeps the digits
+    scorer = None if scorer is None else _like_sums(scorer, x)
     return autograd.squeeze(x, scorer, pooling.kind, 1 / pooling.temperature, joint)
+
+
+def _narrows(values: Tensor, x: Tensor) -> bool:
+    """Return whether ``values`` are wider than the accumulation dtype of ``x``."""
+    return torch.promote_types(values.dtype, accumulator(x.dtype)) != accumulator(x.dtype)
 
 
 def _like_sums(values: Tensor, x: Tensor) -> Tensor:
@@ -72,4 +90,5 @@ def _like_sums(values: Tensor, x: Tensor) -> Tensor:
 
 
 def _finish(statistics: Tensor, pooling: Pooling) -> Tensor:
+    statistics = statistics.clone()  # the backward needs its own if a module changes these in place
     return statistics.flatten(1) if pooling.finish is None else pooling.finish(statistics)

@@ -9,7 +9,7 @@ from torch import Tensor
 from saam.functional._check import accumulator
 
 __all__ = [
-    *("CHANNEL", "MAX", "MEAN", "PIXEL", "SCORES", "VARIANCE"),
+    *("CHANNEL", "KINDS", "MAX", "MEAN", "PIXEL", "SCORES", "VARIANCE"),
     *("SCHEMAS", "dense", "is_channels_last", "laid_out_as"),
 ]
 
@@ -17,6 +17,7 @@ MEAN, VARIANCE, MAX = 1, 2, 4
 """Statistics: MEAN, MAX, MEAN | MAX and MEAN | VARIANCE (the biased one), in this order along the axis K."""
 PIXEL, CHANNEL, SCORES = 8, 16, 32
 """Score pooling: by a weight (G, C) on the pixels, a weight (C,) of each channel on itself, or scores (B, G, H, W)."""
+KINDS = (MEAN, MAX, MEAN | MAX, MEAN | VARIANCE, PIXEL, CHANNEL, SCORES)
 
 SCHEMAS = {
     "squeeze": "(Tensor x, Tensor? scorer, int kind, float scale, bool joint)"
@@ -29,8 +30,10 @@ SCHEMAS = {
 
 
 def dense(x: Tensor) -> Tensor:
-    """Return ``x`` in one of the two supported layouts: contiguous or channels_last."""
-    return x if x.is_contiguous() or is_channels_last(x) else x.contiguous()
+    """Return ``x`` in one of the two supported layouts, contiguous or channels_last: its own, or the closer one."""
+    if x.is_contiguous() or is_channels_last(x):
+        return x
+    return _channels_last(x) if x.stride(1) == 1 and x.shape[1] > 1 else x.contiguous()
 
 
 def is_channels_last(x: Tensor) -> bool:
@@ -47,7 +50,12 @@ def laid_out_as(other: Tensor, x: Tensor) -> Tensor:
     """Return ``other`` in the layout of ``x``."""
     if not x.numel():  # which is contiguous whatever its strides are
         return torch.empty_like(x, dtype=other.dtype)
-    return other.contiguous() if x.is_contiguous() else other.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    return other.contiguous() if x.is_contiguous() else _channels_last(other)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """Return ``x`` in channels_last, also under vmap."""
+    return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
 def _fake_squeeze(
