@@ -347,5 +347,10 @@ def test_profile_takes_heads_and_refuses_controls(capsys):
     assert main([*words, "none,head=score", "--json"]) == 0
     costs = {cost["arm"]: cost["parameters"] for cost in json.loads(capsys.readouterr().out)["costs"]}
     assert costs["none,head=score"] == costs["none"] + 32
+    words[2] += ",num_classes=5"
+    assert main([*words, "saam,heads=2,scorer=pixel", "saam,scorer=pixel,heads=2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["costs"]
+    assert [cost["arm"] for cost in found] == ["none", "saam,heads=2,scorer=pixel"]
+    assert found[0]["parameters"] == costs["none"] - 5 * 33
     assert main([*words, "wider"]) == 1
     assert "'wider' is a control of a comparison" in capsys.readouterr().err

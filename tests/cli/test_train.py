@@ -89,7 +89,7 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(pets, tmp_path, capsys, monke
     assert "score" in capsys.readouterr().out
 
 
-def test_a_finished_training_is_not_overwritten_by_another(pets, tmp_path, capsys):
+def test_a_finished_training_is_not_overwritten_by_another(pets, tmp_path, capsys, monkeypatch):
     out, command = tmp_path / "out", ("train", "--data", pets / "pets", *MODEL, "--recipe", "quick,epochs=1")
     assert run(*command, "--out", out) == 0
     files = {file.name: file.read_bytes() for file in out.iterdir()}

@@ -143,7 +143,7 @@ def test_encoded_images_give_the_same_batches_as_decoded_ones(tmp_path: Path, wo
     pixels = torch.randint(0, 256, (6, 3, 70, 66), generator=torch.Generator().manual_seed(2)).to(torch.uint8)
     for file, image in zip(files, pixels, strict=True):
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(file)
-    encoded, _ = load_encoded(files, [file.name for file in files], range(6), workers=workers)
+    encoded, *_ = load_encoded(files, [file.name for file in files], range(6), workers=workers)
     assert isinstance(encoded, EncodedImages)
     state = torch.get_rng_state()
     options = {"shuffle": True, "augmentation": ("crop", "flip"), "seed": 3}

@@ -69,7 +69,7 @@ def test_a_corrupt_image_is_named(content: bytes) -> None:
     ("height", "width", "in_memory"), [(64, 64, True), (64, 65, False), (65, 20, False), (8, 8, True)]
 )
 def test_images_above_64_pixels_are_not_held_decoded(height: int, width: int, in_memory: bool) -> None:
-    images, kept = load_encoded([png(height, width, i) for i in range(3)], ["a", "b", "c"], [2, 0, 1])
+    images, kept, _ = load_encoded([png(height, width, i) for i in range(3)], ["a", "b", "c"], [2, 0, 1])
     assert isinstance(images, Images if in_memory else EncodedImages)
     assert kept == [0, 1, 2]
     assert images.shape == (height, width)
@@ -83,7 +83,7 @@ def test_images_above_64_pixels_are_not_held_decoded(height: int, width: int, in
 def test_size_decides_where_images_are_held() -> None:
     sources, names, labels = [png(70, 90, 1), png(30, 20, 2)], ["a", "b"], [0, 1]
     assert isinstance(load_encoded(sources, names, labels, size=64)[0], Images)
-    large, _ = load_encoded(sources, names, labels, size=66)
+    large, *_ = load_encoded(sources, names, labels, size=66)
     assert isinstance(large, EncodedImages)
     (read,) = large.read([torch.tensor([0, 1])])
     assert read.shape == (2, 3, 66, 66)
@@ -106,8 +106,8 @@ def test_corrupt_images_are_left_out_only_when_asked(pixels: int, broken: int) -
     sources = [png(pixels, pixels, i) for i in range(3)]
     sources[broken] = sources[broken][:100]
     names, expected = ["a", "b", "c"], [i for i in range(3) if i != broken]
-    images, kept = load_encoded(sources, names, [5, 6, 7], skip_corrupt=True)
-    assert kept == expected
+    images, kept, left_out = load_encoded(sources, names, [5, 6, 7], skip_corrupt=True)
+    assert (kept, left_out) == (expected, [names[broken]])
     assert images.labels.tolist() == [5 + i for i in expected]
     (read,) = images.read([torch.tensor([0, 1])])
     assert torch.equal(read[1], decode(sources[expected[1]], "x"))
@@ -117,14 +117,14 @@ def test_corrupt_images_are_left_out_only_when_asked(pixels: int, broken: int) -
 
 def test_an_image_that_changed_its_size_since_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png(70, 70))
-    images, _ = load_encoded([tmp_path / "a.png"], ["a.png"], [0])
+    images, *_ = load_encoded([tmp_path / "a.png"], ["a.png"], [0])
     (tmp_path / "a.png").write_bytes(png(71, 70))
     with pytest.raises(ValueError, match=r"a.png is \(71, 70\), expected \(70, 70\)"):
         list(images.read([torch.tensor([0])]))
 
 
 def test_select_and_digest_follow_the_images() -> None:
-    images, _ = load_encoded([png(70, 70, i) for i in range(4)], list("abcd"), [0, 1, 2, 3])
+    images, *_ = load_encoded([png(70, 70, i) for i in range(4)], list("abcd"), [0, 1, 2, 3])
     chosen = images.select(torch.tensor([3, 1]))
     (read,) = chosen.read([torch.tensor([0, 1])])
     assert torch.equal(read, torch.stack([decode(png(70, 70, 3), "d"), decode(png(70, 70, 1), "b")]))
@@ -133,7 +133,7 @@ def test_select_and_digest_follow_the_images() -> None:
     assert (
         chosen.digest() == images.select(torch.tensor([3, 1])).digest() != images.select(torch.tensor([1, 3])).digest()
     )
-    other, _ = load_encoded([png(70, 70, i + 1) for i in range(4)], list("abcd"), [0, 1, 2, 3])
+    other, *_ = load_encoded([png(70, 70, i + 1) for i in range(4)], list("abcd"), [0, 1, 2, 3])
     assert other.digest() != images.digest()
 
 

@@ -65,7 +65,7 @@ def test_large_images_have_the_shape_of_their_upright_pixels(kind: str, orientat
     if kind == "late PNG":
         content = late(content)
     upright = noise(*((90, 70) if orientation > 4 else (70, 90)))
-    images, _ = load_encoded([turned(upright, "PNG", 1), content], ["a", "b"], [0, 1], size=size)
+    images, *_ = load_encoded([turned(upright, "PNG", 1), content], ["a", "b"], [0, 1], size=size)
     assert isinstance(images, EncodedImages)
     (read,) = images.read([torch.arange(2)])
     assert torch.equal(read[1], decode(content, "b", size))
@@ -89,7 +89,7 @@ def test_training_reads_a_file_as_explain_does(side: int, tmp_path: Path) -> Non
     files = [tmp_path / name for name in ("transparent.png", "turned.jpg")]
     Image.fromarray(noise(side, side, 4)).save(files[0])
     files[1].write_bytes(turned(noise(side, side), "JPEG", 6))
-    images, _ = load_encoded(files, ["a", "b"], [0, 1])
+    images, *_ = load_encoded(files, ["a", "b"], [0, 1])
     (read,) = images.read([torch.arange(2)])
     assert torch.equal(read, torch.stack([read_photograph(file) for file in files]))
 
@@ -153,7 +153,7 @@ def test_damaged_exif_data_turn_nothing(kind: str) -> None:
 
 
 def test_how_files_are_decoded_is_part_of_what_large_images_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    images, _ = load_encoded([turned(noise(80, 80), "PNG", 1)], ["x"], [0])
+    images, *_ = load_encoded([turned(noise(80, 80), "PNG", 1)], ["x"], [0])
     before = images.digest()
     monkeypatch.setattr("saam.data.encoded.DECODING", 3)
     assert images.digest() != before

@@ -36,7 +36,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def load(sources: Any = SOURCES, **options: Any) -> Images:
     names = [f"image {i}" for i in range(len(sources))]
-    images, _ = encoded.load_encoded(sources, names, LABELS[: len(sources)], **options)
+    images, *_ = encoded.load_encoded(sources, names, LABELS[: len(sources)], **options)
     assert isinstance(images, Images)
     return images
 

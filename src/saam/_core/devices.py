@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from itertools import chain
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ["Device", "best_device", "device_of", "require_device", "require_threads", "threads_set"]
+__all__ = ["Device", "best_device", "device_of", "doubled", "require_device", "require_threads", "threads_set"]
 
 Device = torch.device | str | None
 
@@ -15,9 +15,16 @@ _MOST_THREADS = 1024  # far more threads crash the process
 
 
 def best_device(device: Device = None) -> torch.device:
-    """Return the named device. Without a name, return the accelerator that torch finds, or the CPU."""
+    """Return the named device. Without a name, return the accelerator that torch finds, or the CPU.
+
+    Raises:
+        ValueError: If torch knows no such device.
+    """
     if device is not None:
-        return torch.device(device)
+        try:
+            return torch.device(device)
+        except RuntimeError as error:
+            raise _unusable(device, error) from error
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
@@ -30,15 +37,24 @@ def require_device(device: Device = None) -> torch.device:
     try:
         torch.zeros(1, device=best_device(device)).cpu()  # "meta" creates tensors without values, so test the copy too
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device {str(device)!r} cannot be used here ({reason}): pass 'cpu' or None") from error
+        raise _unusable(device, error) from error
     return best_device(device)
+
+
+def _unusable(device: Device, error: Exception) -> ValueError:
+    reason = str(error).splitlines()[0]
+    return ValueError(f"device {str(device)!r} cannot be used here ({reason}): pass 'cpu' or None")
 
 
 def device_of(model: nn.Module) -> torch.device:
     """Return the device of the first parameter or buffer of a network, or the CPU if it has none."""
     tensor = next(chain(model.parameters(), model.buffers()), None)
     return torch.device("cpu") if tensor is None else tensor.device
+
+
+def doubled(x: Tensor) -> Tensor:
+    """Return a tensor in float64; on the CPU if its device, MPS, has no float64."""
+    return (x.cpu() if x.device.type == "mps" else x).double()
 
 
 def require_threads(threads: int) -> None:

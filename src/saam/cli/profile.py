@@ -7,7 +7,7 @@ from rich.table import Table
 
 from saam.cli.numbers import Count
 from saam.cli.screen import AsJson, print_json, screen
-from saam.comparison import PLAIN, Plan, measure_costs
+from saam.comparison import PLAIN, Arm, Plan, measure_costs
 from saam.comparison.arm import is_own
 from saam.comparison.network import build_model
 from saam.training import create_recipe
@@ -54,7 +54,7 @@ def command(
         Print only one JSON document on standard output.
     """
     recipe = create_recipe("quick", batch_size=batch_size, channels_last=channels_last)
-    sides = tuple(dict.fromkeys((PLAIN, *arms)))
+    sides = tuple({Arm(arm).label: arm for arm in (PLAIN, *arms)}.values())
     plan = Plan.of_texts(model, "photo-digits", recipe, arms=sides, seeds=(0,), where=where, start="default")
     classes = classes or (10 if is_own(plan.model) else None)
     costs = measure_costs(

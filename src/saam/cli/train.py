@@ -1,7 +1,7 @@
 """``saam train``: train one network, from scratch or fine-tuned."""
 
 import json
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -127,7 +127,7 @@ def command(
     identity = _identity(kept)
     out = out or default_out(data_name, model_name, identity)
     console = screen()
-    with together(device) as group, threads_set(threads), writable(out):
+    with together(device) as group, threads_set(threads), ExitStack() as stack:
         console.quiet = group.rank > 0
         if chosen.precision == "auto":
             chosen = _resolved(chosen, network, splits, group, out)
@@ -135,6 +135,7 @@ def command(
         if _finished(out, identity) and not again:
             console.print(f"{out} holds this training, finished; --again trains it again", soft_wrap=True)
             return
+        stack.enter_context(writable(out))
         show_data(console, splits)
         title = f"{model} on {Path(data_name).name}"
         logs = [

@@ -21,7 +21,7 @@ def environment(device: torch.device) -> dict[str, str | int]:
         "platform": platform.platform(),
         "cpu": processor(),
         "threads": torch.get_num_threads(),
-        "fused": backends()["fused"] if device.type == "cpu" else "used on the CPU only",
+        "fused": backends()["fused"] if device.type == "cpu" else "not used by default",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
     }
 

@@ -100,10 +100,11 @@ def work(job: Job) -> Finished | FailureRecord:
 
 def _require_sound(device: str | None) -> None:
     """Raise an error if this process cannot use its GPU any more: after a failed assertion there, every call fails."""
+    used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     try:
         require_device(device)
     except ValueError as error:  # whatever else is wrong, the run will say it
-        if isinstance(error.__cause__, torch.AcceleratorError):
+        if used and isinstance(error.__cause__, torch.AcceleratorError):
             raise BrokenExecutor(str(error)) from error
 
 

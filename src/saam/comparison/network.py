@@ -34,11 +34,10 @@ def build_model(plan: Plan, arm: str, *, seed: int, classes: int | None) -> nn.M
         resolve(plan.model) if is_reference(plan.model) else plan.model,
         attention=attention_of(side)[0] if side.own else side.attention,
         head=side.head,
-        num_classes=classes,
         where=plan.where,
         start=plan.start,
         seed=seed,
-        **{**plan.model_options, **(side.options if side.plain else {})},
+        **{"num_classes": classes, **plan.model_options, **(side.options if side.plain else {})},
     )
 
 

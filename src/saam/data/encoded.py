@@ -116,7 +116,7 @@ def load_encoded(
     size: int | None = None,
     skip_corrupt: bool = False,
     workers: int = 0,
-) -> tuple[Images | EncodedImages, list[int]]:
+) -> tuple[Images | EncodedImages, list[int], list[str]]:
     """Decode small images into memory. Large images are only checked and decoded when read.
 
     Small images are decoded once. After that they come from the cache folder, as long as their contents do not change.
@@ -131,7 +131,7 @@ def load_encoded(
         workers: Number of processes that decode large images while they are read.
 
     Returns:
-        The images, and the indices of those that were kept.
+        The images, the indices of those that were kept, and the names of those that were left out.
 
     Raises:
         ValueError: If images differ in size and ``size`` is None, or an image that is decoded here is corrupt.
@@ -141,8 +141,9 @@ def load_encoded(
     known = _contents(sources, size)
     key = pixels_key(known, size)
     if known and (images := decoded_before(key, labels)) is not None:
-        return images, list(range(len(sources)))
+        return images, list(range(len(sources))), []
     shape, decoded, kept, hashes = (size, size) if size else None, [], [], list[bytes]()
+    left_out: list[str] = []
     for index, (source, name) in enumerate(zip(sources, names, strict=True)):
         try:
             content = source if isinstance(source, bytes) else _content(source, name)
@@ -157,6 +158,7 @@ def load_encoded(
         except ValueError:
             if not skip_corrupt:
                 raise
+            left_out.append(name)
             continue
         shape = shape or found
         if found != shape:
@@ -172,10 +174,10 @@ def load_encoded(
         if known and known == hashes:  # otherwise an image was left out or has changed
             write_pixels(key, pixels)
             if (images := decoded_before(key, labels)) is not None:
-                return images, kept
-        return Images(pixels, wanted), kept
+                return images, kept, left_out
+        return Images(pixels, wanted), kept, left_out
     chosen = tuple(sources[i] for i in kept), tuple(names[i] for i in kept)
-    return EncodedImages(*chosen, wanted, shape, size, tuple(hashes), workers), kept
+    return EncodedImages(*chosen, wanted, shape, size, tuple(hashes), workers), kept, left_out
 
 
 def decoded_before(key: str, labels: Sequence[int]) -> Images | None:

@@ -85,14 +85,9 @@ def load_folder(
             labels += [classes.index(name)] * len(found)
             members += [part] * len(found)
     names = [file.relative_to(path).as_posix() for file in files]
-    images, kept = load_encoded(files, names, labels, size=size, skip_corrupt=skip_corrupt, workers=workers)
-    return Pools.divide(
-        images,
-        [members[i] for i in kept],
-        classes=classes,
-        label=label or path.resolve().name,
-        left_out=sorted(set(names).difference(names[i] for i in kept)),
-    )
+    images, kept, left_out = load_encoded(files, names, labels, size=size, skip_corrupt=skip_corrupt, workers=workers)
+    parts, label = [members[i] for i in kept], label or path.resolve().name
+    return Pools.divide(images, parts, classes=classes, label=label, left_out=left_out)
 
 
 def _refuse_splits(path: Path, names: list[str]) -> None:

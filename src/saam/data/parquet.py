@@ -79,18 +79,15 @@ def load_parquet(
                 f"{name} of {path} has the label {number}, expected 0 to {count - 1} for {count} classes; "
                 "correct it or leave that row out"
             )
-    decoded, kept = load_encoded(sources, names, labels, size=size, skip_corrupt=skip_corrupt, workers=workers)
+    decoded, kept, left_out = load_encoded(
+        sources, names, labels, size=size, skip_corrupt=skip_corrupt, workers=workers
+    )
     classes = classes or [str(number) for number in range(count)]
     if index and isinstance(decoded, Images) and decoded.key:
         found = {"pixels": decoded.key, "labels": labels, "members": members, "classes": classes}
         write_kept(_KIND, index, found)
-    return Pools.divide(
-        decoded,
-        [members[i] for i in kept],
-        classes=classes,
-        label=label or path.resolve().name,
-        left_out=sorted(set(names).difference(names[i] for i in kept)),
-    )
+    parts, label = [members[i] for i in kept], label or path.resolve().name
+    return Pools.divide(decoded, parts, classes=classes, label=label, left_out=left_out)
 
 
 def _read_before(index: str, label: str) -> Pools | None:

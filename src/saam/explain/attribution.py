@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from saam._core.devices import doubled
 from saam.explain.inspected import hooked, inspected
 
 __all__ = ["METHODS", "WHY_NO_GRAD_CAM", "grad_cam", "integrated_gradients", "last_map", "methods_for"]
@@ -112,7 +113,7 @@ def _with_maps(model: nn.Module, x: Tensor) -> list[nn.Module]:
 
 def _shares(maps: Tensor) -> Tensor:
     """Divide non-negative maps (B, 1, h, w) by their sums; a map of zeros becomes uniform."""
-    exact = maps.detach().cpu().double()  # not every device has float64
+    exact = doubled(maps.detach())
     total = exact.sum((2, 3), keepdim=True)
     uniform = torch.full_like(exact, 1 / (exact.shape[2] * exact.shape[3]))
     shares = torch.where(total > 0, exact / total.clamp(min=torch.finfo(exact.dtype).tiny), uniform)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from saam._core.devices import doubled
 from saam.explain.inputs import Batch, images_of
 from saam.explain.inspected import first_input, hooked, inspected
 from saam.nn import ChannelAttention
@@ -126,7 +127,7 @@ def _keep(
     seen: dict[str, tuple[Tensor, Tensor]], site: str
 ) -> Callable[[nn.Module, tuple[Any, ...], Mapping[str, Any], Tensor], None]:
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], y: Tensor) -> None:
-        x, after = (value.detach().flatten(2).cpu().double() for value in (first_input(module, args, kwargs), y))
+        x, after = (doubled(value.detach().flatten(2)) for value in (first_input(module, args, kwargs), y))
         if not (x.isfinite().all() and after.isfinite().all()):
             raise ValueError(
                 f"the feature map at site {site!r} is not finite, so its gates are NaN: look for NaN or infinity in "
@@ -135,7 +136,7 @@ def _keep(
         power = x.square().sum(2)
         change = ((after - x).square().sum((1, 2)) / power.sum(1).clamp(min=torch.finfo(power.dtype).tiny)).sqrt()
         factor = torch.where(power > 0, (x * after).sum(2) / power, 1.0)  # a map of zeros has no factor
-        seen[site] = change, factor
+        seen[site] = change.cpu(), factor.cpu()
 
     return hook
 

@@ -56,8 +56,9 @@ def use_backend(backend: Backend) -> Iterator[None]:
     differentiation.
 
     A block applies to the thread that enters it. An inner block takes precedence over an outer one, and a ``backend=``
-    argument over all blocks. A checkpointed module runs again in ``backward()``, on CUDA in a thread of its own, so tell
-    ``torch.utils.checkpoint`` the backend: ``context_fn=lambda: (use_backend("fused"), use_backend("fused"))``.
+    argument over all blocks. A checkpointed module runs again in ``backward()``, which CUDA does in another thread. So
+    give ``torch.utils.checkpoint`` the backend too: ``use_reentrant=False, context_fn=lambda: (use_backend("fused"),
+    use_backend("fused"))``.
     torch.compile selects the backend when it traces, and traces again if the backend changes.
 
     Args:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from saam.functional._check import accumulator, require_map
-from saam.functional._torch import transform
+from saam.functional._torch import plain_only
 
 __all__ = ["as_map", "require_values", "rescale", "shift", "value_gradient"]
 
@@ -47,7 +47,7 @@ def shift(x: Tensor, addend: Tensor) -> Tensor:
 def _meet(x: Tensor, value: Tensor, *, adds: bool) -> Tensor:
     require_map(x)
     require_values(x, value)
-    if x.dtype != accumulator(x.dtype) and torch.is_grad_enabled() and transform() is None:
+    if x.dtype != accumulator(x.dtype) and torch.is_grad_enabled() and plain_only() is None:
         y: Tensor = _Meet.apply(x, value, adds)
         return y
     return _Meet.forward(x, value, adds)
@@ -73,10 +73,9 @@ def value_gradient(dy: Tensor, x: Tensor, *, adds: bool) -> Tensor:
 
 
 class _Meet(torch.autograd.Function):
-    """The same operation for half types, where the sums over pixels in the value's gradient would overflow.
+    """The same operation for half types, where the sums over pixels in the value's gradient would overflow."""
 
-    Transforms, such as vmap and torch.export, take the plain operation and its gradient.
-    """
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, value: Tensor, adds: bool) -> Tensor:

@@ -13,7 +13,7 @@ from saam.functional import channel_mean, score_aggregate, score_weights
 from saam.functional._check import accumulator, require_map
 from saam.functional.backend import choose
 from saam.functional.fused import CHANNEL, PIXEL, SCORES, Pooling, pool
-from saam.functional.scores import convolve, require_scores
+from saam.functional.scores import convolve
 from saam.nn._check import is_whole, require_channels
 
 __all__ = ["MeanScore", "ScorePool", "ScorePool2d", "Scorer"]
@@ -166,9 +166,7 @@ class ScorePool2d(nn.Module):
         """Return what the fused operation needs of this pool."""
         own = "scores" in vars(self) or type(self).scores is not ScorePool2d.scores
         if own or self.weight is None or self.kernel_size > 1:
-            scores = self.scores(x)
-            require_scores(x, scores)
-            return Pooling(SCORES, scores, temperature=self.temperature)
+            return Pooling(SCORES, self.scores(x), temperature=self.temperature)
         require_channels(self.channels, x)
         weight = self.weight.flatten(1)
         if self.bias is not None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from saam._core.devices import doubled
 from saam._core.html import html_table
 from saam.functional import use_backend
 from saam.functional.arithmetic import MacCounter
@@ -138,8 +139,7 @@ def measured(
 def _outputs(model: nn.Module, example: Any) -> list[Tensor]:
     with at_rest(model):
         leaves = tree_leaves(call(model, example))
-    outputs = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.numel()]
-    return [output if output.is_meta else output.cpu().double() for output in outputs]
+    return [doubled(leaf) for leaf in leaves if isinstance(leaf, Tensor) and leaf.numel()]
 
 
 def _macs(model: nn.Module, change: Change) -> int | None:

@@ -22,7 +22,7 @@ from functional.fused.cases import (
     needs_native,
     results,
 )
-from saam.functional.fused import MAX, MEAN, PIXEL, VARIANCE, Pooling, pool
+from saam.functional.fused import MAX, MEAN, PIXEL, SCORES, VARIANCE, Pooling, pool
 from saam.functional.fused.autograd import eager_squeeze
 
 pytestmark = needs_native
@@ -196,6 +196,8 @@ def test_scores_of_another_shape_are_refused_as_in_eager():
     for backend in ("eager", "fused"):
         with pytest.raises(ValueError, match=r"scores must be .* = \(2, G, 5, 6\) .* got \(2, 1, 6, 5\)"):
             saam.use_backend(backend)(Turned(4))(torch.ones(2, 4, 5, 6))
+    with pytest.raises(ValueError, match="scores must be"):
+        pool(torch.ones(2, 4, 5, 6), Pooling(SCORES, torch.ones(2, 1, 6, 5)))
 
 
 def test_scores_that_are_wider_than_the_map_keep_their_digits():
@@ -215,6 +217,7 @@ def test_views_of_channels_last_stay_in_that_order(view):
     x = {"channels": x.chunk(2, 1)[0], "pixels": x[:, :, 1:-1, 1:-1], "images": x[::2]}[view]
     y = saam.use_backend("fused")(saam.SAAM(x.shape[1]))(x)
     assert y.is_contiguous(memory_format=torch.channels_last)
+    assert saam.use_backend("fused")(saam.SAAM(8))(torch.randn(2, 8, 1, 1).expand(2, 8, 5, 6)).is_contiguous()
 
 
 def test_modules_may_change_the_statistics_in_place():

@@ -10,6 +10,7 @@ from saam.functional._check import accumulator
 from saam.functional.combine import require_values
 from saam.functional.fused import autograd
 from saam.functional.fused.operations import KINDS, SCORES, dense
+from saam.functional.scores import require_scores
 
 __all__ = ["Pooling", "attend", "pool"]
 
@@ -53,7 +54,7 @@ def attend(x: Tensor, pooling: Pooling, respond: Callable[[Tensor], Tensor], *, 
         (B, C, H, W), in the dtype and memory layout of ``x``.
 
     Raises:
-        ValueError: If there is no squeeze of this kind, or the value is not (B, C).
+        ValueError: If there is no squeeze of this kind, or scores or values have another shape.
         RuntimeError: If a scorer or a value is on another device than ``x``.
     """
     x = dense(x)
@@ -69,8 +70,10 @@ def _squeeze(x: Tensor, pooling: Pooling, *, joint: bool) -> tuple[Tensor, Tenso
     if pooling.kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(map(str, KINDS))}, see Pooling, got {pooling.kind}")
     scorer = pooling.scorer
-    if scorer is not None and pooling.kind == SCORES and _narrows(scorer, x):
-        scorer = scorer - scorer.detach().amax((2, 3), keepdim=True)  # no effect on the softmax; keeps the digits
+    if scorer is not None and pooling.kind == SCORES:
+        require_scores(x, scorer)
+        if _narrows(scorer, x):
+            scorer = scorer - scorer.detach().amax((2, 3), keepdim=True)  # no effect on the softmax; keeps the digits
     scorer = None if scorer is None else _like_sums(scorer, x)
     return autograd.squeeze(x, scorer, pooling.kind, 1 / pooling.temperature, joint)
 

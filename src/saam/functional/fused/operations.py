@@ -33,7 +33,8 @@ def dense(x: Tensor) -> Tensor:
     """Return ``x`` in one of the two supported layouts, contiguous or channels_last: its own, or the closer one."""
     if x.is_contiguous() or is_channels_last(x):
         return x
-    return _channels_last(x) if x.stride(1) == 1 and x.shape[1] > 1 else x.contiguous()
+    beside = x.stride(1) == 1 and x.shape[1] > 1 and 0 not in x.stride()  # channels; a stride of 0 repeats a value
+    return _channels_last(x) if beside else x.contiguous()
 
 
 def is_channels_last(x: Tensor) -> bool:
