@@ -21,7 +21,7 @@ torch.compile, for SAAM of its definition in eager PyTorch. "of the bound" is th
 take, over the time of the fused SAAM, see benchmarks/fused.py.
 
 The runs train a ResNet-20 as `saam compare` does: images on the GPU, cropped, flipped and normalised there, one process
-for each run.
+for each run. Images are counted while all runs train; their first epoch, in which kernels are chosen, does not count.
 """
 
 import argparse
@@ -32,8 +32,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from math import ceil
 from pathlib import Path
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 import torch
@@ -43,7 +44,7 @@ import saam
 from fused import LAYOUTS, SHAPES, Bar, Eager, bar_table, compiled, contenders_for, inference, module_table, training
 from saam._core.machine import processor
 from saam._core.options import parse_options
-from saam.comparison import Plan, compare
+from saam.comparison import Plan, RunRecord, compare
 from saam.data import load_data
 from saam.functional.fused import PIXEL
 from saam.training import Recipe
@@ -57,6 +58,7 @@ BATCH = 256
 """Of the shapes of ImageNet networks; those of CIFAR have the batch of benchmarks/fused.py."""
 TURN = 0.01  # seconds
 SIDE_BY_SIDE = (1, 2, 4, 8, 12)
+ALONE = 20.0  # seconds that a run takes alone
 BARS = (
     Bar("SAAM train", "geometric mean", 0.50),
     Bar("SAAM train / compiled SAAM", "worst", 1.00),
@@ -183,11 +185,10 @@ def seconds(run: Callable[[], object], calls: int, device: torch.device) -> floa
 def runs(device: torch.device, *, quick: bool, data: str) -> Iterator[dict[str, Any]]:
     """Yield the images a second of several runs side by side, each in a process of its own."""
     name, options = parse_options(data)
-    images = len(load_data(name, **options).train)
-    first = 0 if quick else 1  # epoch that counts: in the one before, kernels are chosen
+    images, epochs = len(load_data(name, **options).train), 40 if quick else 8
     for count in SIDE_BY_SIDE[:2] if quick else SIDE_BY_SIDE:
         plan = Plan(
-            recipe=Recipe(epochs=1 if quick else 4, batch_size=128, learning_rate=0.01, channels_last=True),
+            recipe=Recipe(epochs=epochs, batch_size=128, learning_rate=0.01, channels_last=True),
             arms=("none",),
             seeds=tuple(range(count)),
             model="resnet8" if quick else "resnet20",
@@ -198,8 +199,26 @@ def runs(device: torch.device, *, quick: bool, data: str) -> Iterator[dict[str, 
             records = compare(plan, out, workers=count, device=str(device), costs=False).records
         if len(records) < count:
             raise RuntimeError(f"only {len(records)} of {count} runs side by side finished")
-        epoch = fmean(epoch["seconds"] for record in records for epoch in record.curve[first:])
-        yield {"runs": count, "images a second": count * images / epoch}
+        rate = images * epochs_a_second([spans(record)[1:] for record in records])
+        yield {"runs": count, "images a second": rate}
+        if not quick and count == 1:
+            epochs = max(epochs, ceil(ALONE * rate / images))
+
+
+def spans(record: RunRecord) -> list[tuple[float, float]]:
+    """Return begin and end of each epoch of a run, in seconds, reckoned back from its end."""
+    end = datetime.fromisoformat(record.finished).timestamp()
+    ends = [end - sum(epoch["seconds"] for epoch in record.curve[i + 1 :]) for i in range(len(record.curve))]
+    return [(end - epoch["seconds"], end) for epoch, end in zip(record.curve, ends, strict=True)]
+
+
+def epochs_a_second(runs: list[list[tuple[float, float]]]) -> float:
+    """Return the epochs a second of all runs together, while all of them train."""
+    begin, end = max(run[0][0] for run in runs), min(run[-1][1] for run in runs)
+    if end <= begin:
+        raise RuntimeError("the runs did not train at the same time: take data with more images")
+    shares = (max(0.0, min(end, stop) - max(begin, start)) / (stop - start) for run in runs for start, stop in run)
+    return sum(shares) / (end - begin)
 
 
 def page(folder: Path) -> str:

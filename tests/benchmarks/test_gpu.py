@@ -4,6 +4,7 @@ import json
 import runpy
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -115,6 +116,17 @@ def test_the_page_is_made_from_the_records_of_its_parts(scope, tmp_path, monkeyp
     assert "| SAAM train / compiled SAAM, worst | 1.000 | at most 1.00 | yes |" in text
     assert "| of the bound, train, largest map | 0.800 | at least 0.60 | yes |" in text
     assert "| 4 | 3,100 | 3.10 |" in text
+
+
+def test_epochs_are_counted_while_all_runs_train(scope):
+    record = SimpleNamespace(finished="2026-01-01T00:00:10+00:00", curve=[{"seconds": 2.0}, {"seconds": 1.0}])
+    (first, second) = scope["spans"](record)
+    assert (first[1] - first[0], second[0] - first[1], second[1] - second[0]) == (2.0, 0.0, 1.0)
+    early, late = [(0.0, 2.0), (2.0, 4.0)], [(1.0, 2.0), (2.0, 3.0), (3.0, 9.0)]
+    assert scope["epochs_a_second"]([early]) == 0.5
+    assert scope["epochs_a_second"]([early, late]) == pytest.approx((1.5 + 2 + 1 / 6) / 3)
+    with pytest.raises(RuntimeError, match="did not train at the same time"):
+        scope["epochs_a_second"]([early, [(5.0, 6.0)]])
 
 
 @pytest.mark.slow
