@@ -336,7 +336,7 @@ def test_rebuild_has_fresh_weights() -> None:
     assert not torch.equal(other.conv1.weight, model.conv1.weight)
 
 
-@pytest.mark.parametrize("name", ["curves.json", "plan.json"])
+@pytest.mark.parametrize("name", ["curves.json", "plan.json", "study.json"])
 def test_a_folder_of_a_training_or_a_comparison_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("[]")
     with pytest.raises(ValueError, match="which saving would damage: choose another folder"):

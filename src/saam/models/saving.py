@@ -116,9 +116,8 @@ def rebuild(
         if "preprocessing" in description:
             model.preprocessing = Preprocessing.from_json(description["preprocessing"])  # type: ignore[assignment]
     except _DAMAGE as error:
-        raise ValueError(
-            f"the description of the network is damaged ({_first_line(error)}): save the network again"
-        ) from error
+        what = one_line(f"{type(error).__name__}: {error}")
+        raise ValueError(f"the description of the network is damaged ({what}): save the network again") from error
     return model
 
 
@@ -135,13 +134,13 @@ def save(model: nn.Module, folder: str | Path) -> Path:
         TypeError: If the network is compiled, scripted or distributed.
         ValueError: If the network was changed by other means than surgery, with two different functions as attention,
             or with something that has no name, such as a function as a squeeze, its state dict holds something else
-            than tensors, a file may not set one of its options, or the folder holds a training or a comparison.
+            than tensors, a file may not set one of its options, or the folder holds a training, comparison or study.
         OSError: If the folder cannot be written.
     """
     from safetensors.torch import save as to_bytes
 
     folder = Path(folder)
-    for name, what in (("curves.json", "a training"), ("plan.json", "a comparison")):
+    for name, what in (("curves.json", "a training"), ("plan.json", "a comparison"), ("study.json", "a study")):
         if (folder / name).exists():
             raise ValueError(f"{folder} holds {what} ({name}), which saving would damage: choose another folder")
     description = json_bytes(describe(model))
@@ -339,11 +338,6 @@ def _set_temperatures(model: nn.Module, temperatures: Any) -> None:
         if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
             raise ValueError(f"the temperature of {name!r} must be a number above 0, got {temperature!r:.80}")
         pool.temperature = float(temperature)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]:.200}" if lines else type(error).__name__
 
 
 def _versions() -> dict[str, str]:
