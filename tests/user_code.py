@@ -3,6 +3,8 @@
 import os
 import random
 import time
+from concurrent.futures import BrokenExecutor
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -139,3 +141,19 @@ def stumbles(arm, seed, context):
     context.report(2, 3, loss=1.0)
     scores = torch.arange(12.0)
     return Outcome({"iou": 50.0}, values={"iou": scores[::2], "loss": scores[:6], "again": scores[:6]})
+
+
+def broken():
+    """Work of a process that cannot go on."""
+    raise BrokenExecutor("its device is broken")
+
+
+def dies_while_it_sends():
+    """Work of a process that dies in the middle of its result."""
+
+    def half(connection, data):
+        os.write(connection.fileno(), data[: len(data) // 2])
+        os._exit(1)
+
+    Connection._send = half
+    return "a result"

@@ -7,11 +7,11 @@ import sys
 import threading
 import time
 from concurrent.futures import BrokenExecutor
-from multiprocessing.connection import Connection
 
 import pytest
 import torch
 
+import user_code
 from saam.executors import Processes
 
 
@@ -62,15 +62,11 @@ def test_a_worker_that_dies_fails_its_own_work_alone_and_is_replaced():
         assert all(work.result() == 1 for work in results if work not in failed)
 
 
-def broken():
-    raise BrokenExecutor("its device is broken")
-
-
 def test_a_worker_that_says_it_is_broken_is_replaced():
     with Processes(1) as pool:
         pid = pool.submit(os.getpid).result()
         with pytest.raises(BrokenExecutor, match="its device is broken"):
-            pool.submit(broken).result()
+            pool.submit(user_code.broken).result()
         assert pool.submit(os.getpid).result() != pid
 
 
@@ -91,19 +87,10 @@ def test_a_dead_worker_does_not_hold_up_the_end():
         killed()
 
 
-def dies_while_it_sends():
-    def half(connection, data):
-        os.write(connection.fileno(), data[: len(data) // 2])
-        os._exit(1)
-
-    Connection._send = half
-    return "a result"
-
-
 def test_a_worker_that_dies_while_it_sends_fails_its_own_work():
     with Processes(1) as pool:
         for _ in range(2):
-            work = pool.submit(dies_while_it_sends)
+            work = pool.submit(user_code.dies_while_it_sends)
             assert isinstance(work.exception(timeout=60), BrokenExecutor)
         assert pool.submit(int, "1").result() == 1
 
