@@ -21,26 +21,6 @@ from saam.training import create_recipe
 
 SETTINGS = ("--model", "resnet8,width=8,stem_stride=2", "--recipe", "demo,epochs=1", "--workers", "1")
 ARMS = ("--arms", "none", "saam")
-MINE = """
-import torch
-from torch import nn
-
-class Net(nn.Module):
-    def __init__(self, num_classes):
-        super().__init__()
-        self.conv, self.bn, self.fc = nn.Conv2d(3, 4, 1, bias=False), nn.BatchNorm2d(4), nn.Linear(4, num_classes)
-
-    def forward(self, x):
-        return self.fc(self.bn(self.conv(x)).mean((2, 3)))
-
-class Gate(nn.Module):
-    def __init__(self, channels):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels, 1, 1))
-
-    def forward(self, x):
-        return x * self.weight
-"""
 
 
 @pytest.fixture(scope="module")
@@ -328,17 +308,15 @@ def test_each_failure_is_told_once():
     assert [*_news(before, now, "line", first=False)] == ["se, seed 0: failed, error 0", "line"]
 
 
-def test_profile_takes_networks_and_attentions_of_the_user(capsys, tmp_path, monkeypatch):
-    (tmp_path / "my_profiled.py").write_text(MINE)
-    monkeypatch.chdir(tmp_path)
-    words = ["profile", "--model", "my_profiled:Net", "--where", "conv", "--arms", "my_profiled:Gate"]
+def test_profile_takes_networks_and_attentions_of_the_user(capsys):
+    words = ["profile", "--model", "user_code:Net,width=4", "--where", "conv", "--arms", "user_code:Mine"]
     words += ["--size", "8", "--batch-size", "2", "--json"]
     for classes, more in ((10, []), (3, ["--classes", "3"])):
         assert main([*words, *more]) == 0
         costs = json.loads(capsys.readouterr().out)["costs"]
         assert [(cost["arm"], cost["parameters"]) for cost in costs] == [
-            ("none", 20 + 5 * classes),
-            ("Gate", 24 + 5 * classes),
+            ("none", 144 + 5 * classes),
+            ("Mine", 164 + 5 * classes),
         ]
 
 

@@ -89,6 +89,14 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(pets, tmp_path, capsys, monke
     assert "score" in capsys.readouterr().out
 
 
+def test_a_folder_that_cannot_be_written_shows_before_training(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert run("train", *DIGITS, *MODEL, "--recipe", "quick,epochs=1", "--out", tmp_path / "file" / "out") == 1
+    said = capsys.readouterr()
+    assert f"cannot write to {tmp_path / 'file'}" in said.err
+    assert "epoch" not in said.out
+
+
 def test_a_finished_training_is_not_overwritten_by_another(pets, tmp_path, capsys, monkeypatch):
     out, command = tmp_path / "out", ("train", "--data", pets / "pets", *MODEL, "--recipe", "quick,epochs=1")
     assert run(*command, "--out", out) == 0
@@ -286,29 +294,17 @@ def test_an_interrupted_training_keeps_its_precision(tmp_path):
 
 
 @pytest.mark.slow
-def test_torchrun_trains_as_one_process_does_and_saves_once(tmp_path):
+def test_torchrun_trains_as_one_process_does_and_saves_once(torchrun, tmp_path):
     """Without batch norm, whose statistics are those of each process's share of a batch."""
     arguments = ["train", *DIGITS, "--model", "timm:test_convnext", "--attention", "se", "--where", "residual"]
-    arguments += ["--device", "cpu", "--threads", "1", "--recipe"]
+    arguments += ["--device", "cpu", "--threads", "1"]
     recipe = "quick,epochs=2,batch_size=24"
-
-    def torchrun(recipe):
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "saam"]
-        done = subprocess.run(
-            [*command, *arguments, recipe, "--out", str(tmp_path / "two")],
-            env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    said = torchrun(recipe)
+    two = ("-m", "saam", *arguments, "--out", tmp_path / "two", "--recipe")
+    said = torchrun(*two, recipe, timeout=240)
     assert said.count("saved:") == said.count("epoch 2/2") == 1
-    assert torchrun(f"{recipe},precision=auto").count("holds this training, finished") == 1  # in the same precision
-    assert run(*arguments, recipe, "--out", tmp_path / "one") == 0
+    said = torchrun(*two, f"{recipe},precision=auto", timeout=240)  # it takes that of the folder
+    assert said.count("holds this training, finished") == 1
+    assert run(*arguments, "--recipe", recipe, "--out", tmp_path / "one") == 0
     configs = [json.loads((tmp_path / folder / "config.json").read_text()) for folder in ("one", "two")]
     tests = [config.pop("test") for config in configs]
     assert configs[0] == configs[1]

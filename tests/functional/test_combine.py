@@ -45,17 +45,17 @@ def test_forward_mode_works_in_half_types_too(combine):
 
 @pytest.mark.parametrize("combine", [saam.rescale, saam.functional.shift])
 def test_gradients_of_large_half_maps_are_summed_in_float32_under_transforms_too(combine):
-    x, value = 100 + torch.rand(2, 3, 30, 30).half(), torch.rand(2, 3).half()
+    x, value = 100 + torch.rand(2, 3, 30, 30).half(), torch.rand(2, 3)
 
     def loss(value, x):
-        return combine(x, value).float().square().sum() / 1000
+        return combine(x, value).float().square().sum()
 
-    expected = torch.func.grad(loss)(value.float(), x.float())
-    assert expected.max() > torch.finfo(torch.half).max / 1000
+    expected = torch.func.grad(loss)(value, x.float())
+    assert expected.max() > torch.finfo(torch.half).max
     plain = torch.autograd.grad(loss(leaf := value.clone().requires_grad_(), x), leaf)[0]
     for found in (
         plain,
         torch.func.grad(loss)(value, x),
         torch.vmap(torch.func.grad(loss))(value[:, None], x[:, None]),
     ):
-        torch.testing.assert_close(found.flatten().float(), expected.flatten(), rtol=0.01, atol=0)
+        torch.testing.assert_close(found.flatten(), expected.flatten(), rtol=0.01, atol=0)

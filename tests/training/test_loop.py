@@ -1,8 +1,6 @@
 import copy
 import dataclasses
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -470,18 +468,9 @@ assert not torch.distributed.is_initialized()
 
 
 @pytest.mark.slow
-def test_two_processes_do_what_one_does(tmp_path):
+def test_two_processes_do_what_one_does(torchrun, tmp_path):
     (tmp_path / "script.py").write_text(DISTRIBUTED)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    done = subprocess.run(
-        [*command, str(tmp_path / "script.py"), os.path.dirname(__file__), str(tmp_path)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    torchrun(tmp_path / "script.py", os.path.dirname(__file__), tmp_path)
     model = make_model(dropout=0)
     model[1] = nn.Identity()
     # the 65th image is a batch of its own, too small for two processes; it still counts as a step of the schedule

@@ -46,8 +46,8 @@ def score_aggregate(x: Tensor, scores: Tensor, *, temperature: float = 1.0, back
         tensor([[4.]])
     """
     require_map(x)
-    require_scores(x, scores)
     require_temperature(temperature)
     if choose(backend, x) == "fused":
         return pool(x, Pooling(SCORES, scores, temperature=temperature)).to(x.dtype)
+    require_scores(x, scores)
     return weigh(x, score_weights(scores, temperature=temperature)).to(x.dtype)

@@ -70,9 +70,9 @@ class Stepper:
         """
         recipe, group = self.recipe, self.group
         batch = len(x)
-        in_passing = group.device.type == "cuda"  # on others a copy may read memory that is already used again
-        x = x[group.rank :: group.size].to(group.device, memory_format=self.memory_format, non_blocking=in_passing)
-        y = y[group.rank :: group.size].to(group.device, non_blocking=in_passing)
+        non_blocking = group.device.type == "cuda"  # on others a copy may read memory that is already used again
+        x = x[group.rank :: group.size].to(group.device, memory_format=self.memory_format, non_blocking=non_blocking)
+        y = y[group.rank :: group.size].to(group.device, non_blocking=non_blocking)
         self.learning_rate = recipe.learning_rate * schedule_factor(
             recipe.schedule, progress, warmup_fraction=recipe.warmup_fraction, milestones=recipe.milestones
         )
